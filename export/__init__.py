@@ -1,0 +1,3 @@
+"""ONNX artefacts: the graph, the bundle, and a runtime without torch."""
+
+from __future__ import annotations

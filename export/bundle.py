@@ -1,0 +1,248 @@
+"""The folder that is shipped: what is in it, its hashes, and how it comes into being at once.
+
+    manifest.json      this schema
+    model.onnx         `fast`; exact.onnx: `exact`; both read model.data
+    tokenizer.json
+    prompts/NAME.safetensors       the soft prompt, float32 [P, H]
+    prompts/NAME.fast.kv.safetensors, NAME.exact.kv.safetensors   its prefix, one a precision
+
+onnxruntime loads a data file with a flipped byte without a word, so every file is checked against
+its sha256 before it is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import msgspec
+
+from export.errors import BundleError
+from export.session import DecoderShape
+from export.template import Template
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+PRECISIONS = ("fast", "exact")
+
+Precision = Literal["fast", "exact"]
+
+
+class FileRecord(msgspec.Struct, frozen=True):
+    """One file of the bundle."""
+
+    sha256: str
+    num_bytes: int
+
+
+class ParityRecord(msgspec.Struct, frozen=True):
+    """How near a graph is to torch on the same weights.
+
+    Attributes:
+        relative_error: Largest logit difference over the largest logit.
+        kl_divergence: Mean over positions, in nats.
+        top1_agreement: Share of positions with the same most likely token.
+        identical_texts: Greedy continuations that are the same.
+        num_texts: Continuations compared.
+        passed: Whether the gate let it through.
+    """
+
+    relative_error: float
+    kl_divergence: float
+    top1_agreement: float
+    identical_texts: int
+    num_texts: int
+    passed: bool
+
+
+class Golden(msgspec.Struct, frozen=True):
+    """A question whose answer is known: run when a graph is opened.
+
+    Attributes:
+        ids: Tokens.
+        top_ids: The most likely next tokens.
+        top_logits: Their logits, one list a precision.
+    """
+
+    ids: list[int]
+    top_ids: dict[str, list[int]]
+    top_logits: dict[str, list[float]]
+
+
+class PromptRecord(msgspec.Struct, frozen=True):
+    """One soft prompt of the bundle.
+
+    Attributes:
+        file: The soft prompt, relative to the bundle.
+        prefixes: Its key/value prefix, one file a precision.
+        num_virtual_tokens: P.
+        lead_ids: Template tokens behind the virtual ones that the prefix covers.
+        template: How a row becomes text.
+        end_token_id: The token that ends a response.
+        max_tokens: Longest row in tokens.
+        labels: The closed set of responses, or None for free text.
+        max_response_tokens: Longest response seen in training, end token included.
+        scores: Measured scores, by name.
+    """
+
+    file: str
+    prefixes: dict[str, str]
+    num_virtual_tokens: int
+    lead_ids: list[int]
+    template: Template
+    end_token_id: int
+    max_tokens: int
+    labels: list[str] | None
+    max_response_tokens: int
+    scores: dict[str, float]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """`manifest.json`.
+
+    Attributes:
+        schema: Version of this schema.
+        model_name: What the base model was called.
+        weights_hash: sha256 of the frozen weights the prompts were trained on.
+        grid: The weights' grid in words.
+        shape: The decoder's numbers.
+        graphs: The graph of each precision.
+        default_precision: What `auto` takes.
+        prompts: The soft prompts by name.
+        parity: What the gate measured, by precision.
+        golden: The self-test.
+        files: Every other file.
+        versions: Of the packages that wrote the bundle.
+    """
+
+    schema: int
+    model_name: str
+    weights_hash: str
+    grid: str
+    shape: DecoderShape
+    graphs: dict[str, str]
+    default_precision: Precision
+    prompts: dict[str, PromptRecord]
+    parity: dict[str, ParityRecord]
+    golden: Golden
+    files: dict[str, FileRecord]
+    versions: dict[str, str]
+
+
+def hash_file(path: Path) -> FileRecord:
+    """sha256 and size of a file."""
+    with path.open("rb") as file:
+        return FileRecord(hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of a bundle.
+
+    Args:
+        folder (Path): The bundle.
+
+    Raises:
+        BundleError: There is no bundle, or its manifest is damaged or of another version.
+    """
+    path = folder / MANIFEST
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST}.",
+            "`ptune export RUN --out BUNDLE` writes one.",
+        ) from None
+    try:
+        version = msgspec.json.decode(content, type=_SchemaOnly).schema
+        if version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{path} has schema version {version}; this ptune reads {SCHEMA_VERSION}.",
+                "Use the version of ptune that wrote it, or export the run again.",
+            )
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"{path} is damaged: {error}", "Export the run again.") from None
+    for name in manifest.files:
+        _check_name(name, path)
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, readable by people too."""
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+
+
+def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
+    """Check one file of a bundle against its record and return its path.
+
+    Raises:
+        BundleError: The file is missing, a link, or not the one that was written.
+    """
+    record = manifest.files.get(name)
+    if record is None:
+        raise BundleError(
+            f"{folder / MANIFEST} names {name!r} but has no hash for it.", "Export the run again."
+        )
+    path = folder / name
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(
+            f"{path} is missing or a link.", "Copy the whole bundle, or export the run again."
+        )
+    if hash_file(path) != record:
+        raise BundleError(
+            f"{path} was changed: its sha256 or size is not the manifest's.",
+            "Copy the bundle again, or export the run again.",
+        )
+    return path
+
+
+def total_bytes(folder: Path) -> int:
+    """Bytes of all files of a bundle."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def written_at_once(destination: Path, overwrite: bool) -> Iterator[Path]:
+    """A folder to write into that takes the destination's place only if nothing fails.
+
+    Args:
+        destination (Path): Where the bundle is to be.
+        overwrite (bool): Whether a bundle that is there may be replaced.
+
+    Raises:
+        BundleError: Something is there already that may not be replaced.
+    """
+    if destination.exists() and not (overwrite and (destination / MANIFEST).is_file()):
+        raise BundleError(
+            f"{destination} is already there.",
+            "Name another folder, or replace a bundle with `--overwrite`.",
+        )
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        if destination.exists():
+            shutil.rmtree(destination)
+        part.replace(destination)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+class _SchemaOnly(msgspec.Struct):
+    schema: int
+
+
+def _check_name(name: str, manifest: Path) -> None:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise BundleError(
+            f"{manifest} names a file outside the bundle: {name!r}.",
+            "Do not use this bundle; it was tampered with.",
+        )

@@ -1,0 +1,115 @@
+"""Which label does a model give a row? Exact search over a trie of the labels, best first.
+
+A label's score is the summed log-probability of its tokens and the end token. A beginning of a
+label is never worse than the whole, so as soon as a whole label beats every open beginning, it has
+won: after training that takes one or two steps, whatever the number of labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+LogProbabilities = npt.NDArray[np.floating]
+
+
+@dataclass
+class _Node:
+    """A beginning of one or more labels."""
+
+    path: tuple[int, ...]
+    children: dict[int, _Node] = field(default_factory=dict)
+    label: int | None = None
+
+
+class LabelTrie:
+    """The labels of a task, in tokens.
+
+    Args:
+        labels (Sequence[Sequence[int]]): Each label's tokens with the end token.
+
+    Raises:
+        ValueError: Two labels have the same tokens.
+    """
+
+    def __init__(self, labels: Sequence[Sequence[int]]) -> None:
+        self.labels = [tuple(label) for label in labels]
+        self.root = _Node(())
+        for index, label in enumerate(self.labels):
+            node = self.root
+            for depth, token in enumerate(label, start=1):
+                node = node.children.setdefault(token, _Node(label[:depth]))
+            if node.label is not None:
+                raise ValueError(f"labels {node.label} and {index} have the same tokens {label}")
+            node.label = index
+
+
+class LabelSearch:
+    """The search for one row's label.
+
+    The caller feeds log-probabilities: first those behind the row's text, then those behind each
+    path that `next_path` asks for, until it returns None.
+
+    Args:
+        trie (LabelTrie): The labels.
+        text_log_probabilities (LogProbabilities): [V], behind the row's text.
+    """
+
+    def __init__(self, trie: LabelTrie, text_log_probabilities: LogProbabilities) -> None:
+        self._open: list[tuple[float, _Node]] = []
+        self.scores: dict[int, float] = {}
+        self._expand(trie.root, 0.0, text_log_probabilities)
+
+    @property
+    def best(self) -> int:
+        """The best whole label so far."""
+        return max(self.scores, key=lambda label: self.scores[label])
+
+    def next_path(self) -> tuple[int, ...] | None:
+        """The label beginning whose continuation decides next, or None when the winner is known."""
+        if not self._open:
+            return None
+        score, node = self._open[0]
+        if self.scores and max(self.scores.values()) >= score:
+            return None
+        return node.path
+
+    def feed(self, log_probabilities: LogProbabilities) -> None:
+        """Give the log-probabilities [V] behind the path that `next_path` returned."""
+        score, node = self._open.pop(0)
+        self._expand(node, score, log_probabilities)
+
+    def _expand(self, node: _Node, score: float, log_probabilities: LogProbabilities) -> None:
+        for token, child in node.children.items():
+            reached = score + float(log_probabilities[token])
+            if child.label is not None:
+                self.scores[child.label] = reached
+            else:
+                self._open.append((reached, child))
+        self._open.sort(key=lambda item: -item[0])
+
+
+def exhaustive_scores(
+    trie: LabelTrie, log_probabilities_behind: Callable[[tuple[int, ...]], LogProbabilities]
+) -> list[float]:
+    """Every label's score, the long way: for reports that need all of them.
+
+    Args:
+        trie (LabelTrie): The labels.
+        log_probabilities_behind (Callable): Gives [V] behind a path; asked once for each path.
+    """
+    known: dict[tuple[int, ...], LogProbabilities] = {}
+    scores = []
+    for label in trie.labels:
+        total = 0.0
+        for depth, token in enumerate(label):
+            path = label[:depth]
+            if path not in known:
+                known[path] = log_probabilities_behind(path)
+            total += float(known[path][token])
+        scores.append(total)
+    return scores
+

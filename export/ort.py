@@ -1,0 +1,53 @@
+"""The only place that imports onnxruntime.
+
+Its Linux wheels write a device id and an event store into the home folder unless the environment
+variable below is set before the import.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+import numpy.typing as npt
+import onnxruntime
+
+from export.errors import BundleError
+
+VERSION: str = onnxruntime.__version__
+
+
+def ort_value(values: npt.NDArray[Any]) -> Any:
+    """An array as onnxruntime holds it."""
+    return onnxruntime.OrtValue.ortvalue_from_numpy(values)
+
+
+def open_session(graph: Path, num_threads: int = 0, spin: bool = False) -> Any:
+    """Open a graph on the CPU.
+
+    Args:
+        graph (Path): An ONNX file; its data file lies beside it.
+        num_threads (int): Threads of one operator; 0 for the number of physical cores.
+        spin (bool): Whether waiting threads burn their core; faster alone, ruinous beside others.
+
+    Raises:
+        BundleError: onnxruntime does not take the graph.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    try:
+        return onnxruntime.InferenceSession(
+            str(graph), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        # onnxruntime raises a dozen classes of its own here, with no common base but Exception.
+        raise BundleError(
+            f"onnxruntime {VERSION} cannot load {graph}: {error}",
+            "Export the run again with this version of ptune.",
+        ) from error

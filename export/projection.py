@@ -1,0 +1,180 @@
+"""A frozen weight as ONNX nodes: `com.microsoft::MatMulNBits` over the trained codes.
+
+Legend: N outputs, K inputs, G blocks a row, B rows, S tokens.
+
+- `zero_point` and `symmetric` weights are exactly the operator's own form.
+- `block_offset` weights (`scale * code + offset`) are the symmetric form plus a correction: with
+  the operator's implied zero point z, `x W^T = MatMulNBits(x) + blocksum(x) (offset + z scale)^T`.
+- `exact` graphs compute in float32 (`accuracy_level` 0); 8-bit codes have no such kernel, so their
+  weight is dequantised by nodes that onnxruntime folds at load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from export.blobs import BlobFile
+from export.nodes import NodeWriter
+from quant.int4 import quantize
+from quant.packing import FrozenWeight, QuantSpec, QuantTensor
+
+Precision = Literal["fast", "exact"]
+
+
+def deployable(weight: FrozenWeight) -> QuantTensor:
+    """The weight as `MatMulNBits` can read it.
+
+    Integer grids are taken as they are. NF4 has no fast CPU kernel and does not survive int4, so
+    its values go to 8 bits in blocks of 32.
+    """
+    if isinstance(weight, QuantTensor):
+        return weight
+    return quantize(weight.dequantize(), QuantSpec(bits=8, block_size=32, form="zero_point"))
+
+
+def stack_rows(weights: list[QuantTensor]) -> QuantTensor:
+    """Weights of one form and one K, as one weight with all their rows."""
+    first = weights[0]
+    return replace(
+        first,
+        shape=(sum(w.shape[0] for w in weights), first.shape[1]),
+        codes=torch.cat([w.codes for w in weights]),
+        scales=torch.cat([w.scales for w in weights]),
+        zero_points=(
+            None
+            if first.zero_points is None
+            else torch.cat([w.zero_points for w in weights if w.zero_points is not None])
+        ),
+        offsets=(
+            None
+            if first.offsets is None
+            else torch.cat([w.offsets for w in weights if w.offsets is not None])
+        ),
+        scales_are_half=all(w.scales_are_half for w in weights),
+    )
+
+
+def can_stack(weights: list[QuantTensor]) -> bool:
+    """Whether the weights share one grid and one K."""
+    return len({(w.spec, w.shape[1], w.scales_are_half) for w in weights}) == 1
+
+
+def store(blobs: BlobFile, name: str, weight: QuantTensor) -> None:
+    """Write a weight's tensors into the data file under `name`."""
+    float_type = np.float16 if weight.scales_are_half else np.float32
+    blobs.add(f"{name}.codes", weight.codes.numpy())
+    blobs.add(f"{name}.scales", weight.scales.numpy().astype(float_type))
+    if weight.zero_points is not None:
+        blobs.add(f"{name}.zero_points", weight.zero_points.numpy())
+    if weight.offsets is not None:
+        blobs.add(f"{name}.offsets", weight.offsets.numpy().astype(float_type))
+
+
+def float_values(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
+    """A stored float tensor as float32; the cast is folded when the graph is loaded."""
+    nodes.external(name)
+    if not weight.scales_are_half:
+        return name
+    return nodes.once(f"{name}.float", "Cast", [name], to=1)
+
+
+def project(
+    nodes: NodeWriter, name: str, weight: QuantTensor, source: str, precision: Precision
+) -> str:
+    """Nodes for `source [.., K] -> [.., N]`; returns the output's name.
+
+    Args:
+        nodes (NodeWriter): Where to write.
+        name (str): The weight's name in the data file.
+        weight (QuantTensor): The weight, already stored.
+        source (str): Name of the input, float32 [B, S, K].
+        precision (Precision): `fast` quantises activations to int8, `exact` does not.
+    """
+    if precision == "exact" and weight.spec.bits == 8:
+        return nodes.add("MatMul", [source, _transposed_float(nodes, name, weight)])
+    nodes.external(f"{name}.codes")
+    inputs = [source, f"{name}.codes", float_values(nodes, f"{name}.scales", weight)]
+    if weight.zero_points is not None:
+        nodes.external(f"{name}.zero_points")
+        inputs.append(f"{name}.zero_points")
+    product = nodes.add(
+        "MatMulNBits",
+        inputs,
+        domain="com.microsoft",
+        K=weight.shape[1],
+        N=weight.shape[0],
+        bits=weight.spec.bits,
+        block_size=weight.spec.block_size,
+        accuracy_level=4 if precision == "fast" else 0,
+    )
+    if weight.offsets is None:
+        return product
+    correction = nodes.add(
+        "MatMul", [_block_sums(nodes, source, weight), _correction(nodes, name, weight)]
+    )
+    return nodes.add("Add", [product, correction])
+
+
+def _block_sums(nodes: NodeWriter, source: str, weight: QuantTensor) -> str:
+    """Sums of the input over each block, float32 [B, S, G]; shared by all weights that read it."""
+    num_blocks = weight.scales.shape[1]
+    shape = nodes.constant(
+        f"blocks_{num_blocks}", np.array([0, 0, num_blocks, weight.spec.block_size], np.int64)
+    )
+    blocks = nodes.once(f"{source}.blocks", "Reshape", [source, shape])
+    axis = nodes.constant("last_axis", np.array([-1], np.int64))
+    return nodes.once(f"{source}.block_sums", "ReduceSum", [blocks, axis], keepdims=0)
+
+
+def _correction(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
+    """`(offset + z scale)^T`, float32 [G, N], folded when the graph is loaded."""
+    implied = nodes.constant(
+        f"implied_zero_{weight.spec.bits}", np.array(float(1 << (weight.spec.bits - 1)), np.float32)
+    )
+    scales = float_values(nodes, f"{name}.scales", weight)
+    offsets = float_values(nodes, f"{name}.offsets", weight)
+    shifted = nodes.add("Add", [offsets, nodes.add("Mul", [scales, implied])])
+    return nodes.add("Transpose", [shifted], perm=[1, 0])
+
+
+def _transposed_float(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
+    """An 8-bit weight as float32 [K, N], folded when the graph is loaded."""
+    num_rows, num_columns = weight.shape
+    num_blocks = weight.scales.shape[1]
+    nodes.external(f"{name}.codes")
+    codes = nodes.add("Cast", [f"{name}.codes"], to=1)
+    if weight.zero_points is None:
+        zero = nodes.constant("zero_point_8", np.array(128.0, np.float32))
+    else:
+        nodes.external(f"{name}.zero_points")
+        zero = _column(nodes, nodes.add("Cast", [f"{name}.zero_points"], to=1))
+    scales = _column(nodes, float_values(nodes, f"{name}.scales", weight))
+    values = nodes.add("Mul", [nodes.add("Sub", [codes, zero]), scales])
+    flat = nodes.constant(
+        f"rows_{num_rows}_{num_blocks}",
+        np.array([num_rows, num_blocks * weight.spec.block_size], np.int64),
+    )
+    matrix = nodes.add("Reshape", [values, flat])
+    if num_blocks * weight.spec.block_size != num_columns:
+        ends = [np.array([value], np.int64) for value in (0, num_columns, 1)]
+        matrix = nodes.add(
+            "Slice",
+            [
+                matrix,
+                nodes.constant("first_column", ends[0]),
+                nodes.constant(f"last_column_{num_columns}", ends[1]),
+                nodes.constant("column_axis", ends[2]),
+            ],
+        )
+    return nodes.add("Transpose", [matrix], perm=[1, 0])
+
+
+def _column(nodes: NodeWriter, values: str) -> str:
+    axis = nodes.constant("last_axis", np.array([-1], np.int64))
+    return nodes.add("Unsqueeze", [values, axis])
+
+

@@ -1,0 +1,167 @@
+"""How a row becomes text: torch-free, the same for training, scoring and answering.
+
+A template is either text with `{prompt}` and optionally `{response}` (left out: at the end), or the
+model's own chat template. Rendered, a row is two texts: what comes before the response, and the
+response. They are tokenised apart, so that the boundary of the label mask is always a token's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+from jinja2 import TemplateError as JinjaError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from export.errors import TemplateError
+
+CHAT = "chat"
+PLAIN = "{prompt}\n"
+_MARKER = "\x02ptune\x03"
+
+
+class Template(msgspec.Struct, frozen=True):
+    """A template and what it needs of the model.
+
+    Attributes:
+        text: Text with `{prompt}`, or `chat`.
+        chat_template: Jinja source of the model's chat template, where `text` is `chat`.
+        bos_token: Text of the model's first token, for the chat template; may be empty.
+        eos_token: Text of the model's end token, for the chat template.
+    """
+
+    text: str = PLAIN
+    chat_template: str | None = None
+    bos_token: str = ""
+    eos_token: str = ""
+
+
+@dataclass(frozen=True)
+class RenderedPrompt:
+    """A rendered row up to the response.
+
+    Attributes:
+        text: Everything before the response.
+        start: First character of the prompt in `text`.
+        stop: One past its last character.
+    """
+
+    text: str
+    start: int
+    stop: int
+
+
+class Renderer:
+    """Renders rows by one template.
+
+    Args:
+        template (Template): What to render by.
+
+    Raises:
+        TemplateError: The template has no `{prompt}`, or the chat template is missing or broken.
+    """
+
+    def __init__(self, template: Template) -> None:
+        self.template = template
+        self.is_chat = template.text == CHAT
+        if self.is_chat:
+            self.lead, self.tail, self.response_prefix = self._split_chat()
+        else:
+            self.lead, self.tail, self.response_prefix = split_text(template.text)
+
+    def render(self, prompt: str) -> RenderedPrompt:
+        """The text before the response, and where the prompt lies in it."""
+        start = len(self.lead)
+        return RenderedPrompt(self.lead + prompt + self.tail, start, start + len(prompt))
+
+    def response(self, response: str) -> str:
+        """The response as it is tokenised."""
+        return self.response_prefix + response
+
+    def _split_chat(self) -> tuple[str, str, str]:
+        """Lead and tail of the chat template around one user message."""
+        rendered = self.chat([{"role": "user", "content": _MARKER}])
+        lead, marker, tail = rendered.partition(_MARKER)
+        if not marker or _MARKER in tail:
+            raise TemplateError(
+                "The model's chat template does not place the user's message exactly once.",
+                'Use a text template, for example `--template "{prompt}\\n"`.',
+            )
+        return lead, tail, ""
+
+    def chat(self, messages: list[dict[str, str]]) -> str:
+        """A whole conversation by the chat template, ending where the assistant answers.
+
+        Raises:
+            TemplateError: There is no chat template, or it does not render.
+        """
+        try:
+            return self._jinja.render(
+                messages=messages,
+                add_generation_prompt=True,
+                bos_token=self.template.bos_token,
+                eos_token=self.template.eos_token,
+            )
+        except JinjaError as error:
+            raise TemplateError(
+                f"The model's chat template does not render: {error}",
+                'Use a text template, for example `--template "{prompt}\\n"`.',
+            ) from error
+
+    @cached_property
+    def _jinja(self) -> Any:
+        source = self.template.chat_template
+        if not source:
+            raise TemplateError(
+                "The template is `chat`, but this model has no chat template.",
+                'Use a text template, for example `--template "{prompt}\\n"`.',
+            )
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _raise_exception
+        environment.filters["tojson"] = _to_json
+        try:
+            return environment.from_string(source)
+        except JinjaError as error:
+            raise TemplateError(
+                f"The model's chat template is not valid Jinja: {error}",
+                'Use a text template, for example `--template "{prompt}\\n"`.',
+            ) from error
+
+
+def split_text(text: str) -> tuple[str, str, str]:
+    """Cut a text template into what stands before the prompt, after it, and before the response.
+
+    Spaces that would end the text before the response move to the response: tokenisers glue a
+    space to the word behind it. A template that ends in a word gets one such space.
+
+    Raises:
+        TemplateError: `{prompt}` is missing or there twice, or text follows `{response}`.
+    """
+    if text.count("{prompt}") != 1:
+        raise TemplateError(
+            f"A template needs {{prompt}} exactly once; this one has it "
+            f"{text.count('{prompt}')} times: {text!r}",
+            'For example "Review: {prompt}\\nSentiment:".',
+        )
+    lead, _, rest = text.partition("{prompt}")
+    tail, marker, behind = rest.partition("{response}")
+    if behind.strip() or "{response}" in lead:
+        raise TemplateError(
+            f"In a template {{response}} comes last: {text!r}",
+            "The response ends with the model's end token; text behind it is never learned.",
+        )
+    stripped = tail.rstrip(" ")
+    prefix = tail[len(stripped) :]
+    if not marker and not prefix and stripped and not stripped[-1].isspace():
+        prefix = " "
+    return lead, stripped, prefix
+
+
+def _raise_exception(message: str) -> None:
+    raise JinjaError(message)
+
+
+def _to_json(value: object, **_: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,7 @@
+"""`python -m ptune_tui` is `ptune`."""
+
+from __future__ import annotations
+
+from ptune_tui.cli import main
+
+main()

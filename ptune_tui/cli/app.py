@@ -1,0 +1,36 @@
+"""Opens the terminal app, and says on the normal screen afterwards how things went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptune_tui.cli.talk import say
+from ptune_tui.cli.work import require_training_extra
+from ptune_tui.config import RunConfig
+from ptune_tui.jobs import start
+from ptune_tui.tasks import TrainTask
+
+
+def open_app() -> None:
+    """Open the app where a new user begins."""
+    _run()
+
+
+def open_training(folder: Path, config: RunConfig) -> None:
+    """Start a training run and open the app on it."""
+    require_training_extra()
+    start(folder, TrainTask(config))
+    _run(attach=folder)
+
+
+def open_chat(bundle: Path) -> None:
+    """Open the app on a bundle."""
+    _run(bundle=bundle)
+
+
+def _run(bundle: Path | None = None, attach: Path | None = None) -> None:
+    from ptune_tui.tui.app import run_app
+
+    outcome = run_app(bundle=bundle, attach=attach)
+    for line in outcome.lines() if outcome else ():
+        say(line)

@@ -1,0 +1,96 @@
+"""`ptune demo`: from nothing to a tuned answer on the CPU, on the built-in support inbox."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ptune_tui.cli.display import minutes
+from ptune_tui.cli.listing import fetch_default_model
+from ptune_tui.cli.scores import TargetScores, score_bundle
+from ptune_tui.cli.talk import ProgressLine, say
+from ptune_tui.cli.work import make_display, require_training_extra, work
+from ptune_tui.config import DataConfig, RunConfig, TrainingConfig
+from ptune_tui.events import EvaluationDone
+from ptune_tui.paths import runs_folder, tasks_folder
+from ptune_tui.tasks import ExportTask, TrainTask, new_folder
+
+DATA = "support_inbox"
+CONFIG = RunConfig(
+    data=DataConfig(train=DATA),
+    training=TrainingConfig(max_steps=120, batch_size=16, evaluate_every=40),
+)
+QUESTION = "you took the money twice for the same order, please give one back"
+_SPEED_TOKENS = 64
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Where to put the bundle; replaced if it is there.")
+    ] = Path("ptune-demo"),
+    max_steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 120,
+) -> None:
+    """Train, evaluate, export and answer, with the default model and built-in data."""
+    from ptune_tui.config import override
+
+    require_training_extra()
+    started = time.perf_counter()
+    say(
+        "A support inbox: message -> one of six teams. A soft prompt is trained for it on the "
+        "frozen 4-bit default model, exported to ONNX, and answers here, offline."
+    )
+    fetch_default_model()
+    run = new_folder(runs_folder(), "demo")
+    say("\n1. Train")
+    config = override(CONFIG, {"training.max_steps": max_steps})
+    events = work(run, TrainTask(config), make_display("plain"))
+    say("\n2. Export")
+    task = ExportTask(str(run), str(out.absolute()), "support", overwrite=True)
+    work(new_folder(tasks_folder(), "export"), task, make_display("plain"))
+    say("\n3. Answer with onnxruntime")
+    line = ProgressLine()
+    shipped = score_bundle(
+        str(out),
+        DATA,
+        prompt=None,
+        precision=None,
+        num_threads=0,
+        with_base=False,
+        max_rows=None,
+        on_progress=line.show,
+    )
+    line.close()
+    evaluations = [event for event in events if isinstance(event, EvaluationDone)]
+    _report(out, run, evaluations, shipped, time.perf_counter() - started)
+
+
+def _report(
+    out: Path, run: Path, evaluations: list[EvaluationDone], shipped: TargetScores, seconds: float
+) -> None:
+    from export.bundle import total_bytes
+    from export.runtime import Bundle
+    from export.speed import decode_tokens_per_second
+
+    base = next(event for event in evaluations if not event.tuned)
+    best = [event for event in evaluations if event.is_best][-1]
+    bundle = Bundle.open(out)
+    tuned = bundle.tuned()
+    speed = decode_tokens_per_second(tuned, QUESTION, _SPEED_TOKENS)
+    rows = f"on {base.num_rows} validation messages"
+    typer.echo("")
+    typer.echo(f"base accuracy             {base.accuracy:.3f}  {rows}")
+    typer.echo(f"tuned, torch              {best.accuracy:.3f}")
+    typer.echo(f"tuned, onnxruntime        {shipped.accuracy:.3f}  ({shipped.computed_by})")
+    typer.echo(f"bundle                    {total_bytes(out) / 1e6:.0f} MB  {out}")
+    typer.echo(f"decoding                  {speed:.0f} tokens/s")
+    typer.echo(f"in all                    {minutes(seconds)}")
+    typer.echo(f"\n{QUESTION!r}\n  -> {tuned.answer(QUESTION)}")
+    typer.echo("\nNext:")
+    typer.echo(f'  ptune run {out} "my parcel says delivered but the porch is empty"')
+    typer.echo(f"  ptune chat {out}")
+    typer.echo(f"  ptune eval {out} --data {DATA} --against {run}")
+    typer.echo("  ptune train --data home_commands     # free text: a command -> its JSON")
+    typer.echo("  ptune                                # the terminal app")

@@ -1,0 +1,171 @@
+"""Events as a person or a program reads them without the terminal app."""
+
+from __future__ import annotations
+
+import sys
+from typing import Protocol
+
+from ptune_tui.cli.talk import ProgressLine, say
+from ptune_tui.events import (
+    CheckpointSaved,
+    DataReady,
+    Diverged,
+    EvaluationDone,
+    Event,
+    ExportDone,
+    ModelReady,
+    Notice,
+    ParityMeasured,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    StepDone,
+    encode_line,
+)
+
+
+class Display(Protocol):
+    """Shows events."""
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        ...
+
+    def close(self) -> None:
+        """Leave the terminal clean."""
+        ...
+
+
+class SilentDisplay:
+    """Shows nothing."""
+
+    def show(self, event: Event) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Leave nothing."""
+
+
+class JsonDisplay:
+    """Each event as a JSON line on stdout."""
+
+    def show(self, event: Event) -> None:
+        """Write the event's line."""
+        sys.stdout.buffer.write(encode_line(event))
+        sys.stdout.buffer.flush()
+
+    def close(self) -> None:
+        """Leave nothing."""
+
+
+class PlainDisplay:
+    """Lines on stderr; on a terminal the last one is live.
+
+    Args:
+        steps_per_line (int): Training steps between two lines where there is no terminal.
+    """
+
+    def __init__(self, steps_per_line: int = 10) -> None:
+        self._line = ProgressLine()
+        self._steps_per_line = steps_per_line
+        self._is_terminal = sys.stderr.isatty()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, StepDone):
+            self._show_step(event)
+        elif isinstance(event, StageProgress):
+            self._line.show(f"{event.stage}: {_short(event.detail)}", event.done, event.total)
+        else:
+            text = sentence(event)
+            if text:
+                self._line.close()
+                say(text)
+
+    def close(self) -> None:
+        """Take the live line away."""
+        self._line.close()
+
+    def _show_step(self, event: StepDone) -> None:
+        text = (
+            f"step {event.step}/{event.max_steps}  loss {event.loss:.3f}  "
+            f"{event.tokens_per_second:.0f} tokens/s  "
+            f"{event.peak_memory_bytes / 1e9:.1f} GB  {minutes(event.eta_seconds)} left"
+        )
+        if self._is_terminal:
+            self._line.update(text)
+        elif event.step % self._steps_per_line == 0 or event.step in (1, event.max_steps):
+            say(f"  {text}")
+
+
+def sentence(event: Event) -> str | None:
+    """An event in words, or None where there is nothing to say."""
+    match event:
+        case StageStarted():
+            detail = f" ({_short(event.detail)})" if event.detail else ""
+            return f"{event.stage}{detail} ..."
+        case StageFinished():
+            return f"  {event.stage}: {event.seconds:.1f} s"
+        case ModelReady():
+            error = "exact import" if event.relative_error is None else (
+                f"relative error {event.relative_error:.3f}"
+            )
+            return (
+                f"  {event.name}: {event.num_parameters / 1e6:.0f} M parameters in "
+                f"{event.quantised_bytes / 1e6:.0f} MB ({error}), kernel {event.kernel}, "
+                f"{event.num_threads} threads"
+            )
+        case DataReady():
+            kind = f"{len(event.labels)} labels" if event.labels else "free text"
+            return (
+                f"  {event.num_train_rows} training and {event.num_validation_rows} validation "
+                f"rows, {event.mean_row_tokens:.0f} tokens each, {kind}\n"
+                f"  template: {_template(event.template)}"
+            )
+        case EvaluationDone():
+            return _evaluation(event)
+        case CheckpointSaved():
+            return f"  saved: {event.path}"
+        case Notice():
+            hint = f" hint: {event.hint}" if event.hint else ""
+            return f"  note: {event.message}{hint}"
+        case Diverged():
+            return f"  the {event.what} of step {event.step} is not finite"
+        case ParityMeasured():
+            return _parity(event)
+        case ExportDone():
+            return f"  bundle: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
+        case _:
+            return None
+
+
+def minutes(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def _template(text: str) -> str:
+    return "the model's chat template" if text == "chat" else repr(text)
+
+
+def _evaluation(event: EvaluationDone) -> str:
+    who = f"step {event.step}" if event.tuned else "without a soft prompt"
+    f1 = "" if event.macro_f1 is None else f", macro-F1 {event.macro_f1:.3f}"
+    loss = "" if event.loss is None else f", loss {event.loss:.3f}"
+    best = " (best so far)" if event.is_best else ""
+    return f"  {who}: accuracy {event.accuracy:.3f}{f1}{loss} on {event.num_rows} rows{best}"
+
+
+def _parity(event: ParityMeasured) -> str:
+    return (
+        f"  {event.precision}: relative error {event.relative_error:.1e}, "
+        f"KL {event.kl_divergence:.1e}, top-1 {100 * event.top1_agreement:.1f} %, "
+        f"{event.identical_texts} of {event.num_texts} greedy texts identical"
+        f"{'' if event.passed else ' - does not pass'}"
+    )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 48 else f"...{text[-45:]}"

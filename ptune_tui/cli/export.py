@@ -1,0 +1,57 @@
+"""`ptune export`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ptune_tui.cli.talk import say
+from ptune_tui.cli.work import make_display, work
+from ptune_tui.errors import UsageError
+from ptune_tui.paths import tasks_folder
+from ptune_tui.runs import find_run
+from ptune_tui.tasks import ExportPrecision, ExportTask, new_folder
+
+
+def export(
+    run: Annotated[str, typer.Argument(help="A run folder, a run's name, or `last`.")],
+    out: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    name: Annotated[str, typer.Option(help="What to call the prompt in the bundle.")] = "prompt",
+    precision: Annotated[
+        ExportPrecision,
+        typer.Option(help="What the bundle answers in; `auto`: `fast` where it passes the gate."),
+    ] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
+    ] = False,
+    display: Annotated[str, typer.Option(help="plain, json or none.")] = "plain",
+) -> None:
+    """Write a run's model and prompt as a bundle for ONNX Runtime."""
+    check_name(name)
+    task = ExportTask(
+        run=str(find_run(run).absolute()),
+        destination=str(out.absolute()),
+        prompt_name=name,
+        precision=precision,
+        overwrite=overwrite,
+    )
+    work(new_folder(tasks_folder(), "export"), task, make_display(display))
+    if display == "plain":
+        say("Next:")
+        say(f'  ptune run {out} "your text"')
+        say(f"  ptune chat {out}")
+
+
+def check_name(name: str) -> None:
+    """Refuse a prompt name that is no plain file name.
+
+    Raises:
+        UsageError: It has other characters than letters, digits, `-`, `_` and `.`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(
+            f"{name!r} cannot be a prompt's name.", "Use letters, digits, `-`, `_` and `.`."
+        )

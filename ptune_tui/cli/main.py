@@ -1,0 +1,82 @@
+"""The commands, and the one place where an error becomes a sentence and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from ptune_tui import __version__
+from ptune_tui.cli import answer, demo, evaluate, export, listing, train
+from ptune_tui.cli.talk import say
+from ptune_tui.errors import explain
+
+app = typer.Typer(
+    name="ptune",
+    help="Train soft prompts on a frozen 4-bit model, export them to ONNX, answer on a CPU.",
+    no_args_is_help=False,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ptune {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Without a command: the terminal app."""
+    if context.invoked_subcommand is None:
+        from ptune_tui.cli.app import open_app
+
+        open_app()
+
+
+app.command()(demo.demo)
+app.command()(train.train)
+app.command(name="eval")(evaluate.evaluate)
+app.command()(export.export)
+app.command()(answer.run)
+app.command()(answer.chat)
+app.command()(listing.models)
+app.command()(listing.runs)
+app.command()(listing.doctor)
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        code = leave.exit_code
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        code = error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        say("Interrupted.")
+        code = 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as in `ptune runs | head`.
+        sys.stderr.close()
+        code = 0
+    except Exception as error:
+        reason = explain(error)
+        say(f"error: {reason}")
+        if reason.category == "fault":
+            import traceback
+
+            traceback.print_exception(error)
+        code = reason.exit_code
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,141 @@
+"""Answers and scores of a target, a run (torch) or a bundle (onnxruntime), on rows of a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from ptune_tui.cli.display import Display
+from ptune_tui.cli.work import work
+from ptune_tui.config import DataConfig
+from ptune_tui.data import Row, check_labels, data_path, read_rows
+from ptune_tui.events import EvaluationDone, ModelReady, Prediction
+from ptune_tui.metrics import accuracy, macro_f1
+from ptune_tui.paths import tasks_folder
+from ptune_tui.runs import find_run
+from ptune_tui.tasks import RESULT_FILE, EvaluateTask, new_folder
+
+if TYPE_CHECKING:
+    from export.runtime import Answerer
+
+Progress = Callable[[str, int, int], None]
+_decoder = msgspec.json.Decoder(list[Prediction])
+
+
+@dataclass(frozen=True)
+class TargetScores:
+    """What a target answered.
+
+    Attributes:
+        target: The run or bundle.
+        computed_by: `torch`, `fast` or `exact`.
+        predictions: One a row.
+        accuracy: Of labels, or exact match.
+        macro_f1: None for free text.
+        seconds: Time of the scoring alone.
+        base_accuracy: Without the soft prompt, where that was asked for.
+    """
+
+    target: str
+    computed_by: str
+    predictions: list[Prediction]
+    accuracy: float
+    macro_f1: float | None
+    seconds: float
+    base_accuracy: float | None
+
+
+def is_bundle(target: str) -> bool:
+    """Whether a target is a bundle; else it is a run."""
+    return (Path(target) / "manifest.json").is_file()
+
+
+def score_run(
+    target: str, data: str, *, with_base: bool, max_rows: int | None, display: Display
+) -> TargetScores:
+    """Score a run in torch, in a worker."""
+    run = find_run(target)
+    folder = new_folder(tasks_folder(), "evaluate")
+    task = EvaluateTask(
+        str(run.absolute()), str(data_path(data).absolute()), with_base=with_base, max_rows=max_rows
+    )
+    events = work(folder, task, display)
+    evaluations = [event for event in events if isinstance(event, EvaluationDone)]
+    tuned = next(event for event in evaluations if event.tuned)
+    base = next((event.accuracy for event in evaluations if not event.tuned), None)
+    kernel = next(event.kernel for event in events if isinstance(event, ModelReady))
+    return TargetScores(
+        target=str(run),
+        computed_by=f"torch, {kernel}",
+        predictions=_decoder.decode((folder / RESULT_FILE).read_bytes()),
+        accuracy=tuned.accuracy,
+        macro_f1=tuned.macro_f1,
+        seconds=tuned.seconds,
+        base_accuracy=base,
+    )
+
+
+def score_bundle(
+    target: str,
+    data: str,
+    *,
+    prompt: str | None,
+    precision: Literal["fast", "exact"] | None,
+    num_threads: int,
+    with_base: bool,
+    max_rows: int | None,
+    on_progress: Progress,
+) -> TargetScores:
+    """Score a bundle in onnxruntime, in this process."""
+    from export.runtime import Bundle
+
+    bundle = Bundle.open(target, precision, num_threads)
+    tuned = bundle.tuned(prompt)
+    rows = read_rows(data_path(data), DataConfig())[:max_rows]
+    labels = tuned.record.labels
+    if labels is not None:
+        check_labels(rows, labels)
+    base_accuracy = None
+    expected = [row.response for row in rows]
+    if with_base:
+        answers, _ = _answers(bundle.base(prompt), rows, on_progress, "the base")
+        base_accuracy = accuracy(expected, answers)
+    answers, seconds = _answers(tuned, rows, on_progress, "tuned")
+    return TargetScores(
+        target=target,
+        computed_by=bundle.precision,
+        predictions=[
+            Prediction(row.prompt, row.response, answer)
+            for row, answer in zip(rows, answers, strict=True)
+        ],
+        accuracy=accuracy(expected, answers),
+        macro_f1=None if labels is None else macro_f1(expected, answers),
+        seconds=seconds,
+        base_accuracy=base_accuracy,
+    )
+
+
+def flips(one: Sequence[Prediction], other: Sequence[Prediction]) -> list[int]:
+    """Rows that two targets answer differently, by number from 0."""
+    return [
+        number
+        for number, (left, right) in enumerate(zip(one, other, strict=True))
+        if left.answer != right.answer
+    ]
+
+
+def _answers(
+    answerer: Answerer, rows: Sequence[Row], on_progress: Progress, who: str
+) -> tuple[list[str], float]:
+    started = time.perf_counter()
+    answers = []
+    for number, row in enumerate(rows, start=1):
+        answers.append(answerer.answer(row.prompt))
+        on_progress(f"scoring, {who}:", number, len(rows))
+    return answers, time.perf_counter() - started
+

@@ -1,0 +1,96 @@
+"""Runs a worker's task in the foreground of a terminal: start, show, stop when asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+from ptune_tui.cli.display import Display, JsonDisplay, PlainDisplay, SilentDisplay
+from ptune_tui.cli.talk import say
+from ptune_tui.errors import PTuneError, missing_training_extra
+from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
+from ptune_tui.jobs import Job, follow, start
+from ptune_tui.tasks import Task, TrainTask
+
+
+
+
+class WorkerError(PTuneError):
+    """A worker's task failed; carries the worker's own sentence."""
+
+    def __init__(self, event: TaskFailed) -> None:
+        super().__init__(event.message, event.hint)
+        self.category = event.category
+
+
+def make_display(name: str) -> Display:
+    """The display of a name."""
+    return {"json": JsonDisplay, "none": SilentDisplay}.get(name, PlainDisplay)()
+
+
+def work(folder: Path, task: Task, display: Display) -> list[Event]:
+    """Run a task in a worker and return its events.
+
+    The first interrupt asks a training run to stop and save; a second one, or any interrupt of
+    another task, ends the worker.
+
+    Args:
+        folder (Path): The task's folder.
+        task (Task): What to do.
+        display (Display): What shows the events.
+
+    Raises:
+        WorkerError: The task failed.
+        UsageError: The training extra is not installed.
+        KeyboardInterrupt: The worker was ended.
+    """
+    require_training_extra()
+    job = start(folder, task)
+    events: list[Event] = []
+    try:
+        _follow(job, display, events)
+    except KeyboardInterrupt:
+        if not isinstance(task, TrainTask):
+            job.kill()
+            raise
+        display.close()
+        say("Stopping after this step and saving; interrupt again to end at once.")
+        job.send(Stop(save=True))
+        try:
+            _follow(job, display, events)
+        except KeyboardInterrupt:
+            job.kill()
+            raise
+    finally:
+        display.close()
+    last = events[-1]
+    if isinstance(last, TaskFailed):
+        raise WorkerError(last)
+    return events
+
+
+def require_training_extra() -> None:
+    """Say what to install where the training extra is missing.
+
+    Raises:
+        PTuneError: It is missing.
+    """
+    import importlib.util
+
+    for module in ("torch", "transformers", "peft", "onnx"):
+        if importlib.util.find_spec(module) is None:
+            reason = missing_training_extra(module)
+            error = PTuneError(reason.message, reason.hint)
+            error.category = reason.category
+            raise error
+
+
+def _follow(job: Job, display: Display, events: list[Event]) -> None:
+    for event in follow(job):
+        events.append(event)
+        if not isinstance(event, TaskFinished | TaskFailed):
+            display.show(event)
+        elif isinstance(display, JsonDisplay):
+            display.show(event)
+
+

@@ -1,0 +1,191 @@
+"""The configuration of a run: one struct a part, one documented line a field, read from TOML.
+
+The command line, the app and the worker all speak `RunConfig`; the engine gets plain arguments.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct
+
+from ptune_tui.errors import UsageError
+
+Scheme = Literal["int4", "nf4"]
+Kernel = Literal["auto", "stream", "cached"]
+Initialisation = Literal["text", "labels", "vocabulary"]
+Scoring = Literal["auto", "labels", "text"]
+
+Count = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which frozen model, and on which grid."""
+
+    source: Annotated[
+        str, Meta(description="`default`, a model folder, a GGUF file or a hub id")
+    ] = "default"
+    scheme: Annotated[
+        Scheme, Meta(description="grid for float checkpoints; a GGUF file brings its own")
+    ] = "int4"
+    kernel: Annotated[
+        Kernel,
+        Meta(description="`stream` dequantises inside each call, `cached` keeps a float copy"),
+    ] = "auto"
+
+
+class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rows, and how a row becomes text."""
+
+    train: Annotated[
+        str, Meta(description="JSONL or CSV file, or a built-in set's name")
+    ] = "support_inbox"
+    validation: Annotated[
+        str | None, Meta(description="file; left out, the built-in split or a tenth of the rows")
+    ] = None
+    template: Annotated[
+        str | None,
+        Meta(description="text with {prompt} and optionally {response}, or `chat`; left out: auto"),
+    ] = None
+    prompt_field: Annotated[str, Meta(description="name of the input column")] = "prompt"
+    response_field: Annotated[str, Meta(description="name of the answer column")] = "response"
+    max_tokens: Annotated[
+        Annotated[int, Meta(ge=8)],
+        Meta(description="longest row in tokens; a longer prompt is cut from the left"),
+    ] = 512
+    scoring: Annotated[
+        Scoring, Meta(description="`labels`: a closed set of responses; `text`: free text")
+    ] = "auto"
+
+
+class MethodConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is trained."""
+
+    name: Annotated[Literal["prompt"], Meta(description="the method")] = "prompt"
+    num_virtual_tokens: Annotated[Count, Meta(description="length of the soft prompt")] = 20
+    init: Annotated[Initialisation, Meta(description="where the first values come from")] = "text"
+    init_text: Annotated[
+        str | None, Meta(description="text for `init = \"text\"`; left out: made from the labels")
+    ] = None
+
+
+class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How it is trained."""
+
+    max_steps: Annotated[Count, Meta(description="optimiser steps")] = 300
+    batch_size: Annotated[Count, Meta(description="rows a step")] = 32
+    learning_rate: Annotated[
+        Positive, Meta(description="peak rate, in units of the vocabulary's standard deviation")
+    ] = 0.1
+    warmup_steps: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="steps of linear warm-up")
+    ] = 20
+    weight_decay: Annotated[
+        Annotated[float, Meta(ge=0)], Meta(description="AdamW's decoupled decay")
+    ] = 0.0
+    max_gradient_norm: Annotated[Positive, Meta(description="the gradient is clipped to it")] = 1.0
+    evaluate_every: Annotated[Count, Meta(description="steps between validations")] = 50
+    max_validation_rows: Annotated[
+        Count, Meta(description="rows of each validation while training; the last uses all")
+    ] = 400
+    seed: Annotated[Annotated[int, Meta(ge=0)], Meta(description="of every random choice")] = 0
+    num_threads: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="processor threads; 0: all cores")
+    ] = 0
+
+
+class RunConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything a run needs; also the file `config.toml` of a run folder."""
+
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    method: MethodConfig = MethodConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def load(path: Path) -> RunConfig:
+    """Read a configuration file.
+
+    Args:
+        path (Path): A TOML file.
+
+    Raises:
+        UsageError: The file is missing, is not TOML, or holds an unknown or impossible value.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(
+            f"There is no configuration file {path}.", "Check the path, or leave it out."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a TOML file: {error}", "Mend the named line.") from None
+    return parse(raw, str(path))
+
+
+def parse(raw: dict[str, Any], where: str) -> RunConfig:
+    """Check a decoded configuration.
+
+    Args:
+        raw (dict[str, Any]): Tables as TOML gives them.
+        where (str): What to name in an error.
+
+    Raises:
+        UsageError: A key is unknown or a value impossible; names the key.
+    """
+    try:
+        return msgspec.convert(raw, RunConfig)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where}: {error}", _nearest_key_hint(str(error))) from None
+
+
+def dump(config: RunConfig) -> str:
+    """The configuration as TOML, without the fields that are unset."""
+    tables = {
+        part: {key: value for key, value in fields.items() if value is not None}
+        for part, fields in msgspec.to_builtins(config).items()
+    }
+    return tomli_w.dumps(tables)
+
+
+def override(config: RunConfig, changes: dict[str, Any]) -> RunConfig:
+    """A copy of a configuration with some fields replaced.
+
+    Args:
+        config (RunConfig): What to start from.
+        changes (dict[str, Any]): Values by dotted name (`training.seed`); None leaves a field.
+
+    Raises:
+        UsageError: A value is impossible.
+    """
+    raw = msgspec.to_builtins(config)
+    for dotted, value in changes.items():
+        if value is not None:
+            part, field = dotted.split(".")
+            raw[part][field] = value
+    return parse(raw, "the options")
+
+
+def field_names() -> list[str]:
+    """Every field's dotted name, in order."""
+    return [
+        f"{part.name}.{field.name}"
+        for part in msgspec.structs.fields(RunConfig)
+        for field in msgspec.structs.fields(part.type)
+    ]
+
+
+def _nearest_key_hint(message: str) -> str:
+    """A hint that names the known key nearest to an unknown one."""
+    if "unknown field" not in message:
+        return "Change the value; `ptune train --help` describes every field."
+    unknown = message.split("`")[1]
+    known = [name.split(".")[1] for name in field_names()] + ["model", "data", "method", "training"]
+    near = difflib.get_close_matches(unknown, known, n=1)
+    return f"Did you mean `{near[0]}`?" if near else f"Known fields: {', '.join(sorted(known))}."

@@ -1,0 +1,95 @@
+"""What a chat's two sides say to each other over pipes, one JSON object a line.
+
+    python -P -m ptune_tui.worker --chat BUNDLE [--prompt NAME] [--precision fast|exact]
+
+The child answers from a bundle with onnxruntime; standard input carries `Ask`, standard output
+carries the rest. It ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from ptune_tui.errors import Category
+
+Speaker = Literal["base", "tuned"]
+
+
+class Ask(Struct, frozen=True, tag=True):
+    """A request; `speakers` answer in this order."""
+
+    number: int  # of the request, repeated in the answers
+    text: str
+    speakers: list[Speaker]
+
+
+class Ready(Struct, frozen=True, tag=True):
+    """The bundle is open."""
+
+    model: str
+    prompt: str
+    precision: str
+    labels: list[str] | None
+    num_virtual_tokens: int
+    seconds: float
+
+
+class Piece(Struct, frozen=True, tag=True):
+    """A piece of an answer, as it is generated."""
+
+    number: int
+    speaker: Speaker
+    text: str
+
+
+class Answered(Struct, frozen=True, tag=True):
+    """An answer is complete."""
+
+    number: int
+    speaker: Speaker
+    text: str
+    num_tokens: int
+    seconds: float
+    probability: float | None  # of the label, where the responses are a closed set
+
+
+class ChatFailed(Struct, frozen=True, tag=True):
+    """A request, or the whole chat where `number` is None, ended with an error."""
+
+    number: int | None
+    category: Category
+    message: str
+    hint: str
+
+
+Reply = Ready | Piece | Answered | ChatFailed
+
+_encoder = msgspec.json.Encoder()
+_reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
+_ask_decoder: msgspec.json.Decoder[Ask] = msgspec.json.Decoder(Ask)
+
+
+def encode_line(item: Ask | Reply) -> bytes:
+    """One message as a JSON line, newline included."""
+    return _encoder.encode(item) + b"\n"
+
+
+def decode_reply(line: bytes) -> Reply:
+    """The reply of one line.
+
+    Raises:
+        msgspec.ValidationError: The line is no reply.
+    """
+    return _reply_decoder.decode(line)
+
+
+def decode_ask(line: bytes) -> Ask:
+    """The request of one line.
+
+    Raises:
+        msgspec.ValidationError: The line is no request.
+    """
+    return _ask_decoder.decode(line)

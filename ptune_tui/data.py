@@ -1,0 +1,276 @@
+"""Rows: read from files or built in, split, and told apart as a closed set or free text. Torch-free.
+
+A row is a prompt and a response. Every error names the file and the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.encoding import EncodedRow, RowEncoder
+from export.errors import RowError
+from ptune_tui.config import DataConfig, Scoring
+from ptune_tui.errors import DataError
+
+BUILTIN_FOLDER = Path(__file__).parent / "builtin_data"
+MAX_LABELS = 200
+_MIN_ROWS_PER_LABEL = 4
+_FORMATS = "JSONL (`.jsonl`), CSV (`.csv`) and TSV (`.tsv`)"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example.
+
+    Attributes:
+        prompt: The input.
+        response: What is to be answered.
+        source: The file it came from.
+        line: Its line there, counted from 1.
+    """
+
+    prompt: str
+    response: str
+    source: str
+    line: int
+
+    @property
+    def place(self) -> str:
+        """File and line, for errors."""
+        return f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Rows to train on and rows to check by.
+
+    Attributes:
+        train: Training rows.
+        validation: Validation rows.
+        labels: The closed set of responses, or None for free text.
+    """
+
+    train: list[Row]
+    validation: list[Row]
+    labels: list[str] | None
+
+
+def builtin_names() -> list[str]:
+    """Names of the built-in sets."""
+    return sorted(folder.name for folder in BUILTIN_FOLDER.iterdir() if folder.is_dir())
+
+
+def load_data(config: DataConfig, seed: int) -> DataSet:
+    """Read the rows of a run.
+
+    Args:
+        config (DataConfig): Which rows.
+        seed (int): Of the split, where no validation rows are given.
+
+    Raises:
+        DataError: A file or a row cannot be used.
+    """
+    builtin = BUILTIN_FOLDER / config.train
+    if config.train in builtin_names():
+        train = read_rows(builtin / "train.jsonl", config)
+        held_out = Path(config.validation) if config.validation else builtin / "validation.jsonl"
+        validation = read_rows(held_out, config)
+    else:
+        train = read_rows(Path(config.train), config)
+        if config.validation:
+            validation = read_rows(Path(config.validation), config)
+        else:
+            train, validation = split(train, seed)
+    labels = closed_set(train, config.scoring)
+    if labels is not None:
+        check_labels(validation, labels)
+    return DataSet(train, validation, labels)
+
+
+def data_path(text: str) -> Path:
+    """The file of a data argument: a path, or a built-in set's validation rows."""
+    if text in builtin_names():
+        return BUILTIN_FOLDER / text / "validation.jsonl"
+    return Path(text)
+
+
+def read_rows(path: Path, config: DataConfig) -> list[Row]:
+    """Read all rows of a file.
+
+    Args:
+        path (Path): A JSONL, CSV or TSV file.
+        config (DataConfig): The names of the columns.
+
+    Raises:
+        DataError: The file is missing, of another type, malformed or empty, or a row has no
+            prompt or response.
+    """
+    if not path.is_file():
+        known = ", ".join(builtin_names())
+        raise DataError(
+            f"There is no data file {path}.", f"Give a path, or a built-in set: {known}."
+        )
+    text = _decode(path)
+    if path.suffix in (".jsonl", ".ndjson"):
+        records = _json_records(text, path)
+    elif path.suffix in (".csv", ".tsv"):
+        records = _table_records(text, path, "\t" if path.suffix == ".tsv" else ",")
+    else:
+        raise DataError(
+            f"{path} is of the type `{path.suffix}`, which cannot be read.",
+            f"Types that can: {_FORMATS}.",
+        )
+    rows = [
+        Row(
+            _field(record, config.prompt_field, path, line),
+            _field(record, config.response_field, path, line),
+            str(path),
+            line,
+        )
+        for line, record in records
+    ]
+    if not rows:
+        raise DataError(f"{path} has no rows.", f"Each line is one row; types: {_FORMATS}.")
+    return rows
+
+
+def split(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
+    """Hold a tenth of the rows out for validation, at least one.
+
+    Raises:
+        DataError: There is only one row.
+    """
+    if len(rows) < 2:
+        raise DataError(
+            f"{rows[0].source} has one row, and one more is needed to validate.",
+            "Add rows, or name a validation file with `--validation`.",
+        )
+    order = list(range(len(rows)))
+    random.Random(seed).shuffle(order)
+    held_out = set(order[: max(1, len(rows) // 10)])
+    train = [row for number, row in enumerate(rows) if number not in held_out]
+    return train, [row for number, row in enumerate(rows) if number in held_out]
+
+
+def closed_set(rows: Sequence[Row], scoring: Scoring) -> list[str] | None:
+    """The labels, where the responses are a closed set; None for free text.
+
+    Args:
+        rows (Sequence[Row]): Training rows.
+        scoring (Scoring): `auto` takes few responses that each occur several times for labels.
+    """
+    labels = sorted({row.response for row in rows})
+    if scoring == "text":
+        return None
+    is_closed = len(labels) <= MAX_LABELS and len(labels) * _MIN_ROWS_PER_LABEL <= len(rows)
+    return labels if scoring == "labels" or is_closed else None
+
+
+def check_labels(rows: Iterable[Row], labels: Sequence[str]) -> None:
+    """Refuse rows whose response is not one of the labels.
+
+    Raises:
+        DataError: Names the first such row.
+    """
+    known = set(labels)
+    for row in rows:
+        if row.response not in known:
+            shown = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
+            raise DataError(
+                f"{row.place}: the response {row.response!r} is not one of the {len(labels)} "
+                f"training labels ({shown}).",
+                'Mend the row, add it to the training rows, or set scoring = "text".',
+            )
+
+
+def encode_rows(rows: Sequence[Row], encoder: RowEncoder, max_tokens: int) -> list[EncodedRow]:
+    """Rows in tokens with their label mask.
+
+    Args:
+        rows (Sequence[Row]): The rows.
+        encoder (RowEncoder): Template and tokenizer.
+        max_tokens (int): Longest row; a longer prompt is cut from the left, never the response.
+
+    Raises:
+        DataError: A response leaves no room for the template; names file and line.
+    """
+    encoded = []
+    for row in rows:
+        try:
+            encoded.append(encoder.encode_row(row.prompt, row.response, max_tokens))
+        except RowError as error:
+            raise DataError(f"{row.place}: {error.message}.", error.hint) from None
+    return encoded
+
+
+def _decode(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}:{line}: byte {content[error.start]:#04x} is not UTF-8.",
+            "Save the file as UTF-8.",
+        ) from None
+
+
+def _json_records(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            record = json.loads(content)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise DataError(
+                f"{path}:{line}: this line is not JSON: {error}", "Each line is one JSON object."
+            ) from None
+        if not isinstance(record, dict):
+            raise DataError(
+                f"{path}:{line}: this line is a JSON {type(record).__name__}, not an object.",
+                'For example {"prompt": "...", "response": "..."}.',
+            )
+        yield line, record
+
+
+def _table_records(
+    text: str, path: Path, delimiter: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        for record in reader:
+            yield reader.line_num, record
+    except csv.Error as error:
+        raise DataError(
+            f"{path}:{reader.line_num}: this line is not CSV: {error}",
+            "Check the quotation marks around here.",
+        ) from None
+
+
+def _field(record: dict[str, Any], name: str, path: Path, line: int) -> str:
+    if name not in record or record[name] is None:
+        found = ", ".join(f"`{key}`" for key in record if key is not None)
+        raise DataError(
+            f"{path}:{line}: this row has no `{name}`.",
+            f"It has {found}; name the columns with `--prompt-field` and `--response-field`.",
+        )
+    value = record[name]
+    if isinstance(value, bool | int | float):
+        value = str(value)
+    if not isinstance(value, str):
+        raise DataError(
+            f"{path}:{line}: `{name}` is a {type(value).__name__}, not text.",
+            "Each of the two fields holds one text.",
+        )
+    if not value.strip():
+        raise DataError(
+            f"{path}:{line}: `{name}` is empty.", "Fill it in, or leave the row out."
+        )
+    return value

@@ -1,0 +1,127 @@
+"""Scores of a prompt on rows: labels by likelihood, free text by exact match of the greedy answer.
+
+Legend: n tokens of the prefix.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from export.encoding import EncodedRow, RowEncoder, common_prefix
+from export.labels import LabelTrie
+from ptune_tui.data import Row
+from ptune_tui.engine.batches import collate, sorted_batches
+from ptune_tui.engine.generate import generate_greedily
+from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.prefix import Prefix
+from ptune_tui.engine.scoring import classify
+from ptune_tui.engine.step import label_logits, prefix_of
+from ptune_tui.metrics import accuracy, macro_f1
+
+Progress = Callable[[int, int], None]
+_MAX_BATCH_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation found.
+
+    Attributes:
+        answers: One a row, in the rows' order.
+        accuracy: Of labels, or exact match.
+        macro_f1: None for free text.
+        loss: Mean cross-entropy of the response tokens; None for labels.
+        seconds: How long it took.
+    """
+
+    answers: list[str]
+    accuracy: float
+    macro_f1: float | None
+    loss: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Scores rows of one task.
+
+    Attributes:
+        frozen: The model.
+        encoder: Template and tokenizer.
+        labels: The closed set of responses, or None for free text.
+        max_response_tokens: Free-text answers end after so many tokens.
+    """
+
+    frozen: FrozenModel
+    encoder: RowEncoder
+    labels: Sequence[str] | None
+    max_response_tokens: int
+
+    @cached_property
+    def trie(self) -> LabelTrie:
+        """The labels in tokens."""
+        return LabelTrie([self.encoder.encode_response(label) for label in self.labels or ()])
+
+    @torch.no_grad()
+    def score(
+        self,
+        soft_prompt_PH: Tensor | None,
+        rows: Sequence[Row],
+        encoded: Sequence[EncodedRow],
+        on_progress: Progress | None = None,
+    ) -> Scores:
+        """Score rows with a soft prompt, or with none.
+
+        Args:
+            soft_prompt_PH (Tensor | None): float32 [P, H].
+            rows (Sequence[Row]): The rows.
+            encoded (Sequence[EncodedRow]): The same in tokens.
+            on_progress (Progress | None): Called with rows done and their number.
+        """
+        started = time.perf_counter()
+        lead = shared_lead(encoded, self.encoder.lead_ids())
+        prefix = prefix_of(self.frozen, soft_prompt_PH, lead)
+        texts = [row.prompt_ids[len(lead) :] for row in encoded]
+        loss = None
+        if self.labels is not None:
+            found = classify(self.frozen, prefix, texts, self.trie, on_progress)
+            answers = [self.labels[label] for label in found]
+        else:
+            limit = self.max_response_tokens
+            ids = generate_greedily(self.frozen, prefix, texts, limit, on_progress)
+            answers = [self._text(answer) for answer in ids]
+            loss = self._loss(prefix, encoded, len(lead))
+        expected = [row.response for row in rows]
+        return Scores(
+            answers,
+            accuracy(expected, answers),
+            None if self.labels is None else macro_f1(expected, answers),
+            loss,
+            time.perf_counter() - started,
+        )
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self.encoder.tokenizer.decode(ids)
+        return text.removeprefix(self.encoder.renderer.response_prefix)
+
+    def _loss(self, prefix: Prefix, encoded: Sequence[EncodedRow], num_lead: int) -> float:
+        total, count = 0.0, 0
+        for numbers in sorted_batches([row.num_tokens for row in encoded], _MAX_BATCH_TOKENS):
+            batch = collate([encoded[number] for number in numbers], num_lead)
+            logits = label_logits(self.frozen.network, prefix, batch).float()
+            total += float(functional.cross_entropy(logits, batch.labels, reduction="sum"))
+            count += len(batch.labels)
+        return total / count
+
+
+def shared_lead(encoded: Sequence[EncodedRow], template_lead: Sequence[int]) -> list[int]:
+    """Template tokens that all of some rows begin with; every row keeps one token behind them."""
+    shortest = min(len(row.prompt_ids) for row in encoded)
+    return common_prefix([template_lead, *(row.prompt_ids for row in encoded)])[: shortest - 1]

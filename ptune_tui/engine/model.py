@@ -1,0 +1,201 @@
+"""The frozen model with its tokenizer, as everything else in the engine sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import transformers
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from export.template import CHAT, PLAIN, Template
+from ptune_tui.config import Kernel, Scheme
+from ptune_tui.errors import ModelError
+from quant.loading import LoadedModel, load
+
+
+@dataclass(frozen=True)
+class ModelTokenizer:
+    """What a row needs of a model's tokenizer.
+
+    Attributes:
+        tokenizer: The tokenizer itself.
+        chat_template: Jinja source, or None.
+        bos_token: Text of the first token, or "".
+        eos_token: Text of the end token.
+        end_token_id: The token that ends a response.
+    """
+
+    tokenizer: Tokenizer
+    chat_template: str | None
+    bos_token: str
+    eos_token: str
+    end_token_id: int
+
+    def template(self, text: str | None, is_free_text: bool) -> Template:
+        """The template of a task; left out, the chat template for free text, else plain.
+
+        Args:
+            text (str | None): The user's template.
+            is_free_text (bool): Whether the responses are not a closed set.
+        """
+        if text is None:
+            text = CHAT if is_free_text and self.chat_template else PLAIN
+        return Template(
+            text=text,
+            chat_template=self.chat_template if text == CHAT else None,
+            bos_token=self.bos_token,
+            eos_token=self.eos_token,
+        )
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """A frozen causal language model on a 4-bit grid.
+
+    Attributes:
+        name: What to call it.
+        loaded: The model, its weights and its report.
+        text: Its tokenizer.
+        kernel: The kernel of its linear layers.
+    """
+
+    name: str
+    loaded: LoadedModel
+    text: ModelTokenizer
+    kernel: str
+
+    @property
+    def network(self) -> Any:
+        """The transformers model."""
+        return self.loaded.model
+
+    @property
+    def config(self) -> Any:
+        """The transformers configuration."""
+        return self.loaded.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device("cpu")
+
+    @cached_property
+    def vocabulary_std(self) -> float:
+        """Standard deviation of the embedding's entries, from 4,096 evenly spread rows."""
+        vocab_size = self.config.vocab_size
+        rows = torch.linspace(0, vocab_size - 1, min(4096, vocab_size)).long()
+        return float(self.embed(rows).std())
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings float32 [.., H] of token ids int64 [..]."""
+        embedded: Tensor = self.network.get_input_embeddings()(ids)
+        return embedded
+
+
+def load_tokenizer(path: Path) -> ModelTokenizer:
+    """Read the tokenizer of a model folder or GGUF file.
+
+    Args:
+        path (Path): A folder in the Hugging Face layout, or a `.gguf` file.
+
+    Raises:
+        ModelError: There is no fast tokenizer, or it has no end token.
+    """
+    arguments = (
+        {"pretrained_model_name_or_path": path}
+        if path.is_dir()
+        else {"pretrained_model_name_or_path": path.parent, "gguf_file": path.name}
+    )
+    try:
+        wrapped: Any = transformers.AutoTokenizer.from_pretrained(
+            **arguments, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} has no tokenizer that can be read: {error}",
+            "A model folder needs tokenizer.json and tokenizer_config.json.",
+        ) from error
+    backend = getattr(wrapped, "backend_tokenizer", None)
+    if backend is None or wrapped.eos_token_id is None:
+        raise ModelError(
+            f"The tokenizer of {path} has "
+            f"{'no fast form' if backend is None else 'no end token'}.",
+            "Use a model with tokenizer.json and an `eos_token`.",
+        )
+    # A copy through its JSON form: the very bytes that a bundle ships.
+    tokenizer = Tokenizer.from_str(backend.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    chat_template = wrapped.chat_template
+    return ModelTokenizer(
+        tokenizer=tokenizer,
+        chat_template=chat_template if isinstance(chat_template, str) else None,
+        bos_token=wrapped.bos_token or "",
+        eos_token=wrapped.eos_token,
+        end_token_id=wrapped.eos_token_id,
+    )
+
+
+def choose_kernel(path: Path, kernel: Kernel) -> tuple[str, str]:
+    """The kernel to use and why.
+
+    Args:
+        path (Path): The model, for its size.
+        kernel (Kernel): What was asked for; `auto` decides by free memory.
+    """
+    if kernel != "auto":
+        return kernel, "as asked"
+    float_bytes = _float_bytes(path)
+    available = psutil.virtual_memory().available
+    if 2 * float_bytes < available:
+        return "cached", (
+            f"its float copy takes about {float_bytes / 1e9:.1f} GB of "
+            f"{available / 1e9:.1f} GB free"
+        )
+    return "stream", (
+        f"a float copy would take about {float_bytes / 1e9:.1f} GB of "
+        f"{available / 1e9:.1f} GB free; slower, least memory"
+    )
+
+
+def load_frozen(
+    path: Path,
+    name: str,
+    scheme: Scheme,
+    kernel: str,
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> FrozenModel:
+    """Load a model, put it on the grid and read its tokenizer.
+
+    Args:
+        path (Path): A folder in the Hugging Face layout, or a `.gguf` file.
+        name (str): What to call it.
+        scheme (Scheme): The grid for float checkpoints.
+        kernel (str): `stream` or `cached`.
+        on_progress (Callable | None): Called with tensors done, their number and the current one.
+    """
+    if kernel not in ("stream", "cached"):
+        raise ValueError(f"no such kernel: {kernel}")
+    loaded = load(path, scheme=scheme, kernel=kernel, on_progress=on_progress)  # type: ignore[arg-type]
+    return FrozenModel(name, loaded, load_tokenizer(path), kernel)
+
+
+def _float_bytes(path: Path) -> int:
+    """Bytes of a model's weights in float32, from its files alone."""
+    if path.is_file():
+        return path.stat().st_size * 7  # 4.5 to 5 bits a weight become 32
+    config_path = path / "config.json"
+    stored = sum(part.stat().st_size for part in path.glob("*.safetensors"))
+    dtype = "float32"
+    if config_path.is_file():
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+        dtype = config.get("dtype") or config.get("torch_dtype") or dtype
+    return stored * (1 if dtype == "float32" else 2)

@@ -1,0 +1,195 @@
+"""The shared prefix: keys and values that every row attends to, computed once.
+
+Legend: B rows, T tokens of a row, n tokens of the prefix (virtual tokens and the template's lead),
+C capacity, S new tokens, H hidden, h key/value heads, D head size.
+
+transformers' own cache concatenates in place: under recomputation the prefix would be appended
+twice. The caches here are functional (`PrefixCache`) or write where they are told (`RowCache`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers.cache_utils import Cache
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values of the prefix, one pair a layer.
+
+    Attributes:
+        layers: (key, value) of each layer, float32 [1, h, n, D].
+        length: n.
+    """
+
+    layers: list[tuple[Tensor, Tensor]]
+    length: int
+
+    def detached(self) -> Prefix:
+        """The same values as leaves that collect a gradient of their own."""
+        layers = [
+            (key.detach().requires_grad_(), value.detach().requires_grad_())
+            for key, value in self.layers
+        ]
+        return Prefix(layers, self.length)
+
+
+class PrefixCache(Cache):  # type: ignore[misc]
+    """Gives every row the prefix; keeps what it is given only where there is no prefix.
+
+    Args:
+        prefix (Prefix | None): What rows attend to; None records a new prefix.
+    """
+
+    def __init__(self, prefix: Prefix | None) -> None:
+        super().__init__(layers=[])
+        self.prefix = prefix
+        self.recorded: list[tuple[Tensor, Tensor]] = []
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Keys and values to attend to, [B, h, n + T, D], for new ones [B, h, T, D]."""
+        if self.prefix is None:
+            self.recorded.append((key_states, value_states))
+            return key_states, value_states
+        num_rows = key_states.shape[0]
+        key, value = self.prefix.layers[layer_idx]
+        return (
+            torch.cat([key.expand(num_rows, -1, -1, -1), key_states], dim=2),
+            torch.cat([value.expand(num_rows, -1, -1, -1), value_states], dim=2),
+        )
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens before the rows' own."""
+        return 0 if self.prefix is None else self.prefix.length
+
+
+class RowCache(Cache):  # type: ignore[misc]
+    """Keys and values of several rows, written from `position` on; for scoring and generating.
+
+    Args:
+        prefix (Prefix): The beginning of every row.
+        num_rows (int): B.
+        capacity (int): C, the prefix included.
+    """
+
+    def __init__(self, prefix: Prefix, num_rows: int, capacity: int) -> None:
+        super().__init__(layers=[])
+        self.position = prefix.length
+        self._layers: list[tuple[Tensor, Tensor]] = []
+        for pair in prefix.layers:
+            buffers = []
+            for tensor in pair:
+                _, num_heads, _, head_size = tensor.shape
+                buffer = tensor.new_zeros((num_rows, num_heads, capacity, head_size))
+                buffer[:, :, : prefix.length] = tensor
+                buffers.append(buffer)
+            self._layers.append((buffers[0], buffers[1]))
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write new keys and values [B, h, S, D]; returns all so far [B, h, position + S, D]."""
+        stop = self.position + key_states.shape[2]
+        key, value = self._layers[layer_idx]
+        key[:, :, self.position : stop] = key_states
+        value[:, :, self.position : stop] = value_states
+        return key[:, :, :stop], value[:, :, :stop]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """Tokens so far."""
+        return self.position
+
+    def selected(self, rows: Tensor) -> RowCache:
+        """A copy of some rows, by int64 index [b]."""
+        part = RowCache.__new__(RowCache)
+        Cache.__init__(part, layers=[])
+        part.position = self.position
+        part._layers = [(key[rows], value[rows]) for key, value in self._layers]
+        return part
+
+
+@contextmanager
+def head_reads(network: Any, index: tuple[Tensor, Tensor] | None) -> Iterator[None]:
+    """Let the output head see only some positions, so that logits exist only where they are wanted.
+
+    A hook before the head keeps every head exact, whatever it does to its input.
+
+    Args:
+        network (Any): The model.
+        index (tuple[Tensor, Tensor] | None): Row and column, int64 [N] each; None reads nothing.
+            The logits become [1, N, V].
+    """
+
+    def gather(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_BTH = arguments[0]
+        if index is None:
+            return (hidden_BTH[:1, :0], *arguments[1:])
+        return (hidden_BTH[index].unsqueeze(0), *arguments[1:])
+
+    hook = network.get_output_embeddings().register_forward_pre_hook(gather)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def causal_mask(num_before: int, num_new: int, window: int | None) -> Tensor:
+    """Which keys each new token sees, bool [1, 1, S, num_before + S].
+
+    Args:
+        num_before (int): Keys before the new tokens; all visible but for the window.
+        num_new (int): S.
+        window (int | None): Sliding window: keys with distance below it; None for all.
+    """
+    queries = torch.arange(num_before, num_before + num_new).unsqueeze(1)
+    keys = torch.arange(num_before + num_new).unsqueeze(0)
+    visible = keys <= queries
+    if window is not None:
+        visible &= queries - keys < window
+    return visible[None, None]
+
+
+def record_prefix(network: Any, embeddings_nH: Tensor) -> Prefix:
+    """Run the prefix once at batch 1; gradients flow into its embeddings.
+
+    Args:
+        network (Any): The model.
+        embeddings_nH (Tensor): float32 [n, H]; n may be 0.
+    """
+    length = embeddings_nH.shape[0]
+    if length == 0:
+        return empty_prefix(network)
+    cache = PrefixCache(None)
+    with head_reads(network, None):
+        network(
+            inputs_embeds=embeddings_nH.unsqueeze(0),
+            attention_mask=causal_mask(0, length, sliding_window(network)),
+            position_ids=torch.arange(length).unsqueeze(0),
+            past_key_values=cache,
+            use_cache=True,
+        )
+    return Prefix(cache.recorded, length)
+
+
+def empty_prefix(network: Any) -> Prefix:
+    """No prefix at all."""
+    config = network.config
+    head_size = getattr(config, "head_dim", None) or (
+        config.hidden_size // config.num_attention_heads
+    )
+    none = torch.zeros((1, config.num_key_value_heads, 0, head_size))
+    return Prefix([(none, none)] * config.num_hidden_layers, 0)
+
+
+def sliding_window(network: Any) -> int | None:
+    """The model's sliding window, or None."""
+    window: int | None = getattr(network.config, "sliding_window", None)
+    return window

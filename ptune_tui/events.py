@@ -1,0 +1,296 @@
+"""What a worker says and what it is told: typed, one JSON object a line.
+
+`events.jsonl` in the run folder is the only channel out of a worker; the app, the command line and
+any later program follow that file. JSON has no NaN and no infinity, so a loss that is not finite is
+an event of its own (`Diverged`), never a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+from msgspec import Struct
+
+from ptune_tui.errors import Category
+
+PROTOCOL_VERSION = 1
+
+Stage = Literal[
+    "load", "tokenise", "train", "evaluate", "save", "build", "parity", "measure", "write"
+]
+
+
+class TaskStarted(Struct, frozen=True, tag=True):
+    """The worker is up: first event of every file."""
+
+    time: float  # seconds since the epoch
+    pid: int
+    kind: Literal["train", "evaluate", "export", "preview"]
+    protocol: int = PROTOCOL_VERSION
+
+
+class StageStarted(Struct, frozen=True, tag=True):
+    """A stage of the work begins."""
+
+    stage: Stage
+    time: float  # seconds since the epoch
+    detail: str = ""
+
+
+class StageProgress(Struct, frozen=True, tag=True):
+    """How far a stage is."""
+
+    stage: Stage
+    done: int
+    total: int
+    detail: str = ""
+
+
+class StageFinished(Struct, frozen=True, tag=True):
+    """A stage is over."""
+
+    stage: Stage
+    seconds: float
+    detail: str = ""
+
+
+class ModelReady(Struct, frozen=True, tag=True):
+    """The frozen model is loaded."""
+
+    name: str
+    family: str
+    num_layers: int
+    hidden_size: int
+    vocab_size: int
+    num_parameters: int
+    quantised_bytes: int
+    relative_error: float | None  # of the quantised weights; None where the import is exact
+    scheme: str
+    kernel: str
+    weights_hash: str
+    num_threads: int
+
+
+class DataReady(Struct, frozen=True, tag=True):
+    """The rows are read, templated and tokenised."""
+
+    num_train_rows: int
+    num_validation_rows: int
+    num_cut_rows: int  # rows whose prompt was cut from the left
+    max_row_tokens: int
+    mean_row_tokens: float
+    labels: list[str] | None  # the closed set of responses, or None for free text
+    template: str
+    num_shared_tokens: int  # leading template tokens that every row shares
+
+
+class StepDone(Struct, frozen=True, tag=True):
+    """One optimiser step."""
+
+    step: int  # counted from 1
+    max_steps: int
+    loss: float
+    learning_rate: float  # absolute
+    gradient_norm: float  # before clipping
+    tokens_per_second: float  # the rows' own tokens
+    peak_memory_bytes: int
+    elapsed_seconds: float  # since training began, evaluations included
+    eta_seconds: float
+
+
+class EvaluationDone(Struct, frozen=True, tag=True):
+    """The validation rows were scored."""
+
+    step: int  # 0: before training, with no soft prompt
+    num_rows: int
+    accuracy: float  # of labels, or exact match for free text
+    macro_f1: float | None  # None for free text
+    loss: float | None  # mean of the response tokens
+    seconds: float
+    tuned: bool  # whether the soft prompt took part
+    is_best: bool = False
+
+
+class SampleMade(Struct, frozen=True, tag=True):
+    """One row of an evaluation, to look at."""
+
+    step: int
+    prompt: str
+    expected: str
+    answer: str
+
+
+class CheckpointSaved(Struct, frozen=True, tag=True):
+    """The adapter was written."""
+
+    step: int
+    path: str
+    accuracy: float
+    is_best: bool
+
+
+class Notice(Struct, frozen=True, tag=True):
+    """Something the user should know: a choice made, a fallback, a skipped row."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class Diverged(Struct, frozen=True, tag=True):
+    """The loss or the gradient of a step is not finite."""
+
+    step: int
+    what: Literal["loss", "gradient"]
+
+
+class ParityMeasured(Struct, frozen=True, tag=True):
+    """The exported graph beside torch, on the same weights."""
+
+    precision: str
+    relative_error: float  # largest logit difference over the largest logit
+    kl_divergence: float  # mean over positions, nats
+    top1_agreement: float  # share of positions
+    identical_texts: int  # greedy continuations that are the same
+    num_texts: int
+    passed: bool
+
+
+class ExportDone(Struct, frozen=True, tag=True):
+    """The bundle is in place."""
+
+    path: str
+    num_bytes: int
+
+
+class PreviewRow(Struct, frozen=True):
+    """One row as the trainer will see it.
+
+    `pieces` are the tokens' texts; `in_loss` says for each whether the loss is taken on it.
+    """
+
+    pieces: list[str]
+    in_loss: list[bool]
+    was_cut: bool
+
+
+class PreviewMade(Struct, frozen=True, tag=True):
+    """The first rows, tokenised, with their label mask."""
+
+    rows: list[PreviewRow]
+
+
+class Prediction(Struct, frozen=True):
+    """One scored row."""
+
+    prompt: str
+    expected: str
+    answer: str
+
+
+class TaskFinished(Struct, frozen=True, tag=True):
+    """The work is done: last event of a good file."""
+
+    seconds: float
+    stopped_early: bool = False
+    summary: dict[str, float | int | str | None] = {}
+
+
+class TaskFailed(Struct, frozen=True, tag=True):
+    """The work ended with an error: last event of a bad file."""
+
+    category: Category
+    message: str
+    hint: str
+    log_path: str
+
+
+Event = (
+    TaskStarted
+    | StageStarted
+    | StageProgress
+    | StageFinished
+    | ModelReady
+    | DataReady
+    | StepDone
+    | EvaluationDone
+    | SampleMade
+    | CheckpointSaved
+    | Notice
+    | Diverged
+    | ParityMeasured
+    | ExportDone
+    | PreviewMade
+    | TaskFinished
+    | TaskFailed
+)
+
+
+class Stop(Struct, frozen=True, tag=True):
+    """Stop after the current step; `save` keeps the best prompt so far."""
+
+    save: bool
+
+
+class EvaluateNow(Struct, frozen=True, tag=True):
+    """Score the validation rows after the current step."""
+
+
+Command = Stop | EvaluateNow
+
+_encoder = msgspec.json.Encoder()
+_event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+_command_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+
+
+def encode_line(item: Event | Command) -> bytes:
+    """One event or command as a JSON line, newline included."""
+    return _encoder.encode(item) + b"\n"
+
+
+def decode_event(line: bytes) -> Event:
+    """The event of one line.
+
+    Raises:
+        msgspec.ValidationError: The line is not an event of this protocol.
+    """
+    return _event_decoder.decode(line)
+
+
+def decode_command(line: bytes) -> Command:
+    """The command of one line.
+
+    Raises:
+        msgspec.ValidationError: The line is not a command of this protocol.
+    """
+    return _command_decoder.decode(line)
+
+
+class LineFollower:
+    """Reads the whole lines that were added to a file since the last call.
+
+    A half-written last line is left for the next call.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+
+    def new_lines(self) -> Iterator[bytes]:
+        """The lines added since the last call, without their newline; none if there is no file."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                yield from self._whole_lines(file)
+        except FileNotFoundError:
+            return
+
+    def _whole_lines(self, file: IO[bytes]) -> Iterator[bytes]:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            self._offset += len(line)
+            yield line.rstrip(b"\n")

@@ -1,0 +1,207 @@
+"""What this machine has, and whether a training run fits into it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from ptune_tui.model_numbers import ModelNumbers
+from ptune_tui.paths import runs_folder
+
+Fit = Literal["fits", "tight", "does not fit"]
+
+FLOAT = 4  # bytes of one fp32 number
+INT4_BYTES = 0.75  # a weight on the 4-bit grid: code, and scale and offset shared by 32
+INT8_BYTES = 1.125  # a weight of the embedding: code, and scale shared by 32
+PROCESS_BYTES = 600 << 20  # torch and transformers, loaded, and their work space
+TIGHT_SHARE = 0.8  # of the available memory; the estimate is good to about a fifth
+PROBE_SECONDS = 5
+SHOWN_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A graphics card.
+
+    Attributes:
+        name: What it calls itself.
+        total_memory_bytes: Its memory.
+        free_memory_bytes: What nobody uses.
+    """
+
+    name: str
+    total_memory_bytes: int
+    free_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine has; None stands for what it does not say.
+
+    Attributes:
+        num_physical_cores: Cores of the machine.
+        num_usable_cores: Logical cores that this process may use.
+        processor: The processor's name.
+        processor_flags: Which of the instruction sets that matter it has.
+        total_memory_bytes: Memory, or the container's limit where that is lower.
+        available_memory_bytes: What can be taken without swapping.
+        free_disk_bytes: Of the disk that holds the runs.
+        accelerator: The first NVIDIA card.
+    """
+
+    num_physical_cores: int | None
+    num_usable_cores: int | None
+    processor: str | None
+    processor_flags: tuple[str, ...] | None
+    total_memory_bytes: int | None
+    available_memory_bytes: int | None
+    free_disk_bytes: int | None
+    accelerator: Accelerator | None
+
+
+def machine() -> Machine:
+    """Look at this machine; takes some milliseconds, a second where there is an NVIDIA card."""
+    memory = psutil.virtual_memory()
+    limit, used = _container_memory()
+    total = min(memory.total, limit) if limit else memory.total
+    available = min(memory.available, limit - used) if limit else memory.available
+    flags = _processor_flags()
+    return Machine(
+        num_physical_cores=psutil.cpu_count(logical=False),
+        num_usable_cores=_num_usable_cores(),
+        processor=_processor_name(),
+        processor_flags=flags,
+        total_memory_bytes=total,
+        available_memory_bytes=max(available, 0),
+        free_disk_bytes=free_disk_bytes(runs_folder()),
+        accelerator=_accelerator(),
+    )
+
+
+def free_disk_bytes(folder: Path) -> int | None:
+    """Free bytes of the disk that a folder is on, or would be on."""
+    for existing in (folder, *folder.parents):
+        if existing.is_dir():
+            return shutil.disk_usage(existing).free
+    return None
+
+
+def estimate_training_memory(
+    numbers: ModelNumbers,
+    *,
+    kernel: Literal["stream", "cached"],
+    batch_size: int,
+    num_row_tokens: int,
+    num_virtual_tokens: int,
+    num_label_tokens: int = 2,
+) -> int:
+    """Bytes that training on the processor takes at its peak, about.
+
+    The sum of: the process; the 4-bit layers and the 8-bit vocabulary; with `cached`, a float copy
+    of the layers; what the backward pass needs of every token in every layer (two norm inputs;
+    query, repeated key and value, and output of the attention; three widths of the MLP: a tenth
+    more than a Llama of transformers keeps); the shared keys and values as every row sees them;
+    three copies of the logits at the label positions.
+
+    Args:
+        numbers (ModelNumbers): The model's sizes.
+        kernel (str): `stream` or `cached`.
+        batch_size (int): Rows a step.
+        num_row_tokens (int): Tokens of a row, padding included.
+        num_virtual_tokens (int): Length of the soft prompt.
+        num_label_tokens (int): Tokens of a row that the loss is taken on.
+    """
+    weights = INT4_BYTES * numbers.num_layer_weights + INT8_BYTES * numbers.num_vocabulary_weights
+    copies = FLOAT * numbers.num_layer_weights if kernel == "cached" else 0
+    heads = numbers.num_heads * numbers.head_size
+    kept = 2 * numbers.hidden_size + 4 * heads + 3 * numbers.intermediate_size
+    num_tokens = batch_size * num_row_tokens + num_virtual_tokens
+    num_shared = batch_size * num_virtual_tokens
+    activations = FLOAT * numbers.num_layers * (num_tokens * kept + num_shared * 2 * heads)
+    logits = 3 * FLOAT * batch_size * num_label_tokens * numbers.vocab_size
+    return int(PROCESS_BYTES + weights + copies + activations + logits)
+
+
+def fit(estimated_bytes: int, available_bytes: int) -> Fit:
+    """Whether an estimate goes into the available memory.
+
+    Args:
+        estimated_bytes (int): From `estimate_training_memory`.
+        available_bytes (int): From `Machine`.
+    """
+    if estimated_bytes <= TIGHT_SHARE * available_bytes:
+        return "fits"
+    return "tight" if estimated_bytes <= available_bytes else "does not fit"
+
+
+def _num_usable_cores() -> int | None:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _container_memory() -> tuple[int | None, int]:
+    """A container's memory limit and use (cgroup version 2), where there is one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = (folder / "memory.max").read_text().strip()
+        used = int((folder / "memory.current").read_text())
+    except OSError:
+        return None, 0
+    return (None if limit == "max" else int(limit)), used
+
+
+def _processor_name() -> str | None:
+    if sys.platform == "darwin":
+        return _output(["sysctl", "-n", "machdep.cpu.brand_string"])
+    return _cpuinfo("model name") or platform.processor() or platform.machine() or None
+
+
+def _processor_flags() -> tuple[str, ...] | None:
+    line = _cpuinfo("flags") or _cpuinfo("Features")
+    if line is None:
+        return None
+    present = set(line.split())
+    return tuple(flag for flag in SHOWN_FLAGS if flag in present)
+
+
+def _cpuinfo(key: str) -> str | None:
+    """The first value of a key in Linux's description of the processor."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                name, _, value = line.partition(":")
+                if name.strip() == key:
+                    return value.strip()
+    except OSError:
+        return None
+    return None
+
+
+def _accelerator() -> Accelerator | None:
+    if shutil.which("nvidia-smi") is None:
+        return None
+    query = "--query-gpu=name,memory.total,memory.free"
+    text = _output(["nvidia-smi", query, "--format=csv,noheader,nounits"])
+    rows = list(csv.reader((text or "").splitlines(), skipinitialspace=True))
+    if not rows or len(rows[0]) != 3 or not (rows[0][1].isdigit() and rows[0][2].isdigit()):
+        return None
+    name, total, free = rows[0]
+    return Accelerator(name, int(total) << 20, int(free) << 20)
+
+
+def _output(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

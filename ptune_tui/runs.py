@@ -1,0 +1,199 @@
+"""Runs on disk: each is a folder, and its `events.jsonl` folds into one `RunSummary`."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from ptune_tui.config import RunConfig
+from ptune_tui.errors import UsageError
+from ptune_tui.events import (
+    EvaluationDone,
+    Event,
+    LineFollower,
+    ModelReady,
+    StepDone,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+    decode_event,
+)
+from ptune_tui.locks import lock_is_held
+from ptune_tui.paths import runs_folder
+from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, read_task
+
+RunStatus = Literal["running", "finished", "stopped", "failed", "killed"]
+
+
+class RunSummary(Struct, frozen=True):
+    """One training run at a glance."""
+
+    path: Path
+    status: RunStatus  # `killed`: its worker is gone and left no last event
+    model: str
+    data: str
+    method: str
+    best_accuracy: float | None  # with the soft prompt
+    base_accuracy: float | None  # without
+    step: int
+    max_steps: int
+    started: float | None  # seconds since the epoch
+    seconds: float
+    error: str | None
+    num_unreadable_lines: int  # damaged, or of a later protocol
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+
+class _Fold:
+    """What the events read so far add up to."""
+
+    def __init__(self) -> None:
+        self.model: str | None = None
+        self.started: float | None = None
+        self.last_step: StepDone | None = None
+        self.tuned: list[EvaluationDone] = []
+        self.base: EvaluationDone | None = None
+        self.ending: TaskFinished | TaskFailed | None = None
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        match event:
+            case StepDone():
+                self.last_step = event
+            case EvaluationDone(tuned=True):
+                self.tuned.append(event)
+            case EvaluationDone():
+                self.base = event
+            case TaskStarted():
+                self.ending = None  # a resumed run has not ended
+                self.started = event.time if self.started is None else self.started
+            case ModelReady():
+                self.model = event.name
+            case TaskFinished() | TaskFailed():
+                self.ending = event
+            case _:
+                pass
+
+    def best_accuracy(self) -> float | None:
+        """The accuracy of the prompt that was kept: the last one marked best, else the highest."""
+        marked = [evaluation.accuracy for evaluation in self.tuned if evaluation.is_best]
+        if marked:
+            return marked[-1]
+        return max((evaluation.accuracy for evaluation in self.tuned), default=None)
+
+
+def summarise(run: Path) -> RunSummary:
+    """Fold a run folder into its summary.
+
+    Lines that cannot be read, and events of a later protocol, are counted and skipped.
+
+    Args:
+        run (Path): A run folder; one that is gone gives an empty summary.
+    """
+    # Asked before the events are read: a worker that ends in between has written its last event.
+    is_held = lock_is_held(run)
+    fold = _Fold()
+    num_unreadable_lines = 0
+    for line in LineFollower(run / EVENTS_FILE).new_lines():
+        try:
+            fold.add(decode_event(line))
+        except msgspec.DecodeError:
+            num_unreadable_lines += 1
+    config = run_config(run) or RunConfig()
+    ending = fold.ending
+    return RunSummary(
+        path=run,
+        status=_status(ending, is_held),
+        model=fold.model or config.model.source,
+        data=config.data.train,
+        method=config.method.name,
+        best_accuracy=fold.best_accuracy(),
+        base_accuracy=fold.base.accuracy if fold.base else None,
+        step=fold.last_step.step if fold.last_step else 0,
+        max_steps=fold.last_step.max_steps if fold.last_step else config.training.max_steps,
+        started=fold.started,
+        seconds=_seconds(fold, is_held),
+        error=ending.message if isinstance(ending, TaskFailed) else None,
+        num_unreadable_lines=num_unreadable_lines,
+    )
+
+
+def run_config(run: Path) -> RunConfig | None:
+    """The configuration a run was started with; None where its task is missing or unreadable."""
+    try:
+        task = read_task(run)
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
+    return task.config if isinstance(task, TrainTask) else None
+
+
+def list_runs(folder: Path | None = None) -> list[RunSummary]:
+    """Every training run of a folder, the latest first.
+
+    Args:
+        folder (Path | None): Where to look; None for the folder of all runs.
+    """
+    summaries = [summarise(run) for run in _run_folders(folder or runs_folder())]
+    return sorted(summaries, key=lambda summary: summary.started or 0.0, reverse=True)
+
+
+def find_run(text: str, folder: Path | None = None) -> Path:
+    """The run folder that a user means.
+
+    Args:
+        text (str): A path, a run's name, or `last`.
+        folder (Path | None): Where names are looked up; None for the folder of all runs.
+
+    Raises:
+        UsageError: No run is meant by it.
+    """
+    folder = folder or runs_folder()
+    runs = {run.name: run for run in _run_folders(folder)}
+    if text == "last" and runs:
+        return max(runs.values(), key=lambda run: (run / TASK_FILE).stat().st_mtime)
+    if text in runs:
+        return runs[text]
+    path = Path(text).expanduser()
+    if (path / TASK_FILE).is_file() or (path / EVENTS_FILE).is_file():
+        return path
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is not a run: it holds no {TASK_FILE}.", "`ptune runs` lists the runs."
+        )
+    near = difflib.get_close_matches(text, runs, n=1)
+    hint = f"Did you mean `{near[0]}`?" if near else "`ptune runs` lists the runs."
+    raise UsageError(f"There is no run `{text}` in {folder}.", hint)
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir()):
+        if (entry / TASK_FILE).is_file():
+            yield entry
+
+
+def _status(ending: TaskFinished | TaskFailed | None, is_held: bool) -> RunStatus:
+    if isinstance(ending, TaskFinished):
+        return "stopped" if ending.stopped_early else "finished"
+    if isinstance(ending, TaskFailed):
+        return "stopped" if ending.category == "interrupted" else "failed"
+    return "running" if is_held else "killed"
+
+
+def _seconds(fold: _Fold, is_held: bool) -> float:
+    if isinstance(fold.ending, TaskFinished):
+        return fold.ending.seconds
+    if is_held and fold.ending is None and fold.started is not None:
+        return time.time() - fold.started
+    return fold.last_step.elapsed_seconds if fold.last_step else 0.0

@@ -1,0 +1,201 @@
+"""Every action of the app, once: its key, its words, and when it can be used.
+
+Footer, help screen and command palette are made from this table, and a keymap names its ids. Only
+keys that tmux, ssh and macOS let through: letters, digits, function keys, enter and escape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textual.binding import Binding
+
+Place = Literal["app", "setup", "train", "chat"]
+
+
+@dataclass(frozen=True)
+class Action:
+    """One row of the table.
+
+    Attributes:
+        id: What a keymap calls it.
+        place: Where it can be used.
+        key: Its keys, separated by commas.
+        action: Name of the method, without `action_`.
+        description: One or two words for the footer.
+        tooltip: A sentence.
+        needs: What is missing where it cannot be used now.
+        in_footer: Whether the footer shows it.
+    """
+
+    id: str
+    place: Place
+    key: str
+    action: str
+    description: str
+    tooltip: str
+    needs: str = ""
+    in_footer: bool = True
+
+    @property
+    def title(self) -> str:
+        """What the palette calls it."""
+        prefix = "" if self.place == "app" else f"{self.place.capitalize()}: "
+        return prefix + self.description
+
+
+ACTIONS = (
+    Action(
+        "app.setup",
+        "app",
+        "1,f2",
+        "show_place('setup')",
+        "Setup",
+        "Choose model, data and settings of a run.",
+        in_footer=False,
+    ),
+    Action(
+        "app.train",
+        "app",
+        "2,f3",
+        "show_place('train')",
+        "Train",
+        "Watch the run.",
+        in_footer=False,
+    ),
+    Action(
+        "app.chat",
+        "app",
+        "3,f4",
+        "show_place('chat')",
+        "Chat",
+        "Ask the exported bundle, base beside tuned.",
+        in_footer=False,
+    ),
+    Action(
+        "app.help",
+        "app",
+        "f1,question_mark",
+        "show_help",
+        "Help",
+        "Every key of this place, with what it does.",
+    ),
+    Action(
+        "app.theme",
+        "app",
+        "f9",
+        "change_theme",
+        "Theme",
+        "Choose other colours.",
+        in_footer=False,
+    ),
+    Action(
+        "app.quit",
+        "app",
+        "ctrl+q,q",
+        "quit",
+        "Quit",
+        "Leave; asks first where work goes on.",
+    ),
+    Action(
+        "setup.start",
+        "setup",
+        "f5",
+        "start",
+        "Start",
+        "Start to train with this form.",
+        needs="a form without errors, and no run that still goes on",
+    ),
+    Action(
+        "setup.preview",
+        "setup",
+        "f6",
+        "preview",
+        "Preview",
+        "Tokenise the first rows and mark what the loss is taken on.",
+        needs="a form without errors",
+    ),
+    Action(
+        "setup.defaults",
+        "setup",
+        "f8",
+        "defaults",
+        "Defaults",
+        "Put every field back to its default.",
+    ),
+    Action(
+        "train.stop",
+        "train",
+        "s",
+        "stop",
+        "Stop",
+        "Stop after this step and keep the best prompt so far.",
+        needs="a run that goes on",
+    ),
+    Action(
+        "train.evaluate",
+        "train",
+        "e",
+        "evaluate",
+        "Evaluate",
+        "Score the validation rows after this step.",
+        needs="a run that goes on",
+    ),
+    Action(
+        "train.view",
+        "train",
+        "v",
+        "view",
+        "View",
+        "Show the last steps of the loss, or all of them.",
+        in_footer=False,
+        needs="a loss to show",
+    ),
+    Action(
+        "train.export",
+        "train",
+        "x",
+        "export",
+        "Export",
+        "Write the bundle that answers on a CPU, into the run folder.",
+        needs="a run that has ended with a prompt",
+    ),
+    Action(
+        "train.chat",
+        "train",
+        "c",
+        "chat",
+        "Chat",
+        "Ask the exported bundle.",
+        needs="a bundle; export the run first",
+    ),
+    Action(
+        "chat.back",
+        "chat",
+        "escape",
+        "back",
+        "Stop / back",
+        "Stop an answer that is being written; else go back to the run.",
+    ),
+)
+
+
+def bindings_of(place: Place) -> list[Binding]:
+    """The key bindings of a place.
+
+    Args:
+        place (Place): A place, or `app` for those that hold everywhere.
+    """
+    return [
+        Binding(
+            row.key,
+            row.action,
+            row.description,
+            show=row.in_footer,
+            id=row.id,
+            tooltip=row.tooltip,
+        )
+        for row in ACTIONS
+        if row.place == place
+    ]

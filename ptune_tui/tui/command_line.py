@@ -1,0 +1,27 @@
+"""The command that does what a form does."""
+
+from __future__ import annotations
+
+import shlex
+
+import msgspec
+
+from ptune_tui.config import RunConfig, field_names
+
+_OPTIONS = {"model.source": "model", "data.train": "data", "method.name": "method"}
+
+
+def train_command(config: RunConfig) -> str:
+    """`ptune train` with an option for every field that is not at its default.
+
+    Args:
+        config (RunConfig): The run.
+    """
+    chosen, defaults = msgspec.to_builtins(config), msgspec.to_builtins(RunConfig())
+    words = ["ptune", "train"]
+    for name in field_names():
+        part, key = name.split(".")
+        value = chosen[part][key]
+        if value != defaults[part][key]:
+            words += [f"--{_OPTIONS.get(name, key).replace('_', '-')}", str(value)]
+    return shlex.join(words)

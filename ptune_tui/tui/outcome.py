@@ -1,0 +1,84 @@
+"""What is left when the app has closed, for the normal screen."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptune_tui.runs import RunStatus, summarise
+from ptune_tui.tui.session import Session
+from ptune_tui.tui.wording import share_text
+
+
+@dataclass(frozen=True)
+class AppOutcome:
+    """What the app did.
+
+    Attributes:
+        run: The run folder.
+        status: How the run stands.
+        best_accuracy: With the soft prompt that was kept.
+        base_accuracy: Without one.
+        bundle: The exported bundle.
+        next_command: What to do next.
+        error: Why the run failed.
+    """
+
+    run: Path | None
+    status: RunStatus | None
+    best_accuracy: float | None
+    base_accuracy: float | None
+    bundle: Path | None
+    next_command: str | None
+    error: str | None = None
+
+    def summary(self) -> str:
+        """Some lines for the normal screen."""
+        lines = [f"run     {self.run} ({self.status})"] if self.run else []
+        if self.best_accuracy is not None:
+            base = f" (base {share_text(self.base_accuracy)})" if self.base_accuracy else ""
+            lines.append(f"score   {share_text(self.best_accuracy)}{base}")
+        if self.error:
+            lines.append(f"error   {self.error}")
+        if self.bundle:
+            lines.append(f"bundle  {self.bundle}")
+        if self.next_command:
+            lines.append(f"next    {self.next_command}")
+        return "\n".join(lines)
+
+
+def outcome_of(session: Session) -> AppOutcome | None:
+    """The outcome of a session; None where nothing was done.
+
+    Args:
+        session (Session): The app's work.
+    """
+    if session.run is None:
+        if session.bundle is None:
+            return None
+        return AppOutcome(None, None, None, None, session.bundle, _chat(session.bundle))
+    summary = summarise(session.run.job.folder)
+    return AppOutcome(
+        run=summary.path,
+        status=summary.status,
+        best_accuracy=summary.best_accuracy,
+        base_accuracy=summary.base_accuracy,
+        bundle=session.bundle,
+        next_command=_next(summary.path, summary.status, summary.best_accuracy, session.bundle),
+        error=summary.error,
+    )
+
+
+def _next(run: Path, status: RunStatus, accuracy: float | None, bundle: Path | None) -> str | None:
+    if status == "running":
+        return "ptune runs"
+    if bundle is not None:
+        return _chat(bundle)
+    if accuracy is not None:
+        return shlex.join(["ptune", "export", str(run), "--out", str(run / "bundle")])
+    return "ptune doctor" if status in ("failed", "killed") else None
+
+
+def _chat(bundle: Path) -> str:
+    return shlex.join(["ptune", "chat", str(bundle)])

@@ -1,0 +1,142 @@
+"""How far a task is: its stages, notices and ending, folded from its events. Draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ptune_tui.events import (
+    Event,
+    Notice,
+    Stage,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+)
+
+TRAIN_STAGES: tuple[Stage, ...] = ("load", "tokenise", "evaluate", "train", "save")
+EXPORT_STAGES: tuple[Stage, ...] = ("build", "parity", "measure", "write")
+
+StageStatus = Literal["waiting", "running", "done", "failed", "left out"]
+
+
+@dataclass
+class StageState:
+    """One stage of a task.
+
+    Attributes:
+        name: Which.
+        status: Where it is.
+        seconds: Of all its finished passes.
+        started: When the running pass began, in seconds since the epoch.
+        done: How much of `total` is done.
+        total: 0 where the stage does not say.
+        detail: What it is at.
+        num_passes: How often it was finished.
+        elapsed: Of the running pass, where its own events say so.
+    """
+
+    name: Stage
+    status: StageStatus = "waiting"
+    seconds: float = 0.0
+    started: float | None = None
+    done: int = 0
+    total: int = 0
+    detail: str = ""
+    num_passes: int = 0
+    elapsed: float = 0.0
+
+    def seconds_at(self, now: float) -> float:
+        """Its seconds, those of the running pass included."""
+        if self.status == "running" and self.started is not None:
+            return self.seconds + max(0.0, now - self.started)
+        return self.seconds
+
+
+@dataclass
+class TaskProgress:
+    """What the events of a task say about the task itself.
+
+    Attributes:
+        stages: In the order in which they are shown.
+        notices: What the user should know, one of each text.
+        ending: The last event, once it is there.
+        is_up: Whether the worker has said anything.
+    """
+
+    stages: dict[Stage, StageState]
+    notices: list[Notice] = field(default_factory=list)
+    ending: TaskFinished | TaskFailed | None = None
+    is_up: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the task has ended."""
+        return self.ending is not None
+
+    @property
+    def failure(self) -> TaskFailed | None:
+        """The error it ended with."""
+        return self.ending if isinstance(self.ending, TaskFailed) else None
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        match event:
+            case TaskStarted():
+                self.is_up, self.ending = True, None
+            case StageStarted():
+                stage = self._stage(event.stage)
+                stage.status, stage.started, stage.detail = "running", event.time, event.detail
+                stage.done = stage.total = 0
+            case StageProgress():
+                stage = self._stage(event.stage)
+                stage.done, stage.total, stage.detail = event.done, event.total, event.detail
+                stage.status = "running"
+            case StageFinished():
+                self._finish(event)
+            case Notice():
+                if event not in self.notices:
+                    self.notices.append(event)
+            case TaskFinished() | TaskFailed():
+                self._end(event)
+            case _:
+                pass
+
+    def mark_done(self, name: Stage, detail: str) -> None:
+        """Tick a stage that an event of its own stands for."""
+        stage = self._stage(name)
+        stage.status, stage.detail = "done", detail
+        stage.num_passes += 1
+
+    def _stage(self, name: Stage) -> StageState:
+        return self.stages.setdefault(name, StageState(name))
+
+    def _finish(self, event: StageFinished) -> None:
+        stage = self._stage(event.stage)
+        stage.seconds += event.seconds
+        stage.status, stage.started, stage.detail = "done", None, event.detail
+        stage.done = stage.total = 0
+        stage.elapsed = 0.0
+        stage.num_passes += 1
+
+    def _end(self, event: TaskFinished | TaskFailed) -> None:
+        self.ending = event
+        for stage in self.stages.values():
+            if stage.status == "running":
+                stage.status = "failed" if isinstance(event, TaskFailed) else "done"
+                stage.seconds, stage.started = stage.seconds + stage.elapsed, None
+            elif stage.status == "waiting":
+                stage.status = "left out"
+
+
+def progress_of(stages: Iterable[Stage]) -> TaskProgress:
+    """The progress of a task that has not begun.
+
+    Args:
+        stages (Iterable[Stage]): What it is known to go through; others are added as they come.
+    """
+    return TaskProgress({name: StageState(name) for name in stages})

@@ -1,0 +1,125 @@
+"""A training run as the app shows it, folded from its events. Draws nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ptune_tui.events import (
+    CheckpointSaved,
+    DataReady,
+    Diverged,
+    EvaluationDone,
+    Event,
+    ExportDone,
+    ModelReady,
+    Notice,
+    ParityMeasured,
+    SampleMade,
+    StepDone,
+)
+from ptune_tui.tui.progress import EXPORT_STAGES, TRAIN_STAGES, TaskProgress, progress_of
+
+
+@dataclass
+class RunState:
+    """What is known of a training run.
+
+    Attributes:
+        task: Stages, notices and ending.
+        losses: (step, loss) of every step, finite ones only.
+        step: The last step.
+        base: The evaluation without a soft prompt.
+        tuned: The evaluations with it.
+        samples: Of the last evaluation.
+        checkpoint: The last one that was written.
+        is_stopping: Whether it was told to stop.
+    """
+
+    task: TaskProgress = field(default_factory=lambda: progress_of(TRAIN_STAGES))
+    model: ModelReady | None = None
+    data: DataReady | None = None
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    step: StepDone | None = None
+    base: EvaluationDone | None = None
+    tuned: list[EvaluationDone] = field(default_factory=list)
+    samples: list[SampleMade] = field(default_factory=list)
+    checkpoint: CheckpointSaved | None = None
+    is_stopping: bool = False
+
+    @property
+    def best(self) -> EvaluationDone | None:
+        """The evaluation of the prompt that was kept."""
+        return next((done for done in reversed(self.tuned) if done.is_best), None)
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        self.task.add(event)
+        match event:
+            case StepDone():
+                self._add_step(event)
+            case EvaluationDone(tuned=True):
+                self.tuned.append(event)
+            case EvaluationDone():
+                self.base = event
+            case SampleMade():
+                self._add_sample(event)
+            case CheckpointSaved():
+                self.checkpoint = event
+                self.task.mark_done("save", f"step {event.step}")
+            case ModelReady():
+                self.model = event
+            case DataReady():
+                self.data = event
+            case Diverged():
+                self.task.add(_divergence(event))
+            case _:
+                pass
+
+    def _add_step(self, event: StepDone) -> None:
+        self.step = event
+        if math.isfinite(event.loss):
+            self.losses.append((event.step, event.loss))
+        stage = self.task.stages["train"]
+        stage.done, stage.total = event.step, event.max_steps
+        stage.elapsed = event.elapsed_seconds
+
+    def _add_sample(self, event: SampleMade) -> None:
+        if self.samples and self.samples[0].step != event.step:
+            self.samples.clear()
+        self.samples.append(event)
+
+
+@dataclass
+class ExportState:
+    """What is known of an export.
+
+    Attributes:
+        task: Stages, notices and ending.
+        parities: What the exported graphs were measured at.
+        bundle: Where the bundle is, once it is in place.
+    """
+
+    task: TaskProgress = field(default_factory=lambda: progress_of(EXPORT_STAGES))
+    parities: list[ParityMeasured] = field(default_factory=list)
+    bundle: Path | None = None
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        self.task.add(event)
+        match event:
+            case ParityMeasured():
+                self.parities.append(event)
+            case ExportDone():
+                self.bundle = Path(event.path)
+            case _:
+                pass
+
+
+def _divergence(event: Diverged) -> Notice:
+    return Notice(
+        "diverged",
+        f"The {event.what} of step {event.step} is not finite.",
+        "Lower the learning rate.",
+    )

@@ -1,0 +1,3 @@
+"""The app's places and its few modal questions."""
+
+from __future__ import annotations

@@ -1,0 +1,175 @@
+"""Chat: the exported bundle answers, the base beside the tuned model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Input, Static
+
+from ptune_tui.chats import ChatProcess, open_chat
+from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply
+from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
+
+NO_BUNDLE = """\
+No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.
+
+1  set up a run and start it
+2  when it has ended, x writes its bundle
+
+Or start with a bundle that is there already:  ptune chat FOLDER"""
+ASK = "Write a text below; Enter sends it to the base model and to the tuned one."
+
+State = Literal["no bundle", "opening", "ready", "waiting", "failed"]
+
+
+class ChatScreen(PlaceScreen):
+    """The conversation."""
+
+    PLACE: ClassVar[str] = "chat"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("chat")]
+    AUTO_FOCUS = "#ask"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state: State = "no bundle"
+        self._bundle: Path | None = None
+        self._process: ChatProcess | None = None
+        self._exchange: Exchange | None = None
+        self._ready = ""
+
+    def compose_body(self) -> ComposeResult:
+        """What is open, the exchanges, the input."""
+        yield Static("", id="chat-status", markup=False)
+        yield Static(NO_BUNDLE, id="no-bundle", classes="empty", markup=False)
+        with VerticalScroll(id="exchanges", can_focus=False):
+            yield Static(ASK, id="ask-hint", markup=False)
+        ask = Input(placeholder="Write a text, Enter sends it", id="ask")
+        ask.cursor_blink = False
+        yield ask
+
+    def show_state(self) -> None:
+        """Open the session's bundle where it is another than the one that is open."""
+        bundle = self.ptune.session.bundle
+        if bundle is not None and bundle != self._bundle:
+            self._bundle = bundle
+            self._talk(bundle)
+        has_bundle = bundle is not None
+        self.query_one("#no-bundle").display = not has_bundle
+        for name in ("#chat-status", "#exchanges", "#ask"):
+            self.query_one(name).display = has_bundle
+
+    def on_unmount(self) -> None:
+        """End the child with the app."""
+        if self._process is not None:
+            self._process.kill()
+
+    @on(Input.Submitted, "#ask")
+    async def _ask(self, event: Input.Submitted) -> None:
+        text = event.value.strip()
+        if not text or self.state != "ready" or self._process is None:
+            return
+        event.input.clear()
+        self._exchange = Exchange(text)
+        self.query_one("#ask-hint").display = False
+        exchanges = self.query_one("#exchanges", VerticalScroll)
+        await exchanges.mount(self._exchange)
+        exchanges.scroll_end(animate=False)
+        self._enter("waiting", "answering... Escape stops")
+        await self._process.ask(text, list(SPEAKERS))
+
+    def action_back(self) -> None:
+        """Stop the answer that is being written; else go back to the run."""
+        if self.state != "waiting" or self._bundle is None:
+            self.ptune.action_show_place("train")
+            return
+        if self._exchange is not None:
+            self._exchange.stop("stopped")
+        self._talk(self._bundle)  # a child that is busy cannot be told; a new one opens fast
+
+    @work(exclusive=True, group="chat")
+    async def _talk(self, bundle: Path) -> None:
+        """Open a bundle and take in what its child says, until it ends."""
+        if self._process is not None:
+            self._process.kill()
+        self._enter("opening", f"opening {bundle}...")
+        try:
+            process = await open_chat(bundle)
+        except OSError as error:
+            self._enter("failed", f"✗ {error}")
+            return
+        self._process = process
+        try:
+            async for reply in process.replies():
+                self._take(reply)
+        finally:
+            process.kill()
+
+    def _take(self, reply: Reply) -> None:
+        match reply:
+            case Ready():
+                self._ready = ready_text(reply)
+                self._enter("ready", self._ready)
+            case Piece():
+                if self._exchange is not None:
+                    self._exchange.box(reply.speaker).add_piece(reply.text)
+                    self._scroll()
+            case Answered():
+                self._take_answer(reply)
+            case ChatFailed():
+                self._take_failure(reply)
+
+    def _take_answer(self, reply: Answered) -> None:
+        if self._exchange is None:
+            return
+        self._exchange.box(reply.speaker).finish(reply)
+        self._scroll()
+        if reply.speaker == SPEAKERS[-1]:
+            self._enter("ready", self._ready)
+
+    def _take_failure(self, reply: ChatFailed) -> None:
+        if self._exchange is not None and self.state == "waiting":
+            self._exchange.stop("failed")
+            ask = self.query_one("#ask", Input)
+            ask.value = ask.value or self._exchange.question  # so that it can be sent again
+        text = f"✗ {reply.message} {reply.hint}".rstrip()
+        if reply.number is None:
+            self._enter("failed", text)
+            return
+        self._enter("ready", self._ready)
+        self.notify(text, severity="error", markup=False)
+
+    def _enter(self, state: State, text: str) -> None:
+        self.state = state
+        status = self.query_one("#chat-status", Static)
+        status.set_class(state == "failed", "-failed")
+        status.update(Content(text))
+
+    def _scroll(self) -> None:
+        exchanges = self.query_one("#exchanges", VerticalScroll)
+        if exchanges.max_scroll_y - exchanges.scroll_y <= 3:
+            exchanges.scroll_end(animate=False)
+
+
+def ready_text(ready: Ready) -> str:
+    """What is open, in one line.
+
+    Args:
+        ready (Ready): The child's first word.
+    """
+    parts = [
+        ready.model,
+        f"prompt {ready.prompt}",
+        f"{ready.num_virtual_tokens} virtual tokens",
+        ready.precision,
+    ]
+    if ready.labels:
+        parts.append(f"answers: {', '.join(ready.labels)}")
+    return " · ".join(parts)

@@ -1,0 +1,98 @@
+"""What the three places share: the bar on top, the footer, the sentence for tiny terminals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import Screen
+from textual.widgets import Footer, Static
+
+if TYPE_CHECKING:
+    from ptune_tui.tui.app import PTuneApp
+
+PLACES = ("setup", "train", "chat")
+KEYS = ("1", "2", "3")
+MIN_WIDTH, MIN_HEIGHT = 60, 20
+
+
+class PlaceBar(Static):
+    """Names the three places and marks the one that is shown."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(id="place-bar")
+        self.place = place
+        self._status = ""
+
+    def on_mount(self) -> None:
+        """Draw it once; it changes only with the status."""
+        self._draw()
+
+    def show_status(self, status: str) -> None:
+        """Show how the work stands, on the right."""
+        if status != self._status:
+            self._status = status
+            self._draw()
+
+    def _draw(self) -> None:
+        parts = [Content.styled("ptune  ", "bold"), *map(self._tab, PLACES, KEYS)]
+        self.update(Content("").join([*parts, Content.styled(f"   {self._status}", "dim")]))
+
+    def _tab(self, place: str, key: str) -> Content:
+        """A place's name; the present one stands in brackets."""
+        name = f"{key} {place.capitalize()}"
+        if place == self.place:
+            return Content.styled(f"[{name}]", "bold reverse")
+        return Content.from_markup(f"[@click=app.show_place('{place}')] {name} [/]")
+
+
+class TooSmall(Static):
+    """Covers a terminal that is too small; what it covers goes on."""
+
+    def on_resize(self) -> None:
+        """Say what is needed and what there is."""
+        width, height = self.app.size
+        self.update(
+            f"This terminal is {width} x {height}; ptune needs {MIN_WIDTH} x {MIN_HEIGHT}. "
+            "Make it larger; nothing is lost."
+        )
+
+
+class PlaceScreen(Screen[None]):
+    """A place."""
+
+    PLACE: ClassVar[str] = ""
+
+    @property
+    def ptune(self) -> PTuneApp:
+        """The app, as what it is."""
+        from ptune_tui.tui.app import PTuneApp
+
+        assert isinstance(self.app, PTuneApp)
+        return self.app
+
+    def compose(self) -> ComposeResult:
+        """The bar, the place's own widgets, the footer."""
+        yield PlaceBar(self.PLACE)
+        yield from self.compose_body()
+        yield Footer(show_command_palette=True)
+        yield TooSmall(id="too-small")
+
+    def compose_body(self) -> ComposeResult:
+        """The place's own widgets."""
+        yield from ()
+
+    def show_state(self) -> None:
+        """Draw what the session holds now."""
+
+    def on_screen_resume(self) -> None:
+        """Catch up with what went on while another place was shown."""
+        self.refresh_place()
+
+    def refresh_place(self) -> None:
+        """Draw the place and its bar."""
+        if self.is_mounted:
+            self.query_one(PlaceBar).show_status(self.ptune.status_text())
+            self.show_state()
+            self.refresh_bindings()

@@ -1,0 +1,143 @@
+"""Train: the run as it goes, read from its events; then its export."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Grid, Vertical, VerticalScroll
+from textual.widgets import Static
+
+from ptune_tui.errors import PTuneError
+from ptune_tui.events import TaskFailed
+from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.progress import StageState
+from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.run_panels import Ending, Notices, Problem, Samples, Scores
+from ptune_tui.tui.widgets.stage_list import StageList
+from ptune_tui.tui.widgets.tiles import Tiles
+
+if TYPE_CHECKING:
+    from ptune_tui.tui.widgets.loss_chart import LossChart
+
+EMPTY = """\
+No run yet.
+
+1  go to Setup; Enter starts a run with the defaults
+3  talk to a bundle that is there already
+
+A run goes on in a process of its own: closing the app or the connection does not end it."""
+
+
+class TrainScreen(PlaceScreen):
+    """A run."""
+
+    PLACE: ClassVar[str] = "train"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("train")]
+    AUTO_FOCUS = None
+
+    def compose_body(self) -> ComposeResult:
+        """What shows while there is no run, and what shows of one."""
+        from ptune_tui.tui.widgets.loss_chart import LossChart  # numpy: not before it is needed
+
+        yield Static(EMPTY, id="no-run", classes="empty", markup=False)
+        with Vertical(id="run"):
+            yield Problem(id="problem")
+            yield Notices(id="notices")
+            yield Tiles(id="tiles")
+            yield Scores(id="scores")
+            yield Ending(id="ending")
+            with Grid(id="run-body"):
+                yield LossChart()
+                with VerticalScroll(id="stages-box"):
+                    yield StageList(id="stages")
+                with VerticalScroll(id="samples-box"):
+                    yield Samples(id="samples")
+
+    def on_mount(self) -> None:
+        """Name the boxes."""
+        self.query_one("#samples-box").border_title = "last answers"
+        self.query_one("#stages-box").border_title = "stages"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """None shows a key as disabled."""
+        session = self.ptune.session
+        allowed = {
+            "stop": session.is_training,
+            "evaluate": session.is_training,
+            "export": session.can_export,
+            "chat": session.bundle is not None,
+            "view": session.run is not None and bool(session.run.state.losses),
+        }
+        return None if allowed.get(action) is False else super().check_action(action, parameters)
+
+    def action_stop(self) -> None:
+        """Stop after this step and keep the best prompt."""
+        self.ptune.session.stop_run(save=True)
+        self.refresh_place()
+
+    def action_evaluate(self) -> None:
+        """Score the validation rows after this step."""
+        self.ptune.session.evaluate_now()
+        self.notify("The validation rows are scored after this step.")
+
+    def action_view(self) -> None:
+        """Change the chart between all steps and the last ones."""
+        self._chart().toggle_view()
+
+    def action_export(self) -> None:
+        """Write the bundle into the run folder."""
+        try:
+            self.ptune.session.start_export()
+        except (PTuneError, OSError) as error:
+            self.ptune.tell_error(error)
+        self.refresh_place()
+
+    def action_chat(self) -> None:
+        """Talk to the bundle."""
+        self.ptune.action_show_place("chat")
+
+    def show_state(self) -> None:
+        """Draw the run."""
+        session = self.ptune.session
+        run = session.run.state if session.run else None
+        export = session.export.state if session.export else None
+        self.query_one("#no-run").display = run is None
+        self.query_one("#run").display = run is not None
+        if run is None:
+            return
+        self.query_one(Problem).show(*_failure(run, export))
+        notices = [*run.task.notices, *(export.task.notices if export else [])]
+        self.query_one(Notices).show(notices)
+        self.query_one(Tiles).show(run)
+        self.query_one(Scores).show(run)
+        self.query_one(Samples).show(run.samples)
+        self.query_one(StageList).show(_stages(run, export), self.ptune.clock())
+        self.query_one(Ending).show(run, export, self._next_keys())
+        self._chart().show(run.losses)
+
+    def _next_keys(self) -> str:
+        """What can be done, once the run has ended."""
+        session = self.ptune.session
+        if session.is_training or session.is_exporting:
+            return ""
+        keys = ["x exports the bundle"] if session.can_export and not session.bundle else []
+        keys += ["c talks to the bundle"] if session.bundle else []
+        return ", ".join([*keys, "1 sets up another run"])
+
+    def _chart(self) -> LossChart:
+        from ptune_tui.tui.widgets.loss_chart import LossChart
+
+        return self.query_one(LossChart)
+
+
+def _failure(run: RunState, export: ExportState | None) -> tuple[TaskFailed | None, str]:
+    if export is not None and export.task.failure is not None:
+        return export.task.failure, "The export"
+    return run.task.failure, "The run"
+
+
+def _stages(run: RunState, export: ExportState | None) -> list[StageState]:
+    return [*run.task.stages.values(), *(export.task.stages.values() if export else [])]

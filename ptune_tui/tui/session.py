@@ -1,0 +1,170 @@
+"""What the app is working on: a run, its export, a preview, and the bundle to talk to.
+
+Draws nothing; the app polls it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ptune_tui import jobs
+from ptune_tui.config import RunConfig
+from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop
+from ptune_tui.jobs import Job
+from ptune_tui.paths import runs_folder, tasks_folder
+from ptune_tui.runs import run_config
+from ptune_tui.tasks import ExportTask, PreviewTask, TrainTask, new_folder
+from ptune_tui.tui.progress import TaskProgress, progress_of
+from ptune_tui.tui.run_state import ExportState, RunState
+
+BUNDLE_FOLDER = "bundle"
+MANIFEST_FILE = "manifest.json"
+
+
+@dataclass
+class PreviewState:
+    """What is known of a preview."""
+
+    task: TaskProgress
+    made: PreviewMade | None = None
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+        self.task.add(event)
+        if isinstance(event, PreviewMade):
+            self.made = event
+
+
+State = TypeVar("State", RunState, ExportState, PreviewState)
+
+
+@dataclass
+class Followed(Generic[State]):
+    """A job and the state that its events add up to."""
+
+    job: Job
+    state: State
+
+    @property
+    def is_active(self) -> bool:
+        """Whether more is to come."""
+        return not self.state.task.is_over
+
+    def poll(self) -> bool:
+        """Take in the new events; says whether there were any."""
+        was_alive = self.job.is_alive()  # asked first, so that what it wrote last is read below
+        changed = False
+        for event in self.job.events():
+            self.state.add(event)
+            changed = True
+        if not was_alive and self.is_active:
+            for event in jobs.follow(self.job):  # does not wait: the worker is gone
+                self.state.add(event)
+                changed = True
+        return changed
+
+
+class Session:
+    """The app's work.
+
+    Args:
+        bundle (Path | None): A bundle to talk to.
+
+    Attributes:
+        run: The training run that is shown.
+        run_config: Its configuration.
+        export: Its export.
+        preview: The data preview.
+        bundle: What the chat opens.
+    """
+
+    def __init__(self, bundle: Path | None = None) -> None:
+        self.bundle = bundle
+        self.run: Followed[RunState] | None = None
+        self.run_config: RunConfig | None = None
+        self.export: Followed[ExportState] | None = None
+        self.preview: Followed[PreviewState] | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a training run goes on."""
+        return self.run is not None and self.run.is_active
+
+    @property
+    def is_exporting(self) -> bool:
+        """Whether an export goes on."""
+        return self.export is not None and self.export.is_active
+
+    @property
+    def can_export(self) -> bool:
+        """Whether there is a prompt, and nobody works on it."""
+        if self.run is None or self.run.is_active or self.is_exporting:
+            return False
+        return self.run.state.checkpoint is not None
+
+    def start_run(self, config: RunConfig) -> None:
+        """Start to train in a new run folder."""
+        folder = new_folder(runs_folder(), _run_name(config))
+        self._show(jobs.start(folder, TrainTask(config)), config)
+
+    def attach(self, run: Path) -> None:
+        """Show a run that is there already."""
+        self._show(jobs.attach(run), run_config(run))
+        if (run / BUNDLE_FOLDER / MANIFEST_FILE).is_file():
+            self.bundle = self.bundle or run / BUNDLE_FOLDER
+
+    def stop_run(self, *, save: bool) -> None:
+        """Ask the run to stop after its step."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Stop(save))
+            self.run.state.is_stopping = True
+
+    def evaluate_now(self) -> None:
+        """Ask the run to score the validation rows after its step."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(EvaluateNow())
+
+    def start_export(self) -> None:
+        """Write the run's bundle into the run folder."""
+        assert self.run is not None
+        run = self.run.job.folder.absolute()
+        name = Path(self.run_config.data.train).stem if self.run_config else run.name
+        task = ExportTask(str(run), str(run / BUNDLE_FOLDER), name, overwrite=True)
+        folder = new_folder(tasks_folder(), "export")
+        self.export = Followed(jobs.start(folder, task), ExportState())
+
+    def start_preview(self, config: RunConfig) -> None:
+        """Tokenise the first rows, in place of an earlier preview."""
+        self.end_preview()
+        folder = new_folder(tasks_folder(), "preview")
+        job = jobs.start(folder, PreviewTask(config.model, config.data))
+        self.preview = Followed(job, PreviewState(progress_of(())))
+
+    def end_preview(self) -> None:
+        """End a preview that still goes on."""
+        if self.preview is not None and self.preview.is_active:
+            # Ending a worker may take seconds, and the app goes on.
+            threading.Thread(target=self.preview.job.kill, daemon=True).start()
+        self.preview = None
+
+    def poll(self) -> bool:
+        """Take in all new events; says whether there were any, or any job is active."""
+        changed = False
+        for followed in (self.run, self.export, self.preview):
+            if followed is not None and followed.is_active:
+                followed.poll()
+                changed = True
+        if self.export is not None and self.export.state.bundle is not None:
+            self.bundle = self.export.state.bundle
+        return changed
+
+    def _show(self, job: Job, config: RunConfig | None) -> None:
+        self.run, self.run_config, self.export = Followed(job, RunState()), config, None
+
+
+def _run_name(config: RunConfig) -> str:
+    model = Path(config.model.source).stem
+    return f"{model}-{Path(config.data.train).stem}"

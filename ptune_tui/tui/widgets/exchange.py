@@ -1,0 +1,76 @@
+"""One question with its two answers, the base's beside the tuned model's."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from ptune_tui.conversation import Answered, Speaker
+from ptune_tui.tui.wording import seconds_text, share_text
+
+SPEAKERS: tuple[Speaker, ...] = ("base", "tuned")
+
+
+class AnswerBox(Static):
+    """One speaker's answer, as it comes."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        super().__init__("…", classes=f"answer answer-{speaker}")
+        self.speaker = speaker
+        self.text = ""
+        self.border_title = speaker
+
+    def add_piece(self, piece: str) -> None:
+        """Draw one more piece."""
+        self.text += piece
+        self.update(Content(self.text))
+
+    def finish(self, answer: Answered) -> None:
+        """Draw the whole answer and its figures."""
+        self.text = answer.text
+        self.update(Content(answer.text) if answer.text else Content.styled("(nothing)", "dim"))
+        self.border_subtitle = answer_figures(answer)
+
+    def stop(self, why: str) -> None:
+        """End without an answer."""
+        if not self.border_subtitle:
+            self.update(Content(self.text or "-"))
+            self.border_subtitle = why
+
+
+class Exchange(Vertical):
+    """A question and its answers.
+
+    Args:
+        question (str): What the user wrote.
+    """
+
+    def __init__(self, question: str) -> None:
+        super().__init__(classes="exchange")
+        self.question = question
+
+    def compose(self) -> ComposeResult:
+        """The question above, the answers side by side."""
+        yield Static(Content.assemble(("> ", "bold"), self.question), classes="question-line")
+        with Horizontal(classes="answers"):
+            for speaker in SPEAKERS:
+                yield AnswerBox(speaker)
+
+    def box(self, speaker: Speaker) -> AnswerBox:
+        """The box of a speaker."""
+        return self.query_one(f".answer-{speaker}", AnswerBox)
+
+    def stop(self, why: str) -> None:
+        """End the answers that are not there yet."""
+        for speaker in SPEAKERS:
+            self.box(speaker).stop(why)
+
+
+def answer_figures(answer: Answered) -> str:
+    """Probability, speed and time of an answer."""
+    parts = [] if answer.probability is None else [f"p {share_text(answer.probability)}"]
+    if answer.probability is None and answer.seconds > 0:
+        parts.append(f"{answer.num_tokens / answer.seconds:.0f} tokens/s")
+    return " · ".join([*parts, seconds_text(answer.seconds)])

@@ -1,0 +1,117 @@
+"""One field of the form: label, input, default, and below them its help and its error."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Label, Select, Static
+
+from ptune_tui.tui.fields import Field
+
+UP_AND_DOWN: list[BindingType] = [
+    Binding("down", "app.focus_next", "Next field", show=False),
+    Binding("up", "app.focus_previous", "Previous field", show=False),
+]
+
+
+class Form(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The fields, one below the other; up and down walk through them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = UP_AND_DOWN
+
+
+class Choice(Select[str], inherit_bindings=False):
+    """A choice that leaves up and down to the form while it is closed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "show_overlay", "Choose", show=False)
+    ]
+
+
+class FieldRow(Vertical):
+    """A field with its words.
+
+    Args:
+        field (Field): Which.
+        text (str): Its first value.
+        suggestions (list[str]): Offered while one writes.
+    """
+
+    class Changed(Message):
+        """The field holds another text."""
+
+    def __init__(self, field: Field, text: str, suggestions: list[str] | None = None) -> None:
+        super().__init__(id=row_id(field.name), classes="field")
+        self.field = field
+        self._first_text = text
+        self._suggestions = suggestions or []
+
+    def compose(self) -> ComposeResult:
+        """Label, input and default in one line; help and error below."""
+        with Horizontal(classes="field-line"):
+            yield Label(self.field.label, classes="field-label")
+            yield self._input()
+            yield Label("", classes="field-default")
+        yield Static(self.field.help, classes="field-help", markup=False)
+        yield Static("", classes="field-error", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the default."""
+        self._show_default()
+
+    @property
+    def text(self) -> str:
+        """What the field holds."""
+        if self.field.choices:
+            return str(self.query_one(Choice).value)
+        return self.query_one(Input).value
+
+    @text.setter
+    def text(self, text: str) -> None:
+        if self.field.choices:
+            self.query_one(Choice).value = text
+        else:
+            self.query_one(Input).value = text
+
+    def show_problem(self, problem: str) -> None:
+        """Show what is wrong; nothing where all is well."""
+        self.set_class(bool(problem), "-wrong")
+        self.query_one(".field-error", Static).update(f"✗ {problem}" if problem else "")
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    def _changed(self, event: Input.Changed | Select.Changed) -> None:
+        event.stop()
+        self._show_default()
+        self.post_message(self.Changed())
+
+    def _show_default(self) -> None:
+        default = self.field.default
+        is_default = self.text == default
+        words = "default" if is_default else f"default {default}" if default else "changed"
+        if not default and is_default:
+            words = "" if self.field.name.endswith(".file") else "automatic"
+        self.query_one(".field-default", Label).update(words)
+
+    def _input(self) -> Input | Choice:
+        if self.field.choices:
+            options = [(choice, choice) for choice in self.field.choices]
+            return Choice(options, value=self._first_text, allow_blank=False, compact=True)
+        box = Input(
+            self._first_text,
+            compact=True,
+            suggester=SuggestFromList(self._suggestions) if self._suggestions else None,
+        )
+        box.cursor_blink = False
+        return box
+
+
+def row_id(name: str) -> str:
+    """The widget id of a field."""
+    return "field-" + name.replace(".", "-").replace("_", "-")

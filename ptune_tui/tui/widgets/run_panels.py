@@ -1,0 +1,134 @@
+"""What a run says in words: its scores, its samples, what to know, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.widgets import Static
+
+from ptune_tui.events import EvaluationDone, Notice, SampleMade, TaskFailed
+from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.wording import one_line, share_text
+
+
+class Scores(Static):
+    """Validation accuracy, of the base and of the tuned model."""
+
+    def show(self, state: RunState | None) -> None:
+        """Draw the scores of a run."""
+        self.update(scores_text(state.base, state.tuned, state.best) if state else "")
+
+
+def scores_text(
+    base: EvaluationDone | None, tuned: Sequence[EvaluationDone], best: EvaluationDone | None
+) -> Content:
+    """One line of accuracies.
+
+    Args:
+        base (EvaluationDone | None): Without a soft prompt.
+        tuned (Sequence[EvaluationDone]): With it, in order.
+        best (EvaluationDone | None): Of the prompt that was kept.
+    """
+    parts: list[Content | tuple[str, str] | str] = [("accuracy  ", "dim")]
+    parts += ["base ", (share_text(base.accuracy) if base else "-", "bold")]
+    last = tuned[-1] if tuned else None
+    parts += ["   tuned ", (share_text(last.accuracy) if last else "-", "bold")]
+    if last:
+        parts.append((f" step {last.step}", "dim"))
+    if best:
+        parts += ["   best ", (share_text(best.accuracy), "bold"), (f" step {best.step}", "dim")]
+    return Content.assemble(*parts)
+
+
+class Samples(Static):
+    """Some rows of the last evaluation, with the answers."""
+
+    def show(self, samples: Sequence[SampleMade]) -> None:
+        """Draw the samples."""
+        if not samples:
+            self.update(Content.styled("Answers show here after each evaluation.", "dim"))
+            return
+        self.update(Content("\n").join(sample_text(sample) for sample in samples))
+
+
+def sample_text(sample: SampleMade) -> Content:
+    """One row: whether it is right, the answer, what was expected, and the input."""
+    is_right = sample.answer.strip() == sample.expected.strip()
+    answer = one_line(sample.answer.strip()) or "(nothing)"
+    wanted = "" if is_right else f" (expected {one_line(sample.expected.strip())})"
+    style = "bold $text-success" if is_right else "bold $text-error"
+    return Content.assemble(
+        (f"{'✓' if is_right else '✗'} {answer}", style),
+        wanted,
+        (f"  {one_line(sample.prompt)}", "dim"),
+    )
+
+
+class Notices(Static):
+    """What the user should know; stays."""
+
+    def show(self, notices: Sequence[Notice]) -> None:
+        """Draw the notices, the latest first."""
+        self.display = bool(notices)
+        lines = [f"! {notice.message} {notice.hint}".rstrip() for notice in reversed(notices)]
+        self.update(Content("\n".join(lines)))
+
+
+class Problem(Static):
+    """An error: what, what to do, and where the log is."""
+
+    def on_mount(self) -> None:
+        """Hide until there is one."""
+        self.display = False
+
+    def show(self, failure: TaskFailed | None, what: str) -> None:
+        """Draw an error; hide where there is none.
+
+        Args:
+            failure (TaskFailed | None): The error.
+            what (str): Whose error it is.
+        """
+        self.display = failure is not None
+        if failure is not None:
+            self.border_title = f"✗ {what} failed"
+            self.update(
+                Content.assemble(
+                    (failure.message, "bold"),
+                    f"\n{failure.hint}" if failure.hint else "",
+                    (f"\nlog: {failure.log_path}" if failure.log_path else "", "dim"),
+                )
+            )
+
+
+class Ending(Static):
+    """How a run and its export ended, and what to do next."""
+
+    def show(self, run: RunState | None, export: ExportState | None, keys: str) -> None:
+        """Draw the ending.
+
+        Args:
+            run (RunState | None): The run.
+            export (ExportState | None): Its export.
+            keys (str): What can be done now.
+        """
+        lines = ending_lines(run, export, keys)
+        self.display = bool(lines)
+        self.update(Content("\n".join(lines)))
+
+
+def ending_lines(run: RunState | None, export: ExportState | None, keys: str) -> list[str]:
+    """The lines of the ending; none while there is nothing to say."""
+    lines = []
+    if run is not None and run.is_stopping and not run.task.is_over:
+        lines.append("Stopping after this step...")
+    if export is not None:
+        lines += [
+            f"{'✓' if parity.passed else '✗'} {parity.precision}: KL {parity.kl_divergence:.1e}, "
+            f"top-1 {share_text(parity.top1_agreement)}, "
+            f"{parity.identical_texts}/{parity.num_texts} texts the same"
+            for parity in export.parities
+        ]
+        if export.bundle is not None:
+            lines.append(f"✓ bundle {export.bundle}")
+    return [*lines, keys] if keys else lines

@@ -1,0 +1,48 @@
+"""The stages of a task, one a line: a tick, the seconds, and how far the running one is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual.content import Content
+from textual.widgets import Static
+
+from ptune_tui.tui.progress import StageState
+from ptune_tui.tui.wording import seconds_text
+
+MARKS = {"waiting": "·", "running": "▸", "done": "✓", "failed": "✗", "left out": "-"}
+STYLES = {"waiting": "dim", "running": "bold", "done": "", "failed": "bold", "left out": "dim"}
+
+
+class StageList(Static):
+    """The stages."""
+
+    def show(self, stages: Iterable[StageState], now: float) -> None:
+        """Draw the stages.
+
+        Args:
+            stages (Iterable[StageState]): In order.
+            now (float): Seconds since the epoch, for the running ones.
+        """
+        lines = [Content.styled(stage_text(stage, now), STYLES[stage.status]) for stage in stages]
+        self.update(Content("\n").join(lines))
+
+
+def stage_text(stage: StageState, now: float) -> str:
+    """One stage in words.
+
+    Args:
+        stage (StageState): Which.
+        now (float): Seconds since the epoch.
+    """
+    words = [MARKS[stage.status], f"{stage.name:<9}"]
+    seconds = stage.seconds_at(now)
+    if seconds or (stage.status == "running" and stage.started is not None):
+        words.append(f"{seconds_text(seconds):>9}")
+    if stage.status == "running" and stage.total:
+        words.append(f"{stage.done}/{stage.total}")
+    if stage.num_passes > 1 and stage.status == "done" and stage.name == "evaluate":
+        words.append(f"{stage.num_passes} times")
+    elif stage.detail:
+        words.append(stage.detail)
+    return " ".join(words)

@@ -1,0 +1,46 @@
+"""The figures of the last step, side by side."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Grid
+from textual.content import Content
+from textual.widgets import Static
+
+from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.wording import bytes_text, rate_text, seconds_text
+
+NAMES = ("step", "loss", "learning rate", "tokens/s", "time left", "peak memory")
+
+
+class Tiles(Grid):
+    """Six figures."""
+
+    def compose(self) -> ComposeResult:
+        """One text a figure."""
+        for _ in NAMES:
+            yield Static("", classes="tile")
+
+    def show(self, state: RunState | None) -> None:
+        """Draw the figures of a run; dashes where there is no step yet."""
+        values = figures(state) if state else ("-",) * len(NAMES)
+        for tile, name, value in zip(
+            self.query(".tile").results(Static), NAMES, values, strict=True
+        ):
+            tile.update(Content.assemble((name, "dim"), "\n", (value, "bold")))
+
+
+def figures(state: RunState) -> tuple[str, ...]:
+    """The values, in the order of `NAMES`."""
+    step = state.step
+    if step is None:
+        return ("-",) * len(NAMES)
+    left = "-" if state.task.is_over else seconds_text(step.eta_seconds)
+    return (
+        f"{step.step}/{step.max_steps}",
+        f"{step.loss:.4f}",
+        rate_text(step.learning_rate),
+        f"{step.tokens_per_second:,.0f}",
+        left,
+        bytes_text(step.peak_memory_bytes),
+    )

@@ -1,0 +1,37 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def bytes_text(num_bytes: float) -> str:
+    """A size in binary units: `85 MiB`, `1.2 GiB`."""
+    if num_bytes < 1 << 30:
+        return f"{num_bytes / (1 << 20):.0f} MiB"
+    return f"{num_bytes / (1 << 30):.1f} GiB"
+
+
+def share_text(share: float) -> str:
+    """A share of one as a percentage: `88.6 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def rate_text(rate: float) -> str:
+    """A learning rate in three significant digits."""
+    return f"{rate:.3g}"
+
+
+def one_line(text: str) -> str:
+    """A text with its line breaks shown."""
+    return text.replace("\r", "").replace("\n", "↵").replace("\t", "⇥")

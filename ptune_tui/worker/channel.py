@@ -1,0 +1,69 @@
+"""The worker's end of the files: events out, commands in."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+import msgspec
+
+from ptune_tui.events import (
+    Command,
+    Event,
+    LineFollower,
+    StageProgress,
+    TaskFailed,
+    decode_command,
+    encode_line,
+)
+from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE
+
+_log = logging.getLogger(__name__)
+_PROGRESS_SECONDS = 0.2
+
+
+class Channel:
+    """Writes events into a folder's `events.jsonl` and reads its commands.
+
+    Args:
+        folder (Path): The task's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / EVENTS_FILE).open("ab")
+        self._commands = LineFollower(folder / COMMANDS_FILE)
+        self._last_progress = 0.0
+
+    def say(self, event: Event) -> None:
+        """Write one event; whole lines only, at once."""
+        self._file.write(encode_line(event))
+        self._file.flush()
+
+    def say_if_possible(self, event: TaskFailed) -> None:
+        """Write the last event of a failed task; on a full disk only the log has it."""
+        with contextlib.suppress(OSError):
+            self.say(event)
+
+    def progress(self, event: StageProgress) -> None:
+        """Write how far a stage is, at most five times a second, and its end in any case."""
+        now = time.monotonic()
+        if event.done == event.total or now - self._last_progress >= _PROGRESS_SECONDS:
+            self._last_progress = now
+            self.say(event)
+
+    def commands(self) -> list[Command]:
+        """The commands that came since the last call."""
+        found = []
+        for line in self._commands.new_lines():
+            try:
+                found.append(decode_command(line))
+            except msgspec.DecodeError as error:
+                _log.warning("a command that is none: %r (%s)", line, error)
+        return found
+
+    def close(self) -> None:
+        """Close the event file."""
+        with contextlib.suppress(OSError):
+            self._file.close()

@@ -1,0 +1,136 @@
+"""The task that exports a run to a bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from export.bundle import total_bytes
+from export.parity import MAX_KL_DIVERGENCE
+from export.writer import BundleWriter, Built, ExportedModel, ExportedPrompt, Measured
+from ptune_tui.data import encode_rows, load_data
+from ptune_tui.engine.reference import TorchReference
+from ptune_tui.events import (
+    Event,
+    ExportDone,
+    Notice,
+    ParityMeasured,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    TaskFinished,
+)
+from ptune_tui.tasks import ExportTask
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
+
+NUM_PROBES = 20
+
+
+def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
+    """Export a run.
+
+    Args:
+        task (ExportTask): Which run, and where to.
+        channel (Channel): Where progress is said.
+    """
+    started = time.perf_counter()
+    stage = TunedModelStage(Path(task.run), channel)
+    yield from stage.events()
+    tuned = stage.tuned
+    yield StageStarted("build", time.time())
+
+    def say_layers(done: int, total: int) -> None:
+        channel.progress(StageProgress("build", done, total, "layers"))
+
+    writer = BundleWriter(
+        model=_exported_model(tuned),
+        prompt=_exported_prompt(tuned, task.prompt_name),
+        reference=TorchReference(tuned.frozen, tuned.soft_prompt_PH),
+        probes=_probes(tuned),
+        precision=task.precision,
+        num_threads=tuned.config.training.num_threads,
+        report_progress=say_layers,
+    )
+    building = time.perf_counter()
+    destination = Path(task.destination)
+    for step in writer.write(destination, overwrite=task.overwrite):
+        if isinstance(step, Measured):
+            yield _parity_event(step)
+            yield from _fast_notice(step)
+        else:
+            yield from _built(step, time.perf_counter() - building)
+    yield ExportDone(task.destination, total_bytes(destination))
+    yield TaskFinished(
+        time.perf_counter() - started, False, {"bundle": task.destination}
+    )
+
+
+def _built(step: Built, seconds: float) -> Iterator[Event]:
+    if step.what == "graphs":
+        yield StageFinished("build", seconds)
+        yield StageStarted("parity", time.time(), f"{NUM_PROBES} rows in torch")
+    elif step.what == "manifest":
+        yield StageFinished("parity", seconds)
+
+
+def _parity_event(step: Measured) -> ParityMeasured:
+    record = step.record
+    return ParityMeasured(
+        precision=step.precision,
+        relative_error=record.relative_error,
+        kl_divergence=record.kl_divergence,
+        top1_agreement=record.top1_agreement,
+        identical_texts=record.identical_texts,
+        num_texts=record.num_texts,
+        passed=record.passed,
+    )
+
+
+def _fast_notice(step: Measured) -> Iterator[Event]:
+    if step.precision == "fast" and not step.record.passed:
+        yield Notice(
+            "fast-failed",
+            f"`fast` is at KL {step.record.kl_divergence:.3g}, above the gate of "
+            f"{MAX_KL_DIVERGENCE}; the bundle answers in `exact`.",
+        )
+
+
+def _exported_model(tuned: TunedModel) -> ExportedModel:
+    frozen = tuned.frozen
+    rotary = frozen.network.model.rotary_emb
+    return ExportedModel(
+        name=frozen.name,
+        config=frozen.config,
+        weights=frozen.loaded.weights,
+        weights_hash=frozen.loaded.report.weights_hash,
+        inv_freq=rotary.inv_freq,
+        rotary_scaling=rotary.attention_scaling,
+        tokenizer_json=frozen.text.tokenizer.to_str(),
+    )
+
+
+def _exported_prompt(tuned: TunedModel, name: str) -> ExportedPrompt:
+    card = tuned.card
+    return ExportedPrompt(
+        name=name,
+        soft_prompt=np.ascontiguousarray(tuned.soft_prompt_PH.numpy()),
+        lead_ids=tuned.encoder().lead_ids(),
+        template=card.template,
+        end_token_id=card.end_token_id,
+        max_tokens=card.max_tokens,
+        labels=card.labels,
+        max_response_tokens=card.max_response_tokens,
+        scores={"validation_accuracy_torch": card.accuracy},
+    )
+
+
+def _probes(tuned: TunedModel) -> list[list[int]]:
+    """Rows of the run's own validation data, up to the response."""
+    data = load_data(tuned.config.data, tuned.config.training.seed)
+    rows = (data.validation + data.train)[:NUM_PROBES]
+    encoded = encode_rows(rows, tuned.encoder(), tuned.card.max_tokens)
+    return [row.prompt_ids for row in encoded]

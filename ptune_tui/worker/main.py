@@ -1,0 +1,99 @@
+"""Runs one task and turns whatever happens into events.
+
+The engine is imported only by the tasks that need it, so that a chat starts without torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from ptune_tui.errors import explain
+from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
+from ptune_tui.locks import remove_lock, write_lock
+from ptune_tui.tasks import (
+    EvaluateTask,
+    ExportTask,
+    LOG_FILE,
+    PreviewTask,
+    Task,
+    TrainTask,
+    read_task,
+)
+from ptune_tui.worker.channel import Channel
+
+_KINDS = {
+    TrainTask: "train",
+    EvaluateTask: "evaluate",
+    ExportTask: "export",
+    PreviewTask: "preview",
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line of the child names; returns its exit code.
+
+    Args:
+        arguments (list[str]): A task's folder, or `--chat` and what follows it.
+    """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    # bitsandbytes fetches native code from a hub where the package `kernels` is installed.
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+    if arguments[0] == "--chat":
+        from ptune_tui.worker.chat import serve
+
+        return serve(arguments[1:])
+    return run_folder(Path(arguments[0]))
+
+
+def run_folder(folder: Path) -> int:
+    """Run the task of a folder; its last event says how it went."""
+    write_lock(folder)
+    channel = Channel(folder)
+    started = time.perf_counter()
+    try:
+        task = read_task(folder)
+        channel.say(TaskStarted(time.time(), os.getpid(), _KINDS[type(task)]))  # type: ignore[arg-type]
+        ending = None
+        for event in events_of(task, folder, channel):
+            if isinstance(event, TaskFinished):
+                ending = event
+            else:
+                channel.say(event)
+        channel.say(ending or TaskFinished(time.perf_counter() - started))
+    except BaseException as error:
+        # Whatever it is, the followers of the file must learn that the work is over.
+        traceback.print_exc()
+        reason = explain(error)
+        failed = TaskFailed(
+            reason.category, reason.message, reason.hint, str(folder / LOG_FILE)
+        )
+        channel.say_if_possible(failed)
+        return reason.exit_code
+    finally:
+        channel.close()
+        remove_lock(folder)
+    return 0
+
+
+def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
+    """The events of a task, as it runs."""
+    if isinstance(task, TrainTask):
+        from ptune_tui.worker.train import train
+
+        return train(task, folder, channel)
+    if isinstance(task, EvaluateTask):
+        from ptune_tui.worker.evaluate import evaluate
+
+        return evaluate(task, folder, channel)
+    if isinstance(task, ExportTask):
+        from ptune_tui.worker.export import export
+
+        return export(task, channel)
+    from ptune_tui.worker.preview import preview
+
+    return preview(task)

@@ -1,0 +1,82 @@
+"""What every task that needs the model begins with: find it, load it, say so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from ptune_tui.config import ModelConfig
+from ptune_tui.engine.model import FrozenModel, choose_kernel, load_frozen
+from ptune_tui.events import (
+    Event,
+    ModelReady,
+    Notice,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+from ptune_tui.models import resolve
+from ptune_tui.worker.channel import Channel
+
+
+@dataclass
+class ModelStage:
+    """Loads the model of a task; `frozen` is there once `events` is through."""
+
+    config: ModelConfig
+    num_threads: int
+    channel: Channel
+    frozen: FrozenModel | None = None
+
+    def events(self) -> Iterator[Event]:
+        """Load the model and say how it goes."""
+        torch.set_num_threads(self.num_threads or psutil.cpu_count(logical=False) or 1)
+        yield StageStarted("load", time.time(), self.config.source)
+        started = time.perf_counter()
+        found = resolve(self.config.source, self._say_download, self._say_notice)
+        kernel, reason = choose_kernel(found.path, self.config.kernel)
+        frozen = load_frozen(
+            found.path, found.name, self.config.scheme, kernel, self._say_tensors
+        )
+        self.frozen = frozen
+        yield Notice("kernel", f"The kernel is `{kernel}`: {reason}.")
+        if found.kind == "gguf" and self.config.scheme != "int4":
+            yield Notice(
+                "scheme",
+                f"`{self.config.scheme}` was asked for, but a GGUF file brings its own grid.",
+                "Use a float checkpoint to choose the grid.",
+            )
+        yield model_ready(frozen)
+        yield StageFinished("load", time.perf_counter() - started)
+
+    def _say_download(self, done: int, total: int) -> None:
+        self.channel.progress(StageProgress("load", done, total, "bytes of the model"))
+
+    def _say_tensors(self, done: int, total: int, name: str) -> None:
+        self.channel.progress(StageProgress("load", done, total, name))
+
+    def _say_notice(self, sentence: str) -> None:
+        self.channel.say(Notice("model", sentence))
+
+
+def model_ready(frozen: FrozenModel) -> ModelReady:
+    """The event that describes a loaded model."""
+    report, config = frozen.loaded.report, frozen.config
+    return ModelReady(
+        name=frozen.name,
+        family=config.model_type,
+        num_layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        vocab_size=config.vocab_size,
+        num_parameters=report.num_parameters,
+        quantised_bytes=report.quantised_bytes,
+        relative_error=report.relative_error,
+        scheme=report.scheme,
+        kernel=frozen.kernel,
+        weights_hash=report.weights_hash,
+        num_threads=torch.get_num_threads(),
+    )

@@ -1,0 +1,189 @@
+"""The task that trains a soft prompt."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from export.encoding import RowEncoder
+from ptune_tui.config import RunConfig, dump
+from ptune_tui.data import DataSet, encode_rows, load_data
+from ptune_tui.engine.checkpoint import PromptCard, save_adapter
+from ptune_tui.engine.evaluate import Evaluator, shared_lead
+from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.soft_prompt import SoftPrompt, default_init_text, start_ids
+from ptune_tui.engine.trainer import TaskRows, Trainer
+from ptune_tui.errors import UsageError
+from ptune_tui.events import (
+    DataReady,
+    EvaluationDone,
+    Event,
+    Notice,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    TaskFinished,
+)
+from ptune_tui.tasks import TrainTask, write_atomically
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.task_model import ModelStage
+
+ADAPTER_FOLDER = "adapter"
+CONFIG_FILE = "config.toml"
+_NUM_INIT_EXAMPLES = 2
+
+
+def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
+    """Train the soft prompt of a run.
+
+    Args:
+        task (TrainTask): The configuration.
+        folder (Path): The run folder.
+        channel (Channel): Where progress is said and commands come from.
+    """
+    config = task.config
+    started = time.perf_counter()
+    write_atomically(folder / CONFIG_FILE, dump(config).encode())
+    data = load_data(config.data, config.training.seed)
+    stage = ModelStage(config.model, config.training.num_threads, channel)
+    yield from stage.events()
+    frozen = stage.frozen
+    assert frozen is not None
+    yield StageStarted("tokenise", time.time())
+    tokenising = time.perf_counter()
+    template = frozen.text.template(config.data.template, data.labels is None)
+    encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
+    rows = _encode(data, encoder, config, frozen)
+    yield _data_ready(data, rows, encoder, template.text)
+    yield from _notices(rows)
+    yield StageFinished("tokenise", time.perf_counter() - tokenising)
+    trainer = _trainer(config, frozen, data, rows, encoder, folder, channel)
+    base_accuracy = None
+    for event in trainer.run(channel.commands):
+        if isinstance(event, EvaluationDone) and not event.tuned:
+            base_accuracy = event.accuracy
+        yield event
+    yield TaskFinished(
+        time.perf_counter() - started,
+        trainer.stopped_early,
+        {
+            "base_accuracy": base_accuracy,
+            "accuracy": trainer.best_accuracy if trainer.best_step else None,
+            "best_step": trainer.best_step,
+            "adapter": str(folder / ADAPTER_FOLDER) if trainer.best_step else None,
+        },
+    )
+
+
+def _encode(
+    data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: FrozenModel
+) -> TaskRows:
+    num_virtual_tokens = config.method.num_virtual_tokens
+    context = frozen.config.max_position_embeddings
+    room = context - num_virtual_tokens
+    if room < 8:
+        raise UsageError(
+            f"{num_virtual_tokens} virtual tokens leave no room in the model's context of "
+            f"{context}.",
+            "Use fewer: 10 to 100 are usual.",
+        )
+    max_tokens = min(config.data.max_tokens, room)
+    return TaskRows(
+        encode_rows(data.train, encoder, max_tokens),
+        data.validation,
+        encode_rows(data.validation, encoder, max_tokens),
+    )
+
+
+def _data_ready(data: DataSet, rows: TaskRows, encoder: RowEncoder, template: str) -> DataReady:
+    lengths = [row.num_tokens for row in rows.train]
+    return DataReady(
+        num_train_rows=len(rows.train),
+        num_validation_rows=len(rows.validation),
+        num_cut_rows=sum(row.was_cut for row in [*rows.train, *rows.validation]),
+        max_row_tokens=max(lengths),
+        mean_row_tokens=sum(lengths) / len(lengths),
+        labels=data.labels,
+        template=template,
+        num_shared_tokens=len(shared_lead(rows.train, encoder.lead_ids())),
+    )
+
+
+def _notices(rows: TaskRows) -> Iterator[Event]:
+    num_cut = sum(row.was_cut for row in [*rows.train, *rows.validation])
+    if num_cut:
+        yield Notice(
+            "rows-cut",
+            f"{num_cut} rows were too long; their prompts were cut from the left.",
+            "Raise `data.max_tokens` to keep them whole.",
+        )
+
+
+def _trainer(
+    config: RunConfig,
+    frozen: FrozenModel,
+    data: DataSet,
+    rows: TaskRows,
+    encoder: RowEncoder,
+    folder: Path,
+    channel: Channel,
+) -> Trainer:
+    max_response_tokens = max(len(row.response_ids) for row in rows.train)
+    card = PromptCard(
+        model=config.model.source,
+        scheme=config.model.scheme,
+        weights_hash=frozen.loaded.report.weights_hash,
+        template=encoder.renderer.template,
+        end_token_id=encoder.end_token_id,
+        max_tokens=config.data.max_tokens,
+        labels=data.labels,
+        max_response_tokens=max_response_tokens,
+    )
+    save = _Saver(folder / ADAPTER_FOLDER, frozen, card)
+
+    def say_progress(done: int, total: int) -> None:
+        channel.progress(StageProgress("evaluate", done, total, "rows"))
+
+    return Trainer(
+        evaluator=Evaluator(frozen, encoder, data.labels, max_response_tokens + 8),
+        rows=rows,
+        prompt=SoftPrompt(_start(config, frozen, data, rows)),
+        settings=config.training,
+        save=save,
+        report_progress=say_progress,
+    )
+
+
+def _start(config: RunConfig, frozen: FrozenModel, data: DataSet, rows: TaskRows) -> Tensor:
+    method = config.method
+    examples = [row.response for row in data.train[:_NUM_INIT_EXAMPLES]]
+    ids = start_ids(
+        frozen,
+        method.num_virtual_tokens,
+        method.init,
+        method.init_text or default_init_text(data.labels, examples),
+        data.labels,
+        Counter(token for row in rows.train for token in row.prompt_ids),
+        torch.Generator().manual_seed(config.training.seed),
+    )
+    return frozen.embed(ids)
+
+
+class _Saver:
+    """Writes the adapter of a step."""
+
+    def __init__(self, folder: Path, frozen: FrozenModel, card: PromptCard) -> None:
+        self.folder = folder
+        self.frozen = frozen
+        self.card = card
+
+    def __call__(self, soft_prompt_PH: Tensor, step: int, accuracy: float) -> str:
+        card = msgspec.structs.replace(self.card, step=step, accuracy=accuracy)
+        save_adapter(self.folder, self.frozen, soft_prompt_PH, card)
+        return str(self.folder)

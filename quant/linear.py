@@ -1,0 +1,216 @@
+"""Modules over frozen weights: a linear layer and an embedding without parameters.
+
+Legend: B rows, T tokens, M flattened rows (`B * T`), K inputs, N outputs, V vocabulary, H hidden,
+n rows of a chunk.
+
+Gradients flow to the input only. The kernel `stream` dequantises inside every call, in chunks of
+rows, and saves nothing for the backward pass but a reference to the codes; `cached` holds a float
+copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from quant.errors import QuantError
+from quant.packing import FrozenWeight, QuantTensor
+
+Kernel = Literal["stream", "cached"]
+
+# Floats of a chunk that is dequantised at once. Larger saves nothing and costs memory.
+CHUNK_ELEMENTS = 1 << 22
+
+
+class WeightStore(torch.nn.Module):
+    """Holds a frozen weight so that it follows the module to a device.
+
+    A tied head and its embedding share one store, and so stay shared after a move. Dtypes never
+    change: `model.to(torch.bfloat16)` must not touch the scales.
+
+    Attributes:
+        weight: The frozen weight.
+    """
+
+    def __init__(self, weight: FrozenWeight) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WeightStore:
+        device = fn(torch.empty(0, device=self.weight.device)).device
+        if device != self.weight.device:
+            self.weight = self.weight.to(device)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+class QuantLinear(torch.nn.Module):
+    """A frozen linear layer: [..., K] to [..., N].
+
+    Args:
+        weight: Frozen weight [N, K], or the store of the embedding that the layer is tied to.
+        bias: Float [N] or None.
+        kernel: `stream` or `cached`.
+        compute_dtype: Dtype of the float copy that `cached` holds; inputs must have it.
+
+    Raises:
+        QuantError: If the kernel is unknown.
+
+    Attributes:
+        in_features: K.
+        out_features: N.
+        kernel: The kernel in use; change it with `set_kernel`.
+    """
+
+    bias: Tensor | None
+    cached_NK: Tensor | None
+
+    def __init__(
+        self,
+        weight: FrozenWeight | WeightStore,
+        bias: Tensor | None = None,
+        kernel: Kernel = "stream",
+        compute_dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.store = weight if isinstance(weight, WeightStore) else WeightStore(weight)
+        self.out_features, self.in_features = self.store.weight.shape
+        self.compute_dtype = compute_dtype
+        self.register_buffer("bias", None if bias is None else bias.detach(), persistent=False)
+        self.register_buffer("cached_NK", None, persistent=False)
+        self.kernel: Kernel = "stream"
+        self.set_kernel(kernel)
+
+    @property
+    def weight(self) -> FrozenWeight:
+        """The frozen weight [N, K]."""
+        return self.store.weight
+
+    def set_kernel(self, kernel: Kernel) -> None:
+        """Switches the kernel; `cached` builds the float copy, `stream` frees it.
+
+        Args:
+            kernel: `stream` or `cached`.
+
+        Raises:
+            QuantError: If the kernel is unknown.
+        """
+        if kernel not in get_args(Kernel):
+            raise QuantError(f"no kernel is called {kernel!r}", f"use one of {get_args(Kernel)}")
+        self.kernel = kernel
+        if kernel == "stream":
+            self.cached_NK = None
+        elif self.cached_NK is None:
+            self.cached_NK = _float_copy(self.weight, self.compute_dtype)
+
+    def forward(self, input_K: Tensor) -> Tensor:
+        """Applies the layer.
+
+        Args:
+            input_K: Float [..., K]; of the compute dtype where the kernel is `cached`.
+
+        Returns:
+            Float [..., N] of the same dtype.
+        """
+        if self.cached_NK is not None:
+            return torch.nn.functional.linear(input_K, self.cached_NK, self.bias)
+        output: Tensor = _StreamLinear.apply(  # type: ignore[no-untyped-call]
+            input_K.reshape(-1, self.in_features), self.weight
+        )
+        if self.bias is not None:
+            output = output + self.bias
+        return output.view(*input_K.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows of the layer."""
+        return f"{self.in_features}, {self.out_features}, kernel={self.kernel}"
+
+
+class QuantEmbedding(torch.nn.Module):
+    """A frozen embedding: ids [...] to rows [..., H], dequantised row by row.
+
+    Args:
+        weight: Frozen weight [V, H], or a store to share.
+        compute_dtype: Dtype of the rows.
+
+    Attributes:
+        num_embeddings: V.
+        embedding_dim: H.
+    """
+
+    def __init__(
+        self, weight: QuantTensor | WeightStore, compute_dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__()
+        self.store = weight if isinstance(weight, WeightStore) else WeightStore(weight)
+        self.num_embeddings, self.embedding_dim = self.store.weight.shape
+        self.compute_dtype = compute_dtype
+
+    @property
+    def weight(self) -> QuantTensor:
+        """The frozen weight [V, H]."""
+        assert isinstance(self.store.weight, QuantTensor)
+        return self.store.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Looks rows up.
+
+        Args:
+            ids: Integer tensor [...] of ids below V.
+
+        Returns:
+            Float [..., H] of the compute dtype; the values of `weight.dequantize()`.
+        """
+        rows_MH = self.weight.rows(ids.flatten()).dequantize()
+        return rows_MH.to(self.compute_dtype).view(*ids.shape, self.embedding_dim)
+
+    def extra_repr(self) -> str:
+        """What `print(model)` shows of the layer."""
+        return f"{self.num_embeddings}, {self.embedding_dim}"
+
+
+class _StreamLinear(torch.autograd.Function):
+    """A product with a weight that exists as floats for one chunk of rows at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, input_MK: Tensor, weight: FrozenWeight) -> Tensor:
+        ctx.weight = weight
+        ctx.input_dtype = input_MK.dtype
+        output_MN: Tensor | None = None
+        for start, stop in _chunks(weight.shape):
+            weight_nK = weight.dequantize(start, stop).to(input_MK.dtype)
+            part_Mn = torch.nn.functional.linear(input_MK, weight_nK)
+            if stop - start == weight.shape[0]:
+                return part_Mn
+            if output_MN is None:
+                output_MN = part_Mn.new_empty(input_MK.shape[0], weight.shape[0])
+            output_MN[:, start:stop] = part_Mn
+        assert output_MN is not None
+        return output_MN
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_MN: Tensor) -> tuple[Tensor, None]:
+        weight: FrozenWeight = ctx.weight
+        grad_MK = grad_MN.new_zeros(grad_MN.shape[0], weight.shape[1])
+        for start, stop in _chunks(weight.shape):
+            weight_nK = weight.dequantize(start, stop).to(grad_MN.dtype)
+            grad_MK.addmm_(grad_MN[:, start:stop], weight_nK)
+        return grad_MK.to(ctx.input_dtype), None
+
+
+def _chunks(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    num_rows, num_columns = shape
+    step = max(1, CHUNK_ELEMENTS // num_columns)
+    return [(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
+
+
+def _float_copy(weight: FrozenWeight, dtype: torch.dtype) -> Tensor:
+    copy_NK = torch.empty(weight.shape, dtype=dtype, device=weight.device)
+    for start, stop in _chunks(weight.shape):
+        copy_NK[start:stop] = weight.dequantize(start, stop)
+    return copy_NK

@@ -1,0 +1,161 @@
+"""Runs on disk and their summaries."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from ptune_tui import runs
+from ptune_tui.config import RunConfig
+from ptune_tui.errors import UsageError
+from ptune_tui.events import (
+    EvaluationDone,
+    Event,
+    ModelReady,
+    StepDone,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+    encode_line,
+)
+from ptune_tui.locks import write_lock
+from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, write_task
+
+STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
+
+
+def step(number: int) -> StepDone:
+    return StepDone(
+        step=number,
+        max_steps=100,
+        loss=1.0,
+        learning_rate=0.1,
+        gradient_norm=1.0,
+        tokens_per_second=1000.0,
+        peak_memory_bytes=1,
+        elapsed_seconds=float(number),
+        eta_seconds=1.0,
+    )
+
+
+def evaluation(accuracy: float, tuned: bool = True, is_best: bool = False) -> EvaluationDone:
+    return EvaluationDone(
+        step=1,
+        num_rows=10,
+        accuracy=accuracy,
+        macro_f1=None,
+        loss=None,
+        seconds=1.0,
+        tuned=tuned,
+        is_best=is_best,
+    )
+
+
+def make_run(folder: Path, events: list[Event]) -> Path:
+    write_task(folder, TrainTask(RunConfig()))
+    (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
+    return folder
+
+
+def test_finished_run_is_summarised(tmp_path: Path) -> None:
+    ready = ModelReady("tiny", "llama", 2, 8, 16, 100, 50, None, "int4", "stream", "abc", 2)
+    run = make_run(
+        tmp_path,
+        [
+            STARTED,
+            ready,
+            evaluation(0.4, tuned=False),
+            step(1),
+            evaluation(0.9, is_best=True),
+            step(2),
+            evaluation(0.7),
+            TaskFinished(seconds=12.0),
+        ],
+    )
+    summary = runs.summarise(run)
+    assert summary.status == "finished"
+    assert (summary.model, summary.data, summary.method) == ("tiny", "support_inbox", "prompt")
+    assert (summary.base_accuracy, summary.best_accuracy) == (0.4, 0.9)
+    assert (summary.step, summary.max_steps, summary.started) == (2, 100, 1000.0)
+    assert (summary.seconds, summary.error, summary.num_unreadable_lines) == (12.0, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("ending", "status"),
+    [
+        (TaskFinished(seconds=1.0, stopped_early=True), "stopped"),
+        (TaskFailed("interrupted", "Interrupted.", "", ""), "stopped"),
+        (TaskFailed("data", "Row 3 is empty.", "", ""), "failed"),
+        (step(3), "killed"),
+    ],
+)
+def test_status_comes_from_the_last_event(tmp_path: Path, ending: Event, status: str) -> None:
+    assert runs.summarise(make_run(tmp_path, [STARTED, ending])).status == status
+
+
+def test_run_whose_worker_lives_is_running(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1)])
+    write_lock(run)
+    assert runs.summarise(run).status == "running"
+
+
+def test_resumed_run_has_not_ended(tmp_path: Path) -> None:
+    failed = TaskFailed("resources", "No space left.", "", "")
+    run = make_run(tmp_path, [STARTED, failed, STARTED, step(5)])
+    write_lock(run)
+    summary = runs.summarise(run)
+    assert (summary.status, summary.error) == ("running", None)
+
+
+def test_damaged_unknown_and_half_written_lines_are_skipped(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1)])
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(b'{"type":"InventedLater","step":9}\nnot json\n\xff\xfe\n')
+        file.write(encode_line(step(2)) + encode_line(step(3))[:-20])
+    summary = runs.summarise(run)
+    assert (summary.step, summary.num_unreadable_lines) == (2, 3)
+
+
+def test_folder_that_is_gone_gives_an_empty_summary(tmp_path: Path) -> None:
+    summary = runs.summarise(tmp_path / "gone")
+    assert (summary.status, summary.step, summary.started) == ("killed", 0, None)
+    assert runs.list_runs(tmp_path / "gone") == []
+
+
+def test_hundred_thousand_events_take_less_than_a_second(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED])
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(step(7)) * 100_000)
+    start = time.perf_counter()
+    assert runs.summarise(run).step == 7
+    assert time.perf_counter() - start < 1.0
+
+
+def test_runs_are_listed_latest_first_and_other_folders_left_out(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", [TaskStarted(1.0, 1, "train")])
+    make_run(tmp_path / "b", [TaskStarted(2.0, 1, "train")])
+    (tmp_path / "notes").mkdir()
+    assert [summary.name for summary in runs.list_runs(tmp_path)] == ["b", "a"]
+
+
+def test_run_is_found_by_path_name_and_as_the_last(tmp_path: Path) -> None:
+    old = make_run(tmp_path / "old", [STARTED])
+    new = make_run(tmp_path / "new", [STARTED])
+    os.utime(old / TASK_FILE, (1, 1))
+    assert runs.find_run("last", tmp_path) == new
+    assert runs.find_run("old", tmp_path) == old
+    assert runs.find_run(str(old), tmp_path / "elsewhere") == old
+
+
+def test_run_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
+    make_run(tmp_path / "sentiment", [STARTED])
+    with pytest.raises(UsageError, match="sentimet") as caught:
+        runs.find_run("sentimet", tmp_path)
+    assert "`sentiment`" in caught.value.hint
+    with pytest.raises(UsageError, match="not a run"):
+        runs.find_run(str(tmp_path))
+    with pytest.raises(UsageError, match="last"):
+        runs.find_run("last", tmp_path / "empty")

@@ -1,0 +1,203 @@
+"""Events, workers and chats that the tests of the app follow instead of real ones."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+from ptune_tui.config import RunConfig
+from ptune_tui.events import (
+    CheckpointSaved,
+    DataReady,
+    EvaluationDone,
+    Event,
+    ExportDone,
+    ModelReady,
+    Notice,
+    ParityMeasured,
+    PreviewMade,
+    PreviewRow,
+    SampleMade,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    StepDone,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+    encode_line,
+)
+from ptune_tui.locks import write_lock
+from ptune_tui.tasks import EVENTS_FILE, TrainTask, write_task
+
+START = 1_700_000_000.0
+
+MODEL = ModelReady(
+    name="smollm2-135m-instruct",
+    family="llama",
+    num_layers=30,
+    hidden_size=576,
+    vocab_size=49152,
+    num_parameters=134_515_008,
+    quantised_bytes=98_362_432,
+    relative_error=None,
+    scheme="gguf",
+    kernel="cached",
+    weights_hash="0123",
+    num_threads=2,
+)
+DATA = DataReady(
+    num_train_rows=540,
+    num_validation_rows=132,
+    num_cut_rows=0,
+    max_row_tokens=96,
+    mean_row_tokens=41.5,
+    labels=["account", "billing", "returns"],
+    template="{prompt}\n",
+    num_shared_tokens=0,
+)
+
+
+def step(number: int, max_steps: int = 300) -> StepDone:
+    return StepDone(
+        step=number,
+        max_steps=max_steps,
+        loss=2.2 * math.exp(-number / 60) + 0.25 + 0.12 * math.sin(number * 1.7),
+        learning_rate=0.0123,
+        gradient_norm=0.8,
+        tokens_per_second=1843.0,
+        peak_memory_bytes=2_400 << 20,
+        elapsed_seconds=number * 0.9,
+        eta_seconds=(max_steps - number) * 0.9,
+    )
+
+
+def samples(number: int) -> list[Event]:
+    return [
+        SampleMade(number, "My login works at home and not at work.", "account", "account"),
+        SampleMade(number, "I was charged twice for the March\ninvoice.", "billing", "returns"),
+        SampleMade(number, "The lamp arrived broken.", "returns", "returns"),
+    ]
+
+
+def evaluation(number: int, accuracy: float, *, is_best: bool = True) -> list[Event]:
+    tuned = number > 0
+    done = EvaluationDone(number, 132, accuracy, accuracy - 0.01, 0.4, 3.4, tuned, is_best and tuned)
+    events: list[Event] = [StageStarted("evaluate", START + 8 + number), done, *samples(number)]
+    if done.is_best:
+        events.append(CheckpointSaved(number, "adapter", accuracy, True))
+    return [*events, StageFinished("evaluate", 3.4)]
+
+
+def beginning() -> list[Event]:
+    return [
+        TaskStarted(START, 4242, "train"),
+        StageStarted("load", START),
+        MODEL,
+        StageFinished("load", 2.6),
+        StageStarted("tokenise", START + 3),
+        DATA,
+        StageFinished("tokenise", 0.2),
+        *evaluation(0, 0.614),
+        StageStarted("train", START + 10),
+    ]
+
+
+def running() -> list[Event]:
+    return [
+        *beginning(),
+        *(step(number) for number in range(1, 51)),
+        *evaluation(50, 0.803),
+        *(step(number) for number in range(51, 101)),
+        *evaluation(100, 0.886),
+        *(step(number) for number in range(101, 121)),
+        Notice("rows-cut", "3 rows were too long; their prompts were cut from the left.", "Raise it."),
+    ]
+
+
+def finished() -> list[Event]:
+    return [
+        *running(),
+        *(step(number) for number in range(121, 301)),
+        *evaluation(300, 0.894),
+        StageFinished("train", 271.0),
+        TaskFinished(283.4),
+    ]
+
+
+def failed(log_path: str) -> list[Event]:
+    message = "The loss is not finite any more at step 60 (learning rate 3)."
+    hint = "Lower `--learning-rate`; the best prompt so far is kept in the run folder."
+    steps = [step(number) for number in range(1, 60)]
+    return [*beginning(), *steps, TaskFailed("fault", message, hint, log_path)]
+
+
+def exported(bundle: Path) -> list[Event]:
+    return [
+        TaskStarted(START, 4243, "export"),
+        StageStarted("build", START),
+        StageFinished("build", 1.4),
+        StageStarted("parity", START + 2),
+        StageProgress("parity", 8, 8),
+        ParityMeasured("exact", 2e-5, 6e-11, 1.0, 8, 8, True),
+        StageFinished("parity", 9.0),
+        StageStarted("write", START + 12),
+        StageFinished("write", 0.4),
+        ExportDone(str(bundle), 130 << 20),
+        TaskFinished(11.0),
+    ]
+
+
+def preview() -> list[Event]:
+    rows = [
+        PreviewRow(["The", " lamp", " broke", ".", "\n", "returns", "<|im_end|>"], [False] * 5 + [True] * 2, False),
+        PreviewRow(["long", " text", "\n", "account", "<|im_end|>"], [False] * 3 + [True] * 2, True),
+    ]
+    return [TaskStarted(START, 4244, "preview"), PreviewMade(rows), TaskFinished(0.4)]
+
+
+def write_run(folder: Path, events: list[Event], *, is_held: bool = False) -> Path:
+    """A run folder as a worker leaves it; `is_held` makes this process its worker."""
+    write_task(folder, TrainTask(RunConfig()))
+    (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
+    if is_held:
+        write_lock(folder)
+    return folder
+
+
+def worker_command(folder: Path, events: list[Event], script: str = "") -> list[str]:
+    """A worker that says some events and then runs a script."""
+    said = b"".join(encode_line(event) for event in events)
+    code = (
+        "import pathlib, sys, time\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "def say(text):\n"
+        "    with open(folder / 'events.jsonl', 'ab') as file: file.write(text)\n"
+        f"say({said!r})\n{script}"
+    )
+    return [sys.executable, "-c", code, str(folder)]
+
+
+CHAT = """
+import json, sys
+def say(**reply): print(json.dumps(reply), flush=True)
+print("a native library's chatter", flush=True)
+say(type="Ready", model="smollm2-135m-instruct", prompt="support_inbox", precision="fast",
+    labels=["account", "billing", "returns"], num_virtual_tokens=20, seconds=0.4)
+for line in sys.stdin:
+    ask = json.loads(line)
+    if ask["text"] == "hang":
+        continue
+    if ask["text"] == "die":
+        sys.exit(3)
+    if ask["text"] == "refuse":
+        say(type="ChatFailed", number=ask["number"], category="usage", message="Too long.", hint="")
+        continue
+    for speaker in ask["speakers"]:
+        text = "The customer wants to return a lamp." if speaker == "base" else "returns"
+        for piece in text.split(" "):
+            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ")
+        say(type="Answered", number=ask["number"], speaker=speaker, text=text, num_tokens=8,
+            seconds=0.5, probability=0.93 if speaker == "tuned" else None)
+"""
