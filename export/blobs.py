@@ -86,9 +86,7 @@ class BlobFile:
             shape (tuple[int, ...] | None): Another shape over the same bytes.
         """
         blob = self.blobs[name]
-        tensor = TensorProto(
-            name=alias or name, data_type=blob.data_type, dims=shape or blob.shape
-        )
+        tensor = TensorProto(name=alias or name, data_type=blob.data_type, dims=shape or blob.shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (
             ("location", self.path.name),
@@ -107,5 +105,9 @@ class BlobFile:
 def constant(name: str, values: npt.NDArray[np.generic]) -> TensorProto:
     """A small tensor inside the graph file."""
     return helper.make_tensor(
-        name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape, values.tobytes(), raw=True
+        name,
+        helper.np_dtype_to_tensor_dtype(values.dtype),
+        values.shape,
+        values.tobytes(),
+        raw=True,
     )

@@ -18,7 +18,23 @@ if TYPE_CHECKING:
 
 # Texts that begin in as many ways as tokenisers care about: what all of them leave untouched at the
 # start of a row is the lead that every row shares.
-_LEAD_PROBES = ("a", "Z", "7", " x", "\n", "\n\n", "\t", "é", "!", "'", "(", "<", "你", "🙂", "\x02")
+_LEAD_PROBES = (
+    "a",
+    "Z",
+    "7",
+    " x",
+    "\n",
+    "\n\n",
+    "\t",
+    "é",
+    "!",
+    "'",
+    "(",
+    "<",
+    "你",
+    "🙂",
+    "\x02",
+)
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,9 @@ class _DecoderWriter:
     ) -> str:
         """Add `offset + z scale` to each block: the operator knows symmetric codes only."""
         add, constant = self.nodes.add, self.nodes.constant
-        implied = constant("embedding_zero", np.array(float(1 << (weight.spec.bits - 1)), np.float32))
+        implied = constant(
+            "embedding_zero", np.array(float(1 << (weight.spec.bits - 1)), np.float32)
+        )
         offsets = float_values(self.nodes, f"{EMBEDDING}.offsets", weight)
         shifted_VG = add("Add", [offsets, add("Mul", [scales, implied])])
         last_axis = constant("last_axis", np.array([-1], np.int64))
@@ -271,9 +273,7 @@ class _DecoderWriter:
         """One packed product where the three share a grid, else three."""
         if f"model.layers.{layer}.attention.qkv" in self.model.weights:
             return [self._project(normed, layer, "attention.qkv"), "", ""]
-        return [
-            self._project(normed, layer, member) for member in _GROUPS["attention.qkv"]
-        ]
+        return [self._project(normed, layer, member) for member in _GROUPS["attention.qkv"]]
 
     def _mlp(self, normed: str, layer: int) -> str:
         gate = self._project(normed, layer, "mlp.gate")
@@ -321,7 +321,9 @@ class _DecoderWriter:
 
     def _model(self) -> ModelProto:
         spec = self.spec
-        soft_prompt = self.nodes.constant("soft_prompt", np.zeros((1, spec.hidden_size), np.float32))
+        soft_prompt = self.nodes.constant(
+            "soft_prompt", np.zeros((1, spec.hidden_size), np.float32)
+        )
         positions = self.nodes.constant("logit_positions", np.array([[-1]], np.int64))
         inputs = [
             _value("input_ids", TensorProto.INT64, ["B", "S"]),

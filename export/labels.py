@@ -112,4 +112,3 @@ def exhaustive_scores(
             total += float(known[path][token])
         scores.append(total)
     return scores
-

@@ -48,9 +48,7 @@ class Probe:
     continuation: list[int]
 
 
-def ask_reference(
-    reference: Reference, rows: Sequence[list[int]], num_tokens: int
-) -> list[Probe]:
+def ask_reference(reference: Reference, rows: Sequence[list[int]], num_tokens: int) -> list[Probe]:
     """The reference's answers to some rows, asked once for all precisions."""
     continuations = reference.continuations(rows, num_tokens)
     return [

@@ -176,5 +176,3 @@ def _transposed_float(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
 def _column(nodes: NodeWriter, values: str) -> str:
     axis = nodes.constant("last_axis", np.array([-1], np.int64))
     return nodes.add("Unsqueeze", [values, axis])
-
-

@@ -216,12 +216,19 @@ class Answerer:
             sampling (Sampling): How tokens are chosen; the most likely one by default.
         """
         stream = DecodeStream(skip_special_tokens=True)
-        is_first = True
+        ids: list[int] = []
+        shown = ""
         for token in self.generate_ids(text, max_new_tokens, sampling):
+            ids.append(token)
             piece = stream.step(self.encoder.tokenizer, token)
             if piece is not None:
-                yield self._without_response_prefix(piece) if is_first else piece
-                is_first = False
+                yield piece if shown else self._without_response_prefix(piece)
+                shown += piece
+        # The stream keeps the bytes of a character that the last token left incomplete.
+        whole: str = self.encoder.tokenizer.decode(ids)
+        if len(whole) > len(shown):
+            rest = whole[len(shown) :]
+            yield rest if shown else self._without_response_prefix(rest)
 
     def generate_ids(
         self, text: str, max_new_tokens: int = 256, sampling: Sampling = GREEDY

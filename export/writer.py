@@ -28,8 +28,8 @@ from export.bundle import (
     Precision,
     PromptRecord,
     hash_file,
-    written_at_once,
     write_manifest,
+    written_at_once,
 )
 from export.errors import ExportError, ParityError
 from export.family import DecoderSpec, decoder_spec, rotary_tables
@@ -191,9 +191,7 @@ class BundleWriter:
 
     def _write_graphs(self, folder: Path, spec: DecoderSpec) -> str:
         blobs = BlobFile(folder / DATA_FILE)
-        rotary = rotary_tables(
-            self.model.inv_freq, self.model.rotary_scaling, spec.context_length
-        )
+        rotary = rotary_tables(self.model.inv_freq, self.model.rotary_scaling, spec.context_length)
         stored = store_model(spec, self.model.weights, rotary, blobs, self.report_progress)
         data_hash = blobs.close()
         for precision, name in GRAPH_FILES.items():

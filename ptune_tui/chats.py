@@ -1,7 +1,7 @@
 """The parent's side of a chat: a child process that answers from a bundle, over pipes.
 
 The child's own output (native libraries print what they like) goes to a log file, never to a
-terminal. Closing its standard input ends it.
+terminal. It ends when its standard input does, so it never outlives the app.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from ptune_tui.conversation import Ask, ChatFailed, Reply, Speaker, decode_reply
 from ptune_tui.paths import tasks_folder
 
 LINE_LIMIT = 4 << 20  # bytes; a line holds a whole answer
-CLOSE_SECONDS = 2.0
 LOG_FILE = "chat.log"
 
 
@@ -88,19 +87,10 @@ class ChatProcess:
                 f"What it wrote last is in {self.log_path}.",
             )
 
-    async def close(self) -> None:
-        """End the child: close its input, wait 2 seconds, then kill it."""
-        self._is_closing = True
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            await asyncio.wait_for(self._process.wait(), CLOSE_SECONDS)
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
-
     def kill(self) -> None:
         """End the child at once."""
+        if self._is_closing:
+            return  # a second signal would take its exit code from the event loop
         self._is_closing = True
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()

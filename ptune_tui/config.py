@@ -43,9 +43,9 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Which rows, and how a row becomes text."""
 
-    train: Annotated[
-        str, Meta(description="JSONL or CSV file, or a built-in set's name")
-    ] = "support_inbox"
+    train: Annotated[str, Meta(description="JSONL or CSV file, or a built-in set's name")] = (
+        "support_inbox"
+    )
     validation: Annotated[
         str | None, Meta(description="file; left out, the built-in split or a tenth of the rows")
     ] = None
@@ -71,7 +71,7 @@ class MethodConfig(Struct, frozen=True, forbid_unknown_fields=True):
     num_virtual_tokens: Annotated[Count, Meta(description="length of the soft prompt")] = 20
     init: Annotated[Initialisation, Meta(description="where the first values come from")] = "text"
     init_text: Annotated[
-        str | None, Meta(description="text for `init = \"text\"`; left out: made from the labels")
+        str | None, Meta(description='text for `init = "text"`; left out: made from the labels')
     ] = None
 
 

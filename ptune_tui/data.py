@@ -240,9 +240,7 @@ def _json_records(text: str, path: Path) -> Iterator[tuple[int, dict[str, Any]]]
         yield line, record
 
 
-def _table_records(
-    text: str, path: Path, delimiter: str
-) -> Iterator[tuple[int, dict[str, Any]]]:
+def _table_records(text: str, path: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         for record in reader:
@@ -270,7 +268,5 @@ def _field(record: dict[str, Any], name: str, path: Path, line: int) -> str:
             "Each of the two fields holds one text.",
         )
     if not value.strip():
-        raise DataError(
-            f"{path}:{line}: `{name}` is empty.", "Fill it in, or leave the row out."
-        )
+        raise DataError(f"{path}:{line}: `{name}` is empty.", "Fill it in, or leave the row out.")
     return value

@@ -1,6 +1,6 @@
 """What a worker is asked to do: `task.json` in a folder, beside the `events.jsonl` of the answer.
 
-    python -P -m ptune_tui.worker FOLDER
+python -P -m ptune_tui.worker FOLDER
 """
 
 from __future__ import annotations

@@ -107,8 +107,10 @@ def sentence(event: Event) -> str | None:
         case StageFinished():
             return f"  {event.stage}: {event.seconds:.1f} s"
         case ModelReady():
-            error = "exact import" if event.relative_error is None else (
-                f"relative error {event.relative_error:.3f}"
+            error = (
+                "exact import"
+                if event.relative_error is None
+                else (f"relative error {event.relative_error:.3f}")
             )
             return (
                 f"  {event.name}: {event.num_parameters / 1e6:.0f} M parameters in "

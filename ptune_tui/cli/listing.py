@@ -64,8 +64,10 @@ def runs(as_json: JsonOption = False) -> None:
     for run in found:
         score = "-" if run.best_accuracy is None else f"{run.best_accuracy:.3f}"
         base = "-" if run.base_accuracy is None else f"{run.base_accuracy:.3f}"
-        started = "-" if run.started is None else time.strftime(
-            "%Y-%m-%d %H:%M", time.localtime(run.started)
+        started = (
+            "-"
+            if run.started is None
+            else time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
         )
         typer.echo(
             f"{run.name}  {run.status}  {started}  step {run.step}/{run.max_steps}  "

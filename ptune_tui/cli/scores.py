@@ -138,4 +138,3 @@ def _answers(
         answers.append(answerer.answer(row.prompt))
         on_progress(f"scoring, {who}:", number, len(rows))
     return answers, time.perf_counter() - started
-

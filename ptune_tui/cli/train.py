@@ -44,9 +44,7 @@ def train(
     learning_rate: Annotated[
         float | None, typer.Option(help="Peak rate, in units of the vocabulary's deviation.")
     ] = None,
-    evaluate_every: Annotated[
-        int | None, typer.Option(help="Steps between validations.")
-    ] = None,
+    evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest row in tokens.")] = None,
     scoring: Annotated[
         Scoring | None, typer.Option(help="`labels`: a closed set; `text`: free text.")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
 from ptune_tui.cli.display import Display, JsonDisplay, PlainDisplay, SilentDisplay
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
 from ptune_tui.tasks import Task, TrainTask
-
-
 
 
 class WorkerError(PTuneError):
@@ -88,9 +85,5 @@ def require_training_extra() -> None:
 def _follow(job: Job, display: Display, events: list[Event]) -> None:
     for event in follow(job):
         events.append(event)
-        if not isinstance(event, TaskFinished | TaskFailed):
+        if not isinstance(event, TaskFinished | TaskFailed) or isinstance(display, JsonDisplay):
             display.show(event)
-        elif isinstance(display, JsonDisplay):
-            display.show(event)
-
-

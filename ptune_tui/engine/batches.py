@@ -73,10 +73,10 @@ def collate(rows: Sequence[EncodedRow], num_lead: int) -> Batch:
 def training_order(
     lengths: Sequence[int], batch_size: int, generator: torch.Generator
 ) -> Iterator[list[int]]:
-    """Row numbers of batch after batch, without end; each epoch sees every row once.
+    """Row numbers of batch after batch, without end; every row comes equally often.
 
-    Rows are shuffled, then sorted by length within pools of a few batches, so that little is padded
-    and the order stays random. The last batch of an epoch is filled up from the next one.
+    Rows are shuffled epoch by epoch, then sorted by length within pools of a few batches, so that
+    little is padded and the order stays random.
 
     Args:
         lengths (Sequence[int]): Each row's tokens.

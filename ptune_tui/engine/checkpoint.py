@@ -1,8 +1,8 @@
 """A trained prompt on disk: a PEFT adapter, and beside it what PEFT has no field for.
 
-    adapter_model.safetensors   `prompt_embeddings`, float32 [P, H]: PEFT's PROMPT_TUNING
-    adapter_config.json         PEFT's
-    prompt.json                 template, labels, the base's hash, scores
+adapter_model.safetensors   `prompt_embeddings`, float32 [P, H]: PEFT's PROMPT_TUNING
+adapter_config.json         PEFT's
+prompt.json                 template, labels, the base's hash, scores
 """
 
 from __future__ import annotations

@@ -126,8 +126,7 @@ def load_tokenizer(path: Path) -> ModelTokenizer:
     backend = getattr(wrapped, "backend_tokenizer", None)
     if backend is None or wrapped.eos_token_id is None:
         raise ModelError(
-            f"The tokenizer of {path} has "
-            f"{'no fast form' if backend is None else 'no end token'}.",
+            f"The tokenizer of {path} has {'no fast form' if backend is None else 'no end token'}.",
             "Use a model with tokenizer.json and an `eos_token`.",
         )
     # A copy through its JSON form: the very bytes that a bundle ships.

@@ -99,9 +99,9 @@ def continue_rows(
         dim=1,
     )
     is_real_BK = torch.ones_like(keys_BK, dtype=torch.bool)
-    is_real_BK[:, prefix.length : prefix.length + width] = (
-        torch.arange(width) < read.lengths.unsqueeze(1)
-    )
+    is_real_BK[:, prefix.length : prefix.length + width] = torch.arange(
+        width
+    ) < read.lengths.unsqueeze(1)
     distance_BSK = queries_BS.unsqueeze(2) - keys_BK.unsqueeze(1)
     visible_BSK = (distance_BSK >= 0) & is_real_BK.unsqueeze(1)
     if (window := sliding_window(frozen.network)) is not None:

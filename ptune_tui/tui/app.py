@@ -34,14 +34,15 @@ InitialScreen = Literal["setup", "train", "chat"]
 
 
 def run_app(
-    initial_screen: InitialScreen = "setup",
+    initial_screen: InitialScreen | None = None,
     bundle: Path | None = None,
     attach: Path | None = None,
 ) -> AppOutcome | None:
     """Open the app and wait until it closes.
 
     Args:
-        initial_screen (InitialScreen): The place to begin in.
+        initial_screen (InitialScreen | None): The place to begin in; None for the one that shows
+            what is given: the run, else the bundle, else a new setup.
         bundle (Path | None): What the chat opens.
         attach (Path | None): A run folder to show.
 
@@ -60,7 +61,8 @@ class PTuneApp(App[None]):
     """The terminal app.
 
     Args:
-        initial_screen (InitialScreen): The place to begin in.
+        initial_screen (InitialScreen | None): The place to begin in; None for the one that shows
+            what is given: the run, else the bundle, else a new setup.
         bundle (Path | None): What the chat opens.
         attach (Path | None): A run folder to show.
         clock (Callable[[], float]): Seconds since the epoch.
@@ -73,12 +75,12 @@ class PTuneApp(App[None]):
     CSS_PATH = "app.tcss"
     MODES = {"setup": SetupScreen, "train": TrainScreen, "chat": ChatScreen}  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
 
     def __init__(
         self,
-        initial_screen: InitialScreen = "setup",
+        initial_screen: InitialScreen | None = None,
         bundle: Path | None = None,
         attach: Path | None = None,
         clock: Callable[[], float] = time.time,
@@ -87,7 +89,8 @@ class PTuneApp(App[None]):
         self.animation_level = "none"
         self.session = Session(bundle)
         self.clock = clock
-        self._initial_screen = initial_screen
+        fitting: InitialScreen = "train" if attach else "chat" if bundle else "setup"
+        self._initial_screen: InitialScreen = initial_screen or fitting
         self._leaves_after_run = False
         if attach is not None:
             self.session.attach(attach)
@@ -106,7 +109,9 @@ class PTuneApp(App[None]):
     def get_key_display(self, binding: Binding) -> str:
         """Function keys as keyboards print them."""
         key = binding.key
-        return key.upper() if key[0] == "f" and key[1:].isdigit() else super().get_key_display(binding)
+        return (
+            key.upper() if key[0] == "f" and key[1:].isdigit() else super().get_key_display(binding)
+        )
 
     def status_text(self) -> str:
         """How the work stands, for the bar on top."""

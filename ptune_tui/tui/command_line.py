@@ -8,7 +8,12 @@ import msgspec
 
 from ptune_tui.config import RunConfig, field_names
 
-_OPTIONS = {"model.source": "model", "data.train": "data", "method.name": "method"}
+_OPTIONS = {
+    "model.source": "model",
+    "data.train": "data",
+    "method.name": "method",
+    "training.num_threads": "threads",
+}
 
 
 def train_command(config: RunConfig) -> str:

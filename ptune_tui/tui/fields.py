@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,14 @@ class Field:
     number: type[int] | type[float] | None = None
 
 
+@cache
 def builtin_sets() -> tuple[str, ...]:
     """Names of the built-in data sets."""
     folder = Path(ptune_tui.__file__).parent / "builtin_data"
     return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir()))
 
 
+@cache
 def form_fields(names: tuple[str, ...] = SHOWN) -> tuple[Field, ...]:
     """The fields of the form, in order.
 

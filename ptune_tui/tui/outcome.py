@@ -33,8 +33,8 @@ class AppOutcome:
     next_command: str | None
     error: str | None = None
 
-    def summary(self) -> str:
-        """Some lines for the normal screen."""
+    def lines(self) -> list[str]:
+        """What to say on the normal screen."""
         lines = [f"run     {self.run} ({self.status})"] if self.run else []
         if self.best_accuracy is not None:
             base = f" (base {share_text(self.base_accuracy)})" if self.base_accuracy else ""
@@ -45,7 +45,7 @@ class AppOutcome:
             lines.append(f"bundle  {self.bundle}")
         if self.next_command:
             lines.append(f"next    {self.next_command}")
-        return "\n".join(lines)
+        return lines
 
 
 def outcome_of(session: Session) -> AppOutcome | None:

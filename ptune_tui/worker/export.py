@@ -10,7 +10,7 @@ import numpy as np
 
 from export.bundle import total_bytes
 from export.parity import MAX_KL_DIVERGENCE
-from export.writer import BundleWriter, Built, ExportedModel, ExportedPrompt, Measured
+from export.writer import Built, BundleWriter, ExportedModel, ExportedPrompt, Measured
 from ptune_tui.data import encode_rows, load_data
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import (
@@ -64,9 +64,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         else:
             yield from _built(step, time.perf_counter() - building)
     yield ExportDone(task.destination, total_bytes(destination))
-    yield TaskFinished(
-        time.perf_counter() - started, False, {"bundle": task.destination}
-    )
+    yield TaskFinished(time.perf_counter() - started, False, {"bundle": task.destination})
 
 
 def _built(step: Built, seconds: float) -> Iterator[Event]:

@@ -16,9 +16,9 @@ from ptune_tui.errors import explain
 from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
+    LOG_FILE,
     EvaluateTask,
     ExportTask,
-    LOG_FILE,
     PreviewTask,
     Task,
     TrainTask,
@@ -69,9 +69,7 @@ def run_folder(folder: Path) -> int:
         # Whatever it is, the followers of the file must learn that the work is over.
         traceback.print_exc()
         reason = explain(error)
-        failed = TaskFailed(
-            reason.category, reason.message, reason.hint, str(folder / LOG_FILE)
-        )
+        failed = TaskFailed(reason.category, reason.message, reason.hint, str(folder / LOG_FILE))
         channel.say_if_possible(failed)
         return reason.exit_code
     finally:

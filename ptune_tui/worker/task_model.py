@@ -39,9 +39,7 @@ class ModelStage:
         started = time.perf_counter()
         found = resolve(self.config.source, self._say_download, self._say_notice)
         kernel, reason = choose_kernel(found.path, self.config.kernel)
-        frozen = load_frozen(
-            found.path, found.name, self.config.scheme, kernel, self._say_tensors
-        )
+        frozen = load_frozen(found.path, found.name, self.config.scheme, kernel, self._say_tensors)
         self.frozen = frozen
         yield Notice("kernel", f"The kernel is `{kernel}`: {reason}.")
         if found.kind == "gguf" and self.config.scheme != "int4":

@@ -81,9 +81,7 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     )
 
 
-def _encode(
-    data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: FrozenModel
-) -> TaskRows:
+def _encode(data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: FrozenModel) -> TaskRows:
     num_virtual_tokens = config.method.num_virtual_tokens
     context = frozen.config.max_position_embeddings
     room = context - num_virtual_tokens

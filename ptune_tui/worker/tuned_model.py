@@ -30,9 +30,7 @@ class TunedModel:
 
     def encoder(self) -> RowEncoder:
         """Template and tokenizer, as in training."""
-        return RowEncoder(
-            self.frozen.text.tokenizer, self.card.template, self.card.end_token_id
-        )
+        return RowEncoder(self.frozen.text.tokenizer, self.card.template, self.card.end_token_id)
 
 
 @dataclass

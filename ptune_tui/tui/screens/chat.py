@@ -27,6 +27,8 @@ No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the 
 Or start with a bundle that is there already:  ptune chat FOLDER"""
 ASK = "Write a text below; Enter sends it to the base model and to the tuned one."
 
+MAX_LABELS = 6
+
 State = Literal["no bundle", "opening", "ready", "waiting", "failed"]
 
 
@@ -35,7 +37,7 @@ class ChatScreen(PlaceScreen):
 
     PLACE: ClassVar[str] = "chat"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("chat")]
-    AUTO_FOCUS = "#ask"
+    AUTO_FOCUS = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +67,8 @@ class ChatScreen(PlaceScreen):
         self.query_one("#no-bundle").display = not has_bundle
         for name in ("#chat-status", "#exchanges", "#ask"):
             self.query_one(name).display = has_bundle
+        if has_bundle and self.focused is None:
+            self.query_one("#ask").focus()
 
     def on_unmount(self) -> None:
         """End the child with the app."""
@@ -171,5 +175,6 @@ def ready_text(ready: Ready) -> str:
         ready.precision,
     ]
     if ready.labels:
-        parts.append(f"answers: {', '.join(ready.labels)}")
+        more = f" and {len(ready.labels) - MAX_LABELS} more" if len(ready.labels) > MAX_LABELS else ""
+        parts.append(f"answers: {', '.join(ready.labels[:MAX_LABELS])}{more}")
     return " · ".join(parts)

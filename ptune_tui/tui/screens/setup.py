@@ -43,6 +43,7 @@ class SetupScreen(PlaceScreen):
     def __init__(self) -> None:
         super().__init__()
         self.config: RunConfig | None = None
+        self._texts: dict[str, str] = {}
         self._is_local = False
         self._previewed: object = None
         self._settling: Timer | None = None
@@ -112,6 +113,9 @@ class SetupScreen(PlaceScreen):
     def _check(self) -> None:
         """Read the form, show what is wrong, and look at the rest once the keys have settled."""
         texts = {field.name: self._row(field.name).text for field in form_fields()}
+        if texts == self._texts:
+            return  # every input says that it has changed when it is mounted
+        self._texts = texts
         self._row(DATA_FILE).display = texts["data.train"] == OWN_FILE
         self.config, problems = read_form(texts)
         for field in form_fields():

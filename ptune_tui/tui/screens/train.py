@@ -36,7 +36,7 @@ class TrainScreen(PlaceScreen):
 
     PLACE: ClassVar[str] = "train"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("train")]
-    AUTO_FOCUS = None
+    AUTO_FOCUS = ""
 
     def compose_body(self) -> ComposeResult:
         """What shows while there is no run, and what shows of one."""

@@ -81,6 +81,8 @@ class FieldRow(Vertical):
 
     def show_problem(self, problem: str) -> None:
         """Show what is wrong; nothing where all is well."""
+        if self.has_class("-wrong") == bool(problem) and not problem:
+            return
         self.set_class(bool(problem), "-wrong")
         self.query_one(".field-error", Static).update(f"✗ {problem}" if problem else "")
 

@@ -38,7 +38,7 @@ def stage_text(stage: StageState, now: float) -> str:
     words = [MARKS[stage.status], f"{stage.name:<9}"]
     seconds = stage.seconds_at(now)
     if seconds or (stage.status == "running" and stage.started is not None):
-        words.append(f"{seconds_text(seconds):>9}")
+        words.append(f"{seconds_text(seconds):>10}")
     if stage.status == "running" and stage.total:
         words.append(f"{stage.done}/{stage.total}")
     if stage.num_passes > 1 and stage.status == "done" and stage.name == "evaluate":

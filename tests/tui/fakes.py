@@ -83,7 +83,9 @@ def samples(number: int) -> list[Event]:
 
 def evaluation(number: int, accuracy: float, *, is_best: bool = True) -> list[Event]:
     tuned = number > 0
-    done = EvaluationDone(number, 132, accuracy, accuracy - 0.01, 0.4, 3.4, tuned, is_best and tuned)
+    done = EvaluationDone(
+        number, 132, accuracy, accuracy - 0.01, 0.4, 3.4, tuned, is_best and tuned
+    )
     events: list[Event] = [StageStarted("evaluate", START + 8 + number), done, *samples(number)]
     if done.is_best:
         events.append(CheckpointSaved(number, "adapter", accuracy, True))
@@ -112,7 +114,9 @@ def running() -> list[Event]:
         *(step(number) for number in range(51, 101)),
         *evaluation(100, 0.886),
         *(step(number) for number in range(101, 121)),
-        Notice("rows-cut", "3 rows were too long; their prompts were cut from the left.", "Raise it."),
+        Notice(
+            "rows-cut", "3 rows were too long; their prompts were cut from the left.", "Raise it."
+        ),
     ]
 
 
@@ -151,8 +155,14 @@ def exported(bundle: Path) -> list[Event]:
 
 def preview() -> list[Event]:
     rows = [
-        PreviewRow(["The", " lamp", " broke", ".", "\n", "returns", "<|im_end|>"], [False] * 5 + [True] * 2, False),
-        PreviewRow(["long", " text", "\n", "account", "<|im_end|>"], [False] * 3 + [True] * 2, True),
+        PreviewRow(
+            ["The", " lamp", " broke", ".", "\n", "returns", "<|im_end|>"],
+            [False] * 5 + [True] * 2,
+            False,
+        ),
+        PreviewRow(
+            ["long", " text", "\n", "account", "<|im_end|>"], [False] * 3 + [True] * 2, True
+        ),
     ]
     return [TaskStarted(START, 4244, "preview"), PreviewMade(rows), TaskFinished(0.4)]
 

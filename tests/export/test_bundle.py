@@ -1,0 +1,179 @@
+"""A bundle is whole or refused, and an export that fails leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from export import parity, writer
+from export.bundle import read_manifest, written_at_once
+from export.errors import BundleError, ExportError, ParityError
+from export.runtime import Bundle
+from ptune_tui.tasks import ExportTask
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.export import export
+from tests.export.conftest import Exported
+
+
+def flip_one_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def use_everything(folder: Path) -> None:
+    for precision in ("fast", "exact"):
+        Bundle.open(folder, precision).tuned().answer("the cat")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.onnx",
+        "exact.onnx",
+        "model.data",
+        "tokenizer.json",
+        "prompts/mine.safetensors",
+        "prompts/mine.fast.kv.safetensors",
+        "prompts/mine.exact.kv.safetensors",
+    ],
+)
+def test_one_changed_byte_anywhere_is_refused(copied: Path, name: str) -> None:
+    use_everything(copied)
+    flip_one_byte(copied / name)
+    with pytest.raises(BundleError, match="was changed") as caught:
+        use_everything(copied)
+    assert name in caught.value.message.replace("\\", "/")
+
+
+@pytest.mark.parametrize("name", ["model.data", "prompts/mine.safetensors"])
+def test_a_missing_file_or_a_link_is_refused(copied: Path, name: str) -> None:
+    path = copied / name
+    elsewhere = copied.parent / "elsewhere"
+    path.rename(elsewhere)
+    with pytest.raises(BundleError, match="missing or a link"):
+        use_everything(copied)
+    path.symlink_to(elsewhere)
+    with pytest.raises(BundleError, match="missing or a link"):
+        use_everything(copied)
+
+
+def change_manifest(folder: Path, change: Callable[[dict], None]) -> None:
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(schema=99), "schema version 99"),
+        (lambda m: m["files"].update({"../x": m["files"]["model.data"]}), "outside the bundle"),
+        (lambda m: m["files"].update({"/x": m["files"]["model.data"]}), "outside the bundle"),
+        (lambda m: m.pop("prompts"), "damaged"),
+        (lambda m: m["files"].pop("model.data"), "no hash"),
+        (lambda m: m["golden"]["top_logits"]["fast"].__setitem__(0, 1e4), "other logits"),
+    ],
+)
+def test_a_manifest_that_does_not_fit_is_refused(
+    copied: Path, change: Callable[[dict], None], message: str
+) -> None:
+    change_manifest(copied, change)
+    with pytest.raises(BundleError, match=message):
+        Bundle.open(copied, "fast")
+
+
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a bundle"):
+        read_manifest(tmp_path)
+    with pytest.raises(BundleError, match="is not a bundle"):
+        read_manifest(tmp_path / "nowhere")
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match="damaged"):
+        read_manifest(tmp_path)
+
+
+def run_export(made: Exported, destination: Path, precision: str = "auto") -> None:
+    task = ExportTask(str(made.run), str(destination), "mine", precision)  # type: ignore[arg-type]
+    list(export(task, Channel(made.run)))
+
+
+def test_an_export_that_fails_the_gate_leaves_nothing(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "EXACT_RELATIVE_ERROR", 0.0)
+    with pytest.raises(ParityError, match="`exact` does not compute"):
+        run_export(exported, tmp_path / "bundle")
+    assert list(tmp_path.glob("*bundle*")) == []
+    assert list(tmp_path.glob(".*bundle*")) == []
+
+
+def test_a_graph_that_computes_something_else_does_not_pass(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = writer.rotary_tables
+    monkeypatch.setattr(
+        writer, "rotary_tables", lambda *arguments: tuple(t * 0.97 for t in real(*arguments))
+    )
+    with pytest.raises(ParityError):
+        run_export(exported, tmp_path / "bundle")
+
+
+def test_auto_falls_back_to_exact_where_fast_does_not_pass(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "MAX_KL_DIVERGENCE", 0.0)
+    run_export(exported, tmp_path / "bundle")
+    manifest = read_manifest(tmp_path / "bundle")
+    assert manifest.default_precision == "exact"
+    assert not manifest.parity["fast"].passed
+    with pytest.raises(ParityError, match="`fast` does not compute"):
+        run_export(exported, tmp_path / "other", "fast")
+    assert not (tmp_path / "other").exists()
+
+
+def test_too_little_disk_is_said_before_anything_is_written(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(ExportError, match="MB free") as caught:
+        run_export(exported, tmp_path / "bundle")
+    assert caught.value.category == "resources"
+    assert list(tmp_path.glob("*bundle*")) == []
+
+
+def test_a_folder_that_is_there_is_kept_unless_it_is_a_bundle_to_replace(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").write_text("keep")
+    for overwrite in (False, True):
+        with pytest.raises(BundleError, match="already there"), written_at_once(taken, overwrite):
+            pass
+    assert (taken / "mine.txt").read_text() == "keep"
+    (taken / "manifest.json").write_text("{}")
+    with written_at_once(taken, overwrite=True) as part:
+        (part / "new").write_text("x")
+    assert [path.name for path in taken.iterdir()] == ["new"]
+
+
+def test_a_writer_that_fails_halfway_keeps_the_old_bundle(tmp_path: Path) -> None:
+    old = tmp_path / "bundle"
+    old.mkdir()
+    (old / "manifest.json").write_text("{}")
+
+    def fail() -> None:
+        with written_at_once(old, overwrite=True) as part:
+            (part / "half").write_text("x")
+            raise OSError("disk")
+
+    with pytest.raises(OSError, match="disk"):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (old / "manifest.json").is_file()
+
+

@@ -1,0 +1,217 @@
+"""The graph computes what transformers computes on the dequantised weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+import transformers
+
+from export.blobs import BlobFile
+from export.errors import UnsupportedModelError
+from export.family import decoder_spec, rotary_tables
+from export.graph import build_graph, store_model
+from export.session import DecoderSession, DecoderShape
+from quant.loading import LoadedModel, load
+from quant.packing import FrozenWeight
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 100,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 600,
+    "initializer_range": 0.3,
+}
+IDS = [7, 3, 55, 21, 99, 0, 42, 13, 8, 64, 31]
+
+Models = dict[str, tuple[type, dict[str, Any]]]
+MODELS: Models = {
+    "llama-tied": (transformers.LlamaConfig, {"tie_word_embeddings": True}),
+    "llama-untied": (transformers.LlamaConfig, {"tie_word_embeddings": False}),
+    "llama-3-rope": (
+        transformers.LlamaConfig,
+        {
+            "tie_word_embeddings": True,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 10000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+        },
+    ),
+    "mistral-window": (
+        transformers.MistralConfig,
+        {"tie_word_embeddings": False, "sliding_window": 5},
+    ),
+}
+
+
+class Case:
+    """One model in torch and in onnxruntime."""
+
+    def __init__(self, folder: Path, kind: str, scheme: str, precision: str) -> None:
+        config_class, changes = MODELS[kind]
+        torch.manual_seed(0)
+        config = config_class(**{**SIZES, **changes})
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder / "model")
+        self.loaded: LoadedModel = load(folder / "model", scheme=scheme)  # type: ignore[arg-type]
+        self.twin = float_twin(self.loaded)
+        spec = decoder_spec(self.loaded.config)
+        rotary = self.loaded.model.model.rotary_emb
+        tables = rotary_tables(rotary.inv_freq, rotary.attention_scaling, spec.context_length)
+        blobs = BlobFile(folder / "model.data")
+        stored = store_model(spec, self.loaded.weights, tables, blobs)
+        blobs.close()
+        self.path = folder / "model.onnx"
+        self.path.write_bytes(build_graph(stored, precision).SerializeToString())  # type: ignore[arg-type]
+        shape = DecoderShape(2, 64, 2, 16, 100, spec.context_length)
+        self.session = DecoderSession(self.path, shape, num_threads=1)
+
+    def expected(self, ids: list[int], soft: torch.Tensor | None = None) -> np.ndarray:
+        embeddings = self.twin.get_input_embeddings()(torch.tensor(ids))
+        if soft is not None:
+            embeddings = torch.cat([soft, embeddings])
+        with torch.no_grad():
+            return np.asarray(self.twin(inputs_embeds=embeddings[None]).logits[0].numpy())
+
+
+def float_twin(loaded: LoadedModel) -> Any:
+    twin = transformers.AutoModelForCausalLM.from_config(loaded.config).eval()
+    state = {
+        name: weight.dequantize() if isinstance(weight, FrozenWeight) else weight
+        for name, weight in loaded.weights.items()
+    }
+    if loaded.config.tie_word_embeddings:
+        state["lm_head.weight"] = state["model.embed_tokens.weight"]
+    twin.load_state_dict(state)
+    return twin
+
+
+def relative_error(got: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
+
+
+@pytest.fixture(params=sorted(MODELS))
+def exact(tmp_path: Path, request: pytest.FixtureRequest) -> Case:
+    return Case(tmp_path, request.param, "int4", "exact")
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Callable[..., Case]:
+    def make(kind: str = "llama-tied", scheme: str = "int4", precision: str = "exact") -> Case:
+        return Case(tmp_path, kind, scheme, precision)
+
+    return make
+
+
+def test_prefill_in_one_chunk_equals_transformers(exact: Case) -> None:
+    got = exact.session.forward(IDS, 0, wanted=range(len(IDS)))
+    assert relative_error(got, exact.expected(IDS)) < 1e-5
+
+
+def test_prefill_in_chunks_and_decode_equal_transformers(exact: Case) -> None:
+    expected = exact.expected(IDS)
+    first = exact.session.forward(IDS[:4], 0, wanted=range(4))
+    second = exact.session.forward(IDS[4:9], 4, wanted=range(5))
+    single = [exact.session.forward([token], 9 + n) for n, token in enumerate(IDS[9:])]
+    got = np.concatenate([first, second, *single])
+    assert relative_error(got, expected) < 1e-5
+
+
+def test_virtual_tokens_are_addressed_by_ids_from_the_vocabulary_on(exact: Case) -> None:
+    soft = 0.3 * torch.randn(3, 64, generator=torch.Generator().manual_seed(2))
+    exact.session.forward([100, 101, 102], 0, soft_prompt=soft.numpy())
+    got = exact.session.forward(IDS, 3, wanted=range(len(IDS)))
+    assert relative_error(got, exact.expected(IDS, soft)[3:]) < 1e-5
+
+
+def test_a_restored_prefix_answers_bit_for_bit_like_a_computed_one(case: Callable[..., Case]) -> None:
+    session = case().session
+    soft = np.full((2, 64), 0.1, np.float32)
+    session.forward([100, 101, *IDS[:2]], 0, soft_prompt=soft)
+    prefix = session.prefix(4)
+    computed = session.forward(IDS[2:], 4)
+    session.forward([1] * 30, 0)
+    session.restore(prefix)
+    assert np.array_equal(session.forward(IDS[2:], 4), computed)
+
+
+def test_the_cache_grows_without_forgetting(case: Callable[..., Case]) -> None:
+    made = case()
+    ids = [(7 * n) % 100 for n in range(400)]
+    made.session.forward(ids[:200], 0)
+    got = made.session.forward(ids[200:], 200)
+    assert made.session.capacity >= 400
+    assert relative_error(got, made.expected(ids)[-1:]) < 1e-5
+
+
+def test_a_batch_of_right_padded_rows_equals_single_rows(case: Callable[..., Case]) -> None:
+    made = case()
+    session = onnxruntime.InferenceSession(str(made.path), providers=["CPUExecutionProvider"])
+    rows = [IDS, IDS[:4]]
+    ids = np.zeros((2, len(IDS)), np.int64)
+    mask = np.zeros((2, len(IDS)), np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)], mask[number, : len(row)] = row, 1
+    feeds = {"input_ids": ids, "attention_mask": mask}
+    for layer in range(2):
+        for kind in ("key", "value"):
+            feeds[f"past_key_values.{layer}.{kind}"] = np.zeros((2, 2, 0, 16), np.float32)
+    logits = session.run(["logits"], feeds)[0]
+    assert logits.shape == (2, 1, 100)
+    for number, row in enumerate(rows):
+        assert relative_error(logits[number, 0], made.expected(row)[-1]) < 1e-5
+
+
+def test_fast_is_near_and_exact_is_nearer(tmp_path: Path) -> None:
+    errors = {}
+    for precision in ("fast", "exact"):
+        folder = tmp_path / precision
+        folder.mkdir()
+        made = Case(folder, "llama-tied", "int4", precision)
+        got = made.session.forward(IDS, 0, wanted=range(len(IDS)))
+        errors[precision] = relative_error(got, made.expected(IDS))
+    assert errors["exact"] < 1e-5 < errors["fast"] < 0.2
+
+
+def test_nf4_ships_as_8_bits_and_stays_near(case: Callable[..., Case]) -> None:
+    made = case(scheme="nf4")
+    got = made.session.forward(IDS, 0, wanted=range(len(IDS)))
+    assert relative_error(got, made.expected(IDS)) < 0.05
+
+
+def test_the_graph_is_of_the_opset_that_onnxruntime_loads(case: Callable[..., Case]) -> None:
+    model = onnx.load(case().path, load_external_data=False)
+    assert model.ir_version == 10
+    assert {item.domain: item.version for item in model.opset_import} == {
+        "": 21,
+        "com.microsoft": 1,
+    }
+    names = {item.name for item in model.graph.input}
+    assert {"input_ids", "attention_mask", "past_key_values.1.value", "soft_prompt"} <= names
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (transformers.GPT2Config(), "gpt2"),
+        (transformers.LlamaConfig(**SIZES, hidden_act="gelu"), "gelu"),
+        (transformers.LlamaConfig(**SIZES, attention_bias=True), "biases"),
+    ],
+)
+def test_what_the_writer_does_not_cover_is_refused(config: Any, message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        decoder_spec(config)

@@ -1,0 +1,165 @@
+"""The bundle answers as the trained model does, without torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.bundle import read_manifest
+from export.errors import BundleError
+from export.runtime import Bundle
+from export.sampling import Sampling, choose
+from export.speed import decode_tokens_per_second
+from ptune_tui.config import DataConfig
+from ptune_tui.data import encode_rows, read_rows
+from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
+from tests.export.conftest import Exported, train_and_export
+
+
+def trained(run: Path) -> TunedModel:
+    stage = TunedModelStage(run, Channel(run))
+    list(stage.events())
+    return stage.tuned
+
+
+@pytest.mark.parametrize("which", ["exported", "exported_text"])
+@pytest.mark.parametrize("speaker", ["tuned", "base"])
+def test_exact_answers_equal_those_of_torch(
+    request: pytest.FixtureRequest, which: str, speaker: str
+) -> None:
+    made: Exported = request.getfixturevalue(which)
+    tuned = trained(made.run)
+    rows = read_rows(made.rows, DataConfig())[:20]
+    encoder = tuned.encoder()
+    limit = max(16, 2 * tuned.card.max_response_tokens)
+    evaluator = Evaluator(tuned.frozen, encoder, tuned.card.labels, limit)
+    prompt = tuned.soft_prompt_PH if speaker == "tuned" else None
+    expected = evaluator.score(prompt, rows, encode_rows(rows, encoder, 512)).answers
+    bundle = Bundle.open(made.bundle, "exact", num_threads=1)
+    answerer = bundle.tuned() if speaker == "tuned" else bundle.base()
+    assert [answerer.answer(row.prompt) for row in rows] == expected
+
+
+def test_classify_agrees_with_scoring_every_label(exported: Exported) -> None:
+    tuned = Bundle.open(exported.bundle, num_threads=1).tuned()
+    for text in ("the cat", "where is my dog?", "red"):
+        scores = tuned.label_scores(text)
+        found = tuned.classify(text)
+        assert found.label == max(scores, key=lambda label: scores[label])
+        assert found.log_probability == pytest.approx(scores[found.label], abs=1e-5)
+
+
+def test_swapping_prompts_back_and_forth_changes_no_answer(exported_text: Exported) -> None:
+    bundle = Bundle.open(exported_text.bundle, num_threads=1)
+    tuned, base = bundle.tuned(), bundle.base()
+    first = [tuned.answer("say 3"), base.answer("say 3")]
+    # The second text does not begin with the template's lead, token by token.
+    assert [tuned.answer("say 3"), base.answer("\n\nsay 3"), tuned.answer("\nsay")] != first
+    assert [tuned.answer("say 3"), base.answer("say 3")] == first
+
+
+def test_a_stored_prefix_equals_a_computed_one(exported: Exported) -> None:
+    bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
+    tuned = bundle.tuned()
+    assert tuned.prefix is not None
+    stored = tuned.prefix.copy()
+    tuned.prefix = None
+    tuned.__post_init__()
+    assert np.array_equal(stored, tuned.prefix)
+
+
+def test_generation_streams_the_text_of_its_tokens(exported_text: Exported) -> None:
+    tuned = Bundle.open(exported_text.bundle, num_threads=1).tuned()
+    ids = list(tuned.generate_ids("say 7", 12))
+    pieces = list(tuned.generate("say 7", 12))
+    whole = tuned.encoder.tokenizer.decode(ids)
+    assert "".join(pieces) == whole
+    assert len(ids) <= 12
+
+
+def test_sampling_is_seeded_and_top_p_cuts_the_tail() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    warm = Sampling(temperature=1.0, top_p=0.75, seed=5)
+    draws = {choose(logits, warm, np.random.default_rng(seed)) for seed in range(200)}
+    assert draws == {0, 1}
+    same = [choose(logits, warm, np.random.default_rng(7)) for _ in range(5)]
+    assert len(set(same)) == 1
+    assert choose(logits, Sampling(), np.random.default_rng(0)) == 0
+
+
+def test_decode_speed_is_a_positive_number(exported: Exported) -> None:
+    assert decode_tokens_per_second(Bundle.open(exported.bundle).tuned(), "the cat", 4) > 0
+
+
+def test_the_context_s_end_is_an_error_with_a_hint(exported: Exported) -> None:
+    session = Bundle.open(exported.bundle).session
+    with pytest.raises(Exception, match="do not fit into the model's context") as caught:
+        session.forward([1] * 600, 0)
+    assert caught.value.hint
+
+
+def test_the_manifest_records_parity_and_hashes(exported: Exported) -> None:
+    manifest = read_manifest(exported.bundle)
+    assert manifest.parity["exact"].relative_error <= 1e-4
+    assert manifest.parity["exact"].identical_texts == manifest.parity["exact"].num_texts == 20
+    assert 0 < manifest.parity["fast"].kl_divergence <= 0.01
+    assert {"model.onnx", "exact.onnx", "model.data", "tokenizer.json"} <= set(manifest.files)
+    record = manifest.prompts["mine"]
+    assert record.labels == ["bad green", "bad red", "good"]
+    assert set(record.prefixes) == {"fast", "exact"}
+
+
+def test_nf4_models_export_within_the_gate(
+    tmp_path: Path, tiny_model: Path, label_rows: Path
+) -> None:
+    made = train_and_export(tmp_path, tiny_model, DataConfig(train=str(label_rows)), "nf4")
+    manifest = read_manifest(made.bundle)
+    assert "NF4" in manifest.grid
+    assert manifest.parity["exact"].kl_divergence <= 0.01
+    assert manifest.parity["exact"].passed
+
+
+def test_answering_imports_nothing_of_training(exported: Exported) -> None:
+    code = (
+        "import sys; from export.runtime import Bundle\n"
+        f"b = Bundle.open({str(exported.bundle)!r}); print(b.tuned().answer('the cat'))\n"
+        "heavy = {'torch', 'transformers', 'onnx', 'peft', 'quant', 'ptune_tui', 'textual'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    label, loaded = done.stdout.splitlines()
+    assert label in ("good", "bad red", "bad green")
+    assert loaded == "[]"
+
+
+def test_onnxruntime_writes_nothing_into_the_home_folder(
+    exported: Exported, tmp_path: Path
+) -> None:
+    code = (
+        "from export.runtime import Bundle\n"
+        f"Bundle.open({str(exported.bundle)!r}).tuned().answer('the cat')"
+    )
+    home = tmp_path / "empty-home"
+    home.mkdir()
+    environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert list(home.rglob("*")) == []
+
+
+def test_an_unknown_prompt_or_precision_is_named(exported: Exported) -> None:
+    bundle = Bundle.open(exported.bundle)
+    with pytest.raises(BundleError, match="'other'") as caught:
+        bundle.tuned("other")
+    assert "mine" in caught.value.hint
+    with pytest.raises(BundleError, match="throughput"):
+        Bundle.open(exported.bundle, "throughput")  # type: ignore[arg-type]
+
+

@@ -1,0 +1,104 @@
+"""Templates and the label mask: the same text and tokens as transformers, wherever it has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import transformers
+
+from export.encoding import RowEncoder, common_prefix
+from export.errors import RowError, TemplateError
+from export.template import CHAT, Renderer, Template, split_text
+from ptune_tui.engine.model import ModelTokenizer, load_tokenizer
+
+
+@pytest.fixture(scope="module")
+def text(tiny_model: Path) -> ModelTokenizer:
+    return load_tokenizer(tiny_model)
+
+
+def encoder(text: ModelTokenizer, template: str | None = None, free: bool = False) -> RowEncoder:
+    return RowEncoder(text.tokenizer, text.template(template, free), text.end_token_id)
+
+
+@pytest.mark.parametrize("message", ["hello", "  spaces ", "two\nlines", "{{ x }} {% y %}", "é🙂"])
+def test_the_chat_template_renders_as_transformers_renders_it(
+    text: ModelTokenizer, tiny_model: Path, message: str
+) -> None:
+    wrapped = transformers.AutoTokenizer.from_pretrained(tiny_model)
+    expected = wrapped.apply_chat_template(
+        [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
+    )
+    renderer = encoder(text, CHAT).renderer
+    assert renderer.render(message).text == expected
+    ids, _ = encoder(text, CHAT).encode_prompt(message)
+    assert ids == wrapped(expected, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("{prompt}\n", ("", "\n", "")),
+        ("Review: {prompt}\nSentiment:", ("Review: ", "\nSentiment:", " ")),
+        ("{prompt} => {response}", ("", " =>", " ")),
+        ("{prompt}{response}", ("", "", "")),
+    ],
+)
+def test_spaces_before_the_response_belong_to_it(
+    template: str, expected: tuple[str, str, str]
+) -> None:
+    assert split_text(template) == expected
+
+
+@pytest.mark.parametrize(
+    "template", ["no place", "{prompt} {prompt}", "{response} {prompt}", "{prompt}{response} end"]
+)
+def test_a_template_that_cannot_work_is_refused(template: str) -> None:
+    with pytest.raises(TemplateError):
+        split_text(template)
+
+
+def test_a_hostile_chat_template_cannot_reach_python() -> None:
+    source = "{{ ''.__class__.__mro__[1].__subclasses__() }}{{ messages[0]['content'] }}"
+    with pytest.raises(TemplateError):
+        Renderer(Template(text=CHAT, chat_template=source))
+
+
+def test_a_row_is_prompt_then_response_then_end_token(text: ModelTokenizer) -> None:
+    row = encoder(text, "{prompt} is").encode_row("the cat", "good", 100)
+    decoded = text.tokenizer.decode(row.prompt_ids, skip_special_tokens=False)
+    assert decoded == "the cat is"
+    assert text.tokenizer.decode(row.response_ids[:-1]) == " good"
+    assert row.response_ids[-1] == text.end_token_id
+    assert not row.was_cut
+
+
+def test_a_long_prompt_is_cut_from_the_left_and_the_template_stays(text: ModelTokenizer) -> None:
+    words = " ".join(f"word{number}" for number in range(50))
+    row = encoder(text, "Text: {prompt}\nLabel:").encode_row(words, "good", 30)
+    assert row.was_cut
+    assert row.num_tokens == 30
+    decoded = text.tokenizer.decode(row.prompt_ids)
+    assert decoded.startswith("Text:")
+    assert decoded.endswith("word49\nLabel:")
+
+
+def test_a_response_that_leaves_no_room_is_refused(text: ModelTokenizer) -> None:
+    with pytest.raises(RowError, match="leave room"):
+        encoder(text, "Text: {prompt}\nLabel:").encode_row("a", "good " * 40, 30)
+
+
+def test_the_lead_is_what_every_row_begins_with(text: ModelTokenizer) -> None:
+    chat = encoder(text, CHAT)
+    lead = chat.lead_ids()
+    assert len(lead) >= 2
+    for message in ["hello", "\nnew line", " space", "", "9", "user"]:
+        ids, _ = chat.encode_prompt(message)
+        assert ids[: len(lead)] == lead
+    assert encoder(text, "{prompt}\n").lead_ids() == []
+
+
+def test_common_prefix_is_the_longest_shared_beginning() -> None:
+    assert common_prefix([[1, 2, 3], [1, 2, 4, 5], [1, 2]]) == [1, 2]
+    assert common_prefix([[1], [2]]) == []

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.tui import fakes
+
+from ptune_tui import chats, jobs
+from ptune_tui.events import Event
+from ptune_tui.tui import fitting
+from ptune_tui.tui.fitting import FitLine
+from ptune_tui.tui.screens import setup
+
+UseWorker = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, a machine that is always the same, and no default model."""
+    monkeypatch.setenv("PTUNE_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    line = FitLine("fits", "fits: 2.4 GiB of 16.0 GiB free (cached, 32 x 110 tokens)")
+    monkeypatch.setattr(setup, "fit_line", lambda config: line)
+    assert fitting.fit_line is not setup.fit_line
+    return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def _no_child_is_left() -> Iterator[None]:
+    yield
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+
+
+@pytest.fixture
+def use_worker(monkeypatch: pytest.MonkeyPatch) -> UseWorker:
+    """Makes `jobs.start` start a worker that says some events and then runs a script."""
+
+    def use(events: list[Event], script: str = "") -> None:
+        monkeypatch.setattr(
+            jobs, "worker_command", lambda folder: fakes.worker_command(folder, events, script)
+        )
+
+    return use
+
+
+@pytest.fixture
+def fake_chat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        chats, "chat_command", lambda *_: [sys.executable, "-c", fakes.CHAT]
+    )

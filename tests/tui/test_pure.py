@@ -1,0 +1,153 @@
+"""What the app shows, before anything draws it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from tests.tui import fakes
+
+from ptune_tui.config import DataConfig, RunConfig, override
+from ptune_tui.events import Diverged, PreviewRow, TaskFailed
+from ptune_tui.tui import fields, fitting
+from ptune_tui.tui.command_line import train_command
+from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.series import decimate
+from ptune_tui.tui.widgets.preview_pane import row_text
+from ptune_tui.tui.widgets.stage_list import stage_text
+from ptune_tui.tui.wording import bytes_text, seconds_text
+
+
+def state_of(events: list) -> RunState:
+    state = RunState()
+    for event in events:
+        state.add(event)
+    return state
+
+
+def test_form_has_the_configuration_s_descriptions_and_defaults() -> None:
+    by_name = {field.name: field for field in fields.form_fields()}
+    assert by_name["training.max_steps"].help == "optimiser steps"
+    assert by_name["training.max_steps"].default == "300"
+    assert by_name["method.init"].choices == ("labels", "text", "vocabulary")
+    assert by_name["data.train"].choices == ("home_commands", "support_inbox", fields.OWN_FILE)
+
+
+def test_untouched_form_is_the_default_configuration() -> None:
+    assert fields.read_form(fields.write_form(RunConfig())) == (RunConfig(), {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("training.max_steps", "0", "Expected int >= 1."),
+        ("training.max_steps", "many", "A whole number is needed, not `many`."),
+        ("training.learning_rate", "-1", "Expected float > 0.0."),
+        ("training.batch_size", "", "Something is needed here; the default is 32."),
+        ("data.validation", "nowhere.jsonl", "There is no file nowhere.jsonl."),
+        ("model.source", "./nowhere.gguf", "There is no model `./nowhere.gguf`"),
+    ],
+)
+def test_each_field_says_what_is_wrong_with_it(name: str, text: str, sentence: str) -> None:
+    config, problems = fields.read_form({**fields.write_form(RunConfig()), name: text})
+    assert config is None
+    assert list(problems) == [name]
+    assert problems[name].startswith(sentence)
+
+
+def test_file_of_mine_is_the_training_data(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "response": "b"}\n')
+    texts = {**fields.write_form(RunConfig()), "data.train": fields.OWN_FILE}
+    assert fields.read_form(texts)[1] == {fields.DATA_FILE: "Write the path of a JSONL or CSV file."}
+    config, _ = fields.read_form({**texts, fields.DATA_FILE: str(path)})
+    assert config is not None
+    assert config.data.train == str(path)
+    assert fields.write_form(config)[fields.DATA_FILE] == str(path)
+
+
+def test_command_names_what_is_not_default() -> None:
+    assert train_command(RunConfig()) == "ptune train"
+    changes = {"model.source": "my model", "training.max_steps": 7, "method.num_virtual_tokens": 9}
+    config = override(RunConfig(), changes)
+    command = "ptune train --model 'my model' --num-virtual-tokens 9 --max-steps 7"
+    assert train_command(config) == command
+
+
+def test_rows_are_measured_by_their_longest_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("x" * 299 + "\n" + "y\n")
+    assert fitting.row_tokens(DataConfig(train=str(path))) == 101
+    assert fitting.row_tokens(DataConfig(train=str(path), max_tokens=64)) == 64
+    assert fitting.row_tokens(DataConfig(train="nowhere")) == 512
+
+
+def test_fit_falls_back_to_the_kernel_that_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = fitting._compare(RunConfig(), fitting.DEFAULT_MODEL_NUMBERS, 64 << 30)
+    assert (line.fit, "cached" in line.text) == ("fits", True)
+    line = fitting._compare(RunConfig(), fitting.DEFAULT_MODEL_NUMBERS, 1 << 30)
+    assert (line.fit, "stream" in line.text) == ("does not fit", True)
+
+
+def test_state_folds_a_run() -> None:
+    state = state_of(fakes.finished())
+    assert len(state.losses) == 300
+    assert state.base is not None
+    assert state.base.accuracy == 0.614
+    assert state.best is not None
+    assert state.best.step == 300
+    assert [sample.step for sample in state.samples] == [300] * 3
+    assert state.task.stages["evaluate"].num_passes == 4
+    assert state.task.is_over
+
+
+def test_failed_run_keeps_its_seconds_and_marks_its_stage() -> None:
+    state = state_of(fakes.failed("log"))
+    assert isinstance(state.task.failure, TaskFailed)
+    assert stage_text(state.task.stages["train"], 0.0).startswith("✗ train           53 s")
+    assert state.task.stages["save"].status == "left out"
+
+
+def test_divergence_is_a_notice() -> None:
+    state = state_of([Diverged(3, "loss")])
+    assert "step 3" in state.task.notices[0].message
+
+
+def test_running_stage_counts_seconds_and_says_how_far_it_is() -> None:
+    state = state_of(fakes.running())
+    now = fakes.START + 130
+    assert stage_text(state.task.stages["train"], now).split() == [
+        "▸", "train", "2", "min", "00", "s", "120/300",
+    ]  # fmt: skip
+
+
+def test_export_state_knows_its_bundle(tmp_path: Path) -> None:
+    state = ExportState()
+    for event in fakes.exported(tmp_path):
+        state.add(event)
+    assert state.bundle == tmp_path
+    assert state.task.stages["parity"].status == "done"
+
+
+def test_decimation_keeps_peaks_and_drops_what_is_not_finite() -> None:
+    points = [(float(step), 1.0) for step in range(1000)]
+    points[500] = (500.0, 9.0)
+    points[7] = (7.0, math.inf)
+    kept = decimate(points, 40)
+    assert len(kept) <= 40
+    assert (500.0, 9.0) in kept
+    assert kept == sorted(kept)
+    assert decimate([(1.0, math.nan)], 40) == []
+
+
+def test_preview_marks_the_loss_without_colour() -> None:
+    row = PreviewRow(["It", " broke", "\n", "returns", "<end>"], [False] * 3 + [True] * 2, True)
+    assert row_text(row).plain == "…It broke↵[returns|<end>]"
+
+
+def test_numbers_read_well() -> None:
+    assert [seconds_text(value) for value in (0.42, 12.4, 59.9, 185, 7800)] == [
+        "0.4 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 10 min",
+    ]  # fmt: skip
+    assert [bytes_text(value) for value in (85 << 20, 3 << 29)] == ["85 MiB", "1.5 GiB"]

@@ -1,0 +1,155 @@
+"""A picture of every place in its states. New pictures: `pytest tests/tui --snapshot-update`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.widgets.field_row import FieldRow
+from tests.tui import fakes
+from tests.tui.conftest import UseWorker
+from tests.tui.waiting import wait_for
+
+Compare = Callable[..., bool]
+Prepare = Callable[[Pilot[None]], Awaitable[None]]
+
+both_sizes = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+
+
+def clock() -> float:
+    return fakes.START + 130
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait until the setup has looked at the machine."""
+    await pilot.pause(0.5)
+    await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@both_sizes
+def test_setup(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=settle)
+
+
+@both_sizes
+def test_setup_with_a_preview(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    use_worker(fakes.preview())
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f6")
+        session = pilot.app.session  # type: ignore[attr-defined]
+        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        await pilot.pause(0.3)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_setup_with_a_wrong_field(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def prepare(pilot: Pilot[None]) -> None:
+        row = pilot.app.screen.query_one("#field-training-learning-rate", FieldRow)
+        row.query_one(Input).focus()
+        row.text = "fast"
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_train_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp("train"), terminal_size=size)
+
+
+@both_sizes
+def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size)
+
+
+@both_sizes
+def test_train_finished(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size)
+
+
+@both_sizes
+def test_train_failed(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.failed("/home/user/runs/one/worker.log"))
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size)
+
+
+@both_sizes
+def test_train_exported(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path, use_worker: UseWorker
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+    use_worker(fakes.exported(Path("/home/user/runs/one/bundle")))
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await pilot.press("x")
+        await wait_for(pilot, lambda: pilot.app.session.bundle)  # type: ignore[attr-defined]
+        await pilot.pause(0.3)
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_chat_without_a_bundle(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp("chat"), terminal_size=size)
+
+
+def chat_after(*words: str) -> Prepare:
+    async def prepare(pilot: Pilot[None]) -> None:
+        def is_ready() -> bool:
+            return pilot.app.screen.state == "ready"  # type: ignore[attr-defined]
+
+        await wait_for(pilot, is_ready)
+        for word in words:
+            await pilot.press(*word, "enter")
+            await wait_for(pilot, is_ready)
+        await pilot.pause()
+
+    return prepare
+
+
+@both_sizes
+@pytest.mark.usefixtures("fake_chat")
+def test_chat_ready(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    app = PTuneApp(bundle=tmp_path)
+    assert snap_compare(app, terminal_size=size, run_before=chat_after())
+
+
+@both_sizes
+@pytest.mark.usefixtures("fake_chat")
+def test_chat_answered(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    app = PTuneApp(bundle=tmp_path)
+    assert snap_compare(app, terminal_size=size, run_before=chat_after("lamp", "again"))
+
+
+@pytest.mark.usefixtures("fake_chat")
+def test_chat_stacked_where_narrow(snap_compare: Compare, tmp_path: Path) -> None:
+    app = PTuneApp(bundle=tmp_path)
+    assert snap_compare(app, terminal_size=(62, 22), run_before=chat_after("lamp"))
+
+
+def test_help(snap_compare: Compare) -> None:
+    assert snap_compare(PTuneApp("train"), press=["f1"])
+
+
+def test_leaving(snap_compare: Compare, tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), press=["q"])
+
+
+def test_too_small(snap_compare: Compare) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=(50, 15))
