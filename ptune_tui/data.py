@@ -247,7 +247,7 @@ def _table_records(text: str, path: Path, delimiter: str) -> Iterator[tuple[int,
             yield reader.line_num, record
     except csv.Error as error:
         raise DataError(
-            f"{path}:{reader.line_num}: this line is not CSV: {error}",
+            f"{path}:{reader.reader.line_num}: this line is not CSV: {error}",
             "Check the quotation marks around here.",
         ) from None
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, cast
 
-import click
 import typer
 
 from ptune_tui import __version__
@@ -21,6 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+# typer exports the errors of its command lines only through this one subclass of theirs.
+_CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,12 +62,12 @@ def main() -> None:
     """Run the command line; never returns."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         code = leave.exit_code
-    except click.ClickException as error:
+    except _CommandLineError as error:
         error.show(sys.stderr)
         code = error.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         say("Interrupted.")
         code = 130
     except BrokenPipeError:

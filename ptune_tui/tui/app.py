@@ -17,6 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from ptune_tui.errors import explain
+from ptune_tui.events import TaskFinished
 from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
 from ptune_tui.tui.outcome import AppOutcome, outcome_of
 from ptune_tui.tui.screens.chat import ChatScreen
@@ -127,7 +128,10 @@ class PTuneApp(App[None]):
             step = f" {state.step.step}/{state.step.max_steps}" if state.step else ""
             return f"▸ {'stopping' if state.is_stopping else 'training'}{step}"
         best = f", best {share_text(state.best.accuracy)}" if state.best else ""
-        return f"✓ finished{best}"
+        stopped_early = (
+            isinstance(state.task.ending, TaskFinished) and state.task.ending.stopped_early
+        )
+        return f"✓ {'stopped' if stopped_early else 'finished'}{best}"
 
     def tell_error(self, error: BaseException) -> None:
         """Show an error that something the user did has raised."""

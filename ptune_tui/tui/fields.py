@@ -131,6 +131,8 @@ def _wants_file(texts: Mapping[str, str]) -> bool:
 
 def _checked(field: Field, text: str) -> object:
     """The value of a text."""
+    if text and field.name in ("data.validation", DATA_FILE):
+        text = str(Path(text).expanduser())
     if field.name in ("data.validation", DATA_FILE):
         _check_file(text, is_needed=field.name == DATA_FILE)
     if field.name == "model.source":
@@ -160,7 +162,7 @@ def _number(text: str, kind: type[int] | type[float]) -> float:
 def _check_file(text: str, *, is_needed: bool) -> None:
     if not text and is_needed:
         raise UsageError("Write the path of a JSONL or CSV file.")
-    if text and text not in builtin_sets() and not Path(text).expanduser().is_file():
+    if text and not Path(text).is_file():
         raise UsageError(f"There is no file {text}.")
 
 

@@ -17,6 +17,7 @@ from ptune_tui.events import (
     Notice,
     ParityMeasured,
     SampleMade,
+    StageFinished,
     StepDone,
 )
 from ptune_tui.tui.progress import EXPORT_STAGES, TRAIN_STAGES, TaskProgress, progress_of
@@ -113,6 +114,9 @@ class ExportState:
                 self.parities.append(event)
             case ExportDone():
                 self.bundle = Path(event.path)
+            case StageFinished(stage="parity") if self.parities:
+                worst = max(parity.kl_divergence for parity in self.parities)
+                self.task.stages["parity"].detail = f"KL {worst:.0e}"
             case _:
                 pass
 

@@ -94,6 +94,11 @@ class Session:
         return self.run is not None and self.run.is_active
 
     @property
+    def is_stopping(self) -> bool:
+        """Whether the run was told to stop."""
+        return self.run is not None and self.run.state.is_stopping
+
+    @property
     def is_exporting(self) -> bool:
         """Whether an export goes on."""
         return self.export is not None and self.export.is_active

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.tui import fakes
 
 from ptune_tui import chats, jobs
 from ptune_tui.events import Event
 from ptune_tui.tui import fitting
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import setup
+from tests.tui import fakes
 
 UseWorker = Callable[..., None]
 
@@ -23,7 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PTUNE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     line = FitLine("fits", "fits: 2.4 GiB of 16.0 GiB free (cached, 32 x 110 tokens)")
-    monkeypatch.setattr(setup, "fit_line", lambda config: line)
+    monkeypatch.setattr(setup, "fit_line", lambda _: line)
     assert fitting.fit_line is not setup.fit_line
     return tmp_path / "home"
 
@@ -49,6 +49,4 @@ def use_worker(monkeypatch: pytest.MonkeyPatch) -> UseWorker:
 
 @pytest.fixture
 def fake_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        chats, "chat_command", lambda *_: [sys.executable, "-c", fakes.CHAT]
-    )
+    monkeypatch.setattr(chats, "chat_command", lambda *_: [sys.executable, "-c", fakes.CHAT])

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 import pytest
-from tests.tui import fakes
 
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.events import Diverged, PreviewRow, TaskFailed
@@ -17,6 +16,7 @@ from ptune_tui.tui.series import decimate
 from ptune_tui.tui.widgets.preview_pane import row_text
 from ptune_tui.tui.widgets.stage_list import stage_text
 from ptune_tui.tui.wording import bytes_text, seconds_text
+from tests.tui import fakes
 
 
 def state_of(events: list) -> RunState:
@@ -60,7 +60,9 @@ def test_file_of_mine_is_the_training_data(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n')
     texts = {**fields.write_form(RunConfig()), "data.train": fields.OWN_FILE}
-    assert fields.read_form(texts)[1] == {fields.DATA_FILE: "Write the path of a JSONL or CSV file."}
+    assert fields.read_form(texts)[1] == {
+        fields.DATA_FILE: "Write the path of a JSONL or CSV file."
+    }
     config, _ = fields.read_form({**texts, fields.DATA_FILE: str(path)})
     assert config is not None
     assert config.data.train == str(path)

@@ -175,6 +175,8 @@ def ready_text(ready: Ready) -> str:
         ready.precision,
     ]
     if ready.labels:
-        more = f" and {len(ready.labels) - MAX_LABELS} more" if len(ready.labels) > MAX_LABELS else ""
+        more = (
+            f" and {len(ready.labels) - MAX_LABELS} more" if len(ready.labels) > MAX_LABELS else ""
+        )
         parts.append(f"answers: {', '.join(ready.labels[:MAX_LABELS])}{more}")
     return " · ".join(parts)

@@ -9,6 +9,8 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from ptune_tui.tui.bindings import ACTIONS
+
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
 
@@ -63,6 +65,7 @@ class PlaceScreen(Screen[None]):
     """A place."""
 
     PLACE: ClassVar[str] = ""
+    _usable: list[bool | None] | None = None
 
     @property
     def ptune(self) -> PTuneApp:
@@ -95,4 +98,7 @@ class PlaceScreen(Screen[None]):
         if self.is_mounted:
             self.query_one(PlaceBar).show_status(self.ptune.status_text())
             self.show_state()
-            self.refresh_bindings()
+            usable = [self.check_action(row.action, ()) for row in ACTIONS]
+            if usable != self._usable:  # a footer is expensive to make
+                self._usable = usable
+                self.refresh_bindings()

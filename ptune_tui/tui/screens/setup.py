@@ -135,6 +135,7 @@ class SetupScreen(PlaceScreen):
         if config is None:
             wrong = len(self.query(".field.-wrong"))
             fit.update(f"✗ {wrong} field{'s are' if wrong > 1 else ' is'} wrong")
+            fit.set_classes("-does-not-fit")
             return
         line = await asyncio.to_thread(fit_line, config)
         fit.update(f"{FIT_MARKS[line.fit]} {line.text}")

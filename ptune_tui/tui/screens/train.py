@@ -65,7 +65,7 @@ class TrainScreen(PlaceScreen):
         """None shows a key as disabled."""
         session = self.ptune.session
         allowed = {
-            "stop": session.is_training,
+            "stop": session.is_training and not session.is_stopping,
             "evaluate": session.is_training,
             "export": session.can_export,
             "chat": session.bundle is not None,
@@ -114,7 +114,8 @@ class TrainScreen(PlaceScreen):
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self.query_one(Samples).show(run.samples)
-        self.query_one(StageList).show(_stages(run, export), self.ptune.clock())
+        stages = _stages(run, export, is_short=self.has_class("-short"))
+        self.query_one(StageList).show(stages, self.ptune.clock())
         self.query_one(Ending).show(run, export, self._next_keys())
         self._chart().show(run.losses)
 
@@ -139,5 +140,7 @@ def _failure(run: RunState, export: ExportState | None) -> tuple[TaskFailed | No
     return run.task.failure, "The run"
 
 
-def _stages(run: RunState, export: ExportState | None) -> list[StageState]:
-    return [*run.task.stages.values(), *(export.task.stages.values() if export else [])]
+def _stages(run: RunState, export: ExportState | None, *, is_short: bool) -> list[StageState]:
+    """The stages of the run and its export; where room is short, of the one that is newer."""
+    exporting = [*export.task.stages.values()] if export else []
+    return exporting if exporting and is_short else [*run.task.stages.values(), *exporting]

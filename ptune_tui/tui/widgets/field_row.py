@@ -65,6 +65,14 @@ class FieldRow(Vertical):
         """Show the default."""
         self._show_default()
 
+    def on_descendant_focus(self) -> None:
+        """Show the help while one writes."""
+        self.add_class("-focused")
+
+    def on_descendant_blur(self) -> None:
+        """Hide the help where room is short."""
+        self.remove_class("-focused")
+
     @property
     def text(self) -> str:
         """What the field holds."""

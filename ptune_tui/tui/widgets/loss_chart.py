@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.widgets import Static
 from textual_plot import HiResMode, PlotWidget
 
 from ptune_tui.tui.series import Point, decimate
@@ -24,10 +25,11 @@ class LossChart(Container):
         super().__init__(id="chart")
         self.shows_recent = False
         self._points: Sequence[Point] = ()
-        self._drawn: tuple[int, bool, int] | None = None
+        self._drawn: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
-        """The plot, which takes no keys."""
+        """The plot, which takes no keys, and what stands there before it."""
+        yield Static("After the first step.", id="no-loss")
         plot = PlotWidget(allow_pan_and_zoom=False)
         plot.can_focus = False
         yield plot
@@ -59,29 +61,30 @@ class LossChart(Container):
 
     def _name_it(self) -> None:
         recent = f"last {NUM_RECENT} steps"
+        has_more = len(self._points) > NUM_RECENT
         self.border_title = f"loss, {recent}" if self.shows_recent else "loss, all steps"
-        self.border_subtitle = f"v: {'all steps' if self.shows_recent else recent}"
+        other = "all steps" if self.shows_recent else recent
+        self.border_subtitle = f"v: {other}" if has_more else ""
 
     def _draw(self) -> None:
         """Draw, unless the picture would be the same."""
-        picture = (len(self._points), self.shows_recent, self.size.width)
+        picture = (len(self._points), self.shows_recent, self.size.width, self.app.theme)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
         self._drawn = picture
+        self._name_it()
         plot = self.query_one(PlotWidget)
         plot.clear()
         chosen = self._points[-NUM_RECENT:] if self.shows_recent else self._points
         kept = decimate(chosen, 2 * self.size.width)
+        plot.display = bool(kept)
+        self.query_one("#no-loss").display = not kept
         if kept:
             xs, ys = [point[0] for point in kept], [point[1] for point in kept]
-            plot.set_xlimits(xs[0], xs[-1] + max(1.0, 0.01 * (xs[-1] - xs[0])))
+            plot.set_xlimits(xs[0], max(xs[0] + 9, xs[-1] + 0.01 * (xs[-1] - xs[0])))
             plot.set_ylimits(*_limits(ys))
-            plot.plot(
-                xs, ys, line_style=self.app.theme_variables["primary"], hires_mode=HiResMode.BRAILLE
-            )
-        else:
-            plot.set_xlimits(0, 1)
-            plot.set_ylimits(0, 1)
+            colour = self.app.theme_variables["primary"]
+            plot.plot(xs, ys, line_style=colour, hires_mode=HiResMode.BRAILLE)
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
 
 from ptune_tui.events import PreviewRow
 from ptune_tui.tui.session import PreviewState
+from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import one_line
 
 EMPTY = "F6 shows the first rows, tokenised, with the tokens that the loss is taken on."
@@ -25,7 +26,7 @@ class PreviewPane(VerticalScroll):
 
     def compose(self) -> ComposeResult:
         """One text."""
-        yield Static(EMPTY, id="preview-text")
+        yield Steady(EMPTY, id="preview-text")
 
     def on_mount(self) -> None:
         """Say how to read it."""
@@ -38,16 +39,16 @@ class PreviewPane(VerticalScroll):
             state (PreviewState | None): None where there is none.
             is_local (bool): Whether the model is on this disk.
         """
-        text = self.query_one("#preview-text", Static)
+        text = self.query_one("#preview-text", Steady)
         if state is None:
-            text.update(EMPTY if is_local else TO_FETCH)
+            text.show_text(EMPTY if is_local else TO_FETCH)
         elif state.made is not None:
-            text.update(Content("\n").join(row_text(row) for row in state.made.rows))
+            text.show_text(Content("\n").join(_numbered(state.made.rows)))
         elif state.task.failure is not None:
             failure = state.task.failure
-            text.update(Content(f"✗ {failure.message}\n{failure.hint}"))
+            text.show_text(Content(f"✗ {failure.message}\n{failure.hint}"))
         else:
-            text.update(Content(_waiting(state)))
+            text.show_text(Content(_waiting(state)))
 
 
 def _waiting(state: PreviewState) -> str:
@@ -57,6 +58,11 @@ def _waiting(state: PreviewState) -> str:
     stage = running[-1]
     percent = f" {100 * stage.done // stage.total} %" if stage.total else ""
     return f"{stage.name}{percent} {stage.detail}"
+
+
+def _numbered(rows: Sequence[PreviewRow]) -> Iterator[Content]:
+    for number, row in enumerate(rows, start=1):
+        yield Content.assemble((f"{number} ", "dim"), row_text(row))
 
 
 def row_text(row: PreviewRow) -> Content:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
-from textual.widgets import Static
 
 from ptune_tui.events import EvaluationDone, Notice, SampleMade, TaskFailed
 from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import one_line, share_text
 
 
-class Scores(Static):
+class Scores(Steady):
     """Validation accuracy, of the base and of the tuned model."""
 
     def show(self, state: RunState | None) -> None:
         """Draw the scores of a run."""
-        self.update(scores_text(state.base, state.tuned, state.best) if state else "")
+        self.show_text(scores_text(state.base, state.tuned, state.best) if state else "")
 
 
 def scores_text(
@@ -41,15 +41,15 @@ def scores_text(
     return Content.assemble(*parts)
 
 
-class Samples(Static):
+class Samples(Steady):
     """Some rows of the last evaluation, with the answers."""
 
     def show(self, samples: Sequence[SampleMade]) -> None:
         """Draw the samples."""
         if not samples:
-            self.update(Content.styled("Answers show here after each evaluation.", "dim"))
+            self.show_text(Content.styled("After each evaluation.", "dim"))
             return
-        self.update(Content("\n").join(sample_text(sample) for sample in samples))
+        self.show_text(Content("\n").join(sample_text(sample) for sample in samples))
 
 
 def sample_text(sample: SampleMade) -> Content:
@@ -65,17 +65,17 @@ def sample_text(sample: SampleMade) -> Content:
     )
 
 
-class Notices(Static):
+class Notices(Steady):
     """What the user should know; stays."""
 
     def show(self, notices: Sequence[Notice]) -> None:
         """Draw the notices, the latest first."""
         self.display = bool(notices)
         lines = [f"! {notice.message} {notice.hint}".rstrip() for notice in reversed(notices)]
-        self.update(Content("\n".join(lines)))
+        self.show_text(Content("\n".join(lines)))
 
 
-class Problem(Static):
+class Problem(Steady):
     """An error: what, what to do, and where the log is."""
 
     def on_mount(self) -> None:
@@ -92,7 +92,7 @@ class Problem(Static):
         self.display = failure is not None
         if failure is not None:
             self.border_title = f"✗ {what} failed"
-            self.update(
+            self.show_text(
                 Content.assemble(
                     (failure.message, "bold"),
                     f"\n{failure.hint}" if failure.hint else "",
@@ -101,7 +101,7 @@ class Problem(Static):
             )
 
 
-class Ending(Static):
+class Ending(Steady):
     """How a run and its export ended, and what to do next."""
 
     def show(self, run: RunState | None, export: ExportState | None, keys: str) -> None:
@@ -114,7 +114,7 @@ class Ending(Static):
         """
         lines = ending_lines(run, export, keys)
         self.display = bool(lines)
-        self.update(Content("\n".join(lines)))
+        self.show_text(Content("\n".join(lines)))
 
 
 def ending_lines(run: RunState | None, export: ExportState | None, keys: str) -> list[str]:
@@ -123,11 +123,11 @@ def ending_lines(run: RunState | None, export: ExportState | None, keys: str) ->
     if run is not None and run.is_stopping and not run.task.is_over:
         lines.append("Stopping after this step...")
     if export is not None:
+        failing = [parity for parity in export.parities if not parity.passed]
         lines += [
-            f"{'✓' if parity.passed else '✗'} {parity.precision}: KL {parity.kl_divergence:.1e}, "
-            f"top-1 {share_text(parity.top1_agreement)}, "
-            f"{parity.identical_texts}/{parity.num_texts} texts the same"
-            for parity in export.parities
+            f"✗ {parity.precision} differs from torch: KL {parity.kl_divergence:.0e}, "
+            f"{parity.identical_texts} of {parity.num_texts} texts the same"
+            for parity in failing
         ]
         if export.bundle is not None:
             lines.append(f"✓ bundle {export.bundle}")

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from textual.content import Content
-from textual.widgets import Static
 
 from ptune_tui.tui.progress import StageState
+from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import seconds_text
 
 MARKS = {"waiting": "·", "running": "▸", "done": "✓", "failed": "✗", "left out": "-"}
 STYLES = {"waiting": "dim", "running": "bold", "done": "", "failed": "bold", "left out": "dim"}
 
 
-class StageList(Static):
+class StageList(Steady):
     """The stages."""
 
     def show(self, stages: Iterable[StageState], now: float) -> None:
@@ -25,7 +25,7 @@ class StageList(Static):
             now (float): Seconds since the epoch, for the running ones.
         """
         lines = [Content.styled(stage_text(stage, now), STYLES[stage.status]) for stage in stages]
-        self.update(Content("\n").join(lines))
+        self.show_text(Content("\n").join(lines))
 
 
 def stage_text(stage: StageState, now: float) -> str:

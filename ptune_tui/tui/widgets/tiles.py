@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Grid
 from textual.content import Content
-from textual.widgets import Static
 
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import bytes_text, rate_text, seconds_text
 
 NAMES = ("step", "loss", "learning rate", "tokens/s", "time left", "peak memory")
@@ -19,15 +19,15 @@ class Tiles(Grid):
     def compose(self) -> ComposeResult:
         """One text a figure."""
         for _ in NAMES:
-            yield Static("", classes="tile")
+            yield Steady("", classes="tile")
 
     def show(self, state: RunState | None) -> None:
         """Draw the figures of a run; dashes where there is no step yet."""
         values = figures(state) if state else ("-",) * len(NAMES)
         for tile, name, value in zip(
-            self.query(".tile").results(Static), NAMES, values, strict=True
+            self.query(".tile").results(Steady), NAMES, values, strict=True
         ):
-            tile.update(Content.assemble((name, "dim"), "\n", (value, "bold")))
+            tile.show_text(Content.assemble((name, "dim"), "\n", (value, "bold")))
 
 
 def figures(state: RunState) -> tuple[str, ...]:

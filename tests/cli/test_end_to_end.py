@@ -1,0 +1,155 @@
+"""The whole path through the command line, with the tiny model: train, eval, export, run, chat."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from tests.cli.conftest import Outcome, run_ptune
+
+
+@dataclass(frozen=True)
+class Journey:
+    """A run and a bundle that the command line made."""
+
+    home: Path
+    run: Path
+    bundle: Path
+    rows: Path
+    trained: Outcome
+    exported: Outcome
+
+    def ptune(self, *arguments: object, stdin: str = "") -> Outcome:
+        return run_ptune(*arguments, home=self.home, stdin=stdin)
+
+
+@pytest.fixture(scope="module")
+def journey(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, label_rows: Path
+) -> Journey:
+    home = tmp_path_factory.mktemp("journey")
+    run, bundle = home / "run", home / "bundle"
+    options = ["--max-steps", 8, "--batch-size", 8, "--evaluate-every", 4, "--threads", 1]
+    trained = run_ptune(
+        *("train", "--model", tiny_model, "--data", label_rows, "--num-virtual-tokens", 5),
+        *("--out", run, *options),
+        home=home,
+    )
+    assert trained.code == 0, trained.err
+    exported = run_ptune("export", run, "--out", bundle, "--name", "mine", home=home)
+    assert exported.code == 0, exported.err
+    return Journey(home, run, bundle, label_rows, trained, exported)
+
+
+def test_train_talks_on_stderr_only_and_names_the_next_command(journey: Journey) -> None:
+    assert journey.trained.out == ""
+    assert "step 8/8" in journey.trained.err
+    assert "without a soft prompt: accuracy" in journey.trained.err
+    assert f"ptune export {journey.run}" in journey.trained.err
+
+
+def test_export_prints_what_the_gate_measured(journey: Journey) -> None:
+    assert "exact: relative error" in journey.exported.err
+    assert "20 of 20 greedy texts identical" in journey.exported.err
+    assert (journey.bundle / "manifest.json").is_file()
+
+
+@pytest.mark.parametrize("which", ["run", "bundle"])
+def test_eval_prints_one_json_object_with_scikit_learn_s_scores(
+    journey: Journey, tmp_path: Path, which: str
+) -> None:
+    target = journey.run if which == "run" else journey.bundle
+    answers = tmp_path / "answers.jsonl"
+    done = journey.ptune(
+        "eval", target, "--data", journey.rows, "--json", "--base", "--predictions", answers
+    )
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    rows = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    expected = [row["expected"] for row in rows]
+    given = [row["answer"] for row in rows]
+    assert found["num_rows"] == len(rows) == 48
+    assert found["accuracy"] == pytest.approx(accuracy_score(expected, given))
+    assert found["macro_f1"] == pytest.approx(
+        f1_score(expected, given, average="macro", zero_division=0)
+    )
+    assert found["seconds"] > 0
+    assert 0 <= found["base_accuracy"] <= 1
+
+
+def test_run_and_exact_bundle_answer_alike_and_flips_are_listed(journey: Journey) -> None:
+    done = journey.ptune(
+        *("eval", journey.bundle, "--precision", "exact", "--data", journey.rows),
+        *("--against", journey.run, "--json"),
+    )
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["flips"] == []
+    assert found["against"]["computed_by"] == "torch, cached"
+    assert found["computed_by"] == "exact"
+    assert found["accuracy"] == found["against"]["accuracy"]
+
+
+def test_run_answers_an_argument_a_file_and_standard_input_alike(
+    journey: Journey, tmp_path: Path
+) -> None:
+    one = journey.ptune("run", journey.bundle, "the cat sat", "--json")
+    assert one.code == 0, one.err
+    answer = json.loads(one.out)
+    assert answer["answer"] in ("good", "bad red", "bad green")
+    assert 0 < answer["probability"] <= 1
+    piped = journey.ptune("run", journey.bundle, stdin="the cat sat\nthe dog\n")
+    assert piped.out.splitlines()[0] == answer["answer"]
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.txt"
+    source.write_text('{"prompt": "the cat sat"}\n{"prompt": "the dog"}\n', encoding="utf-8")
+    filed = journey.ptune("run", journey.bundle, "--input", source, "--output", target)
+    assert filed.out == ""
+    assert target.read_text(encoding="utf-8") == piped.out
+
+
+def test_chat_answers_lines_with_base_and_tuned(journey: Journey) -> None:
+    done = journey.ptune("chat", journey.bundle, stdin="the cat\n")
+    assert done.code == 0, done.err
+    base, tuned = done.out.splitlines()
+    assert base.startswith("base: ")
+    assert tuned.startswith("tuned: ")
+
+
+def test_runs_and_models_are_listed_for_people_and_programs(journey: Journey) -> None:
+    trained = journey.ptune(
+        *("train", "--model", "nowhere", "--data", journey.rows, "--max-steps", 1)
+    )
+    assert trained.code == 4
+    listed = json.loads(journey.ptune("runs", "--json").out)
+    assert [run["status"] for run in listed] == ["failed"]
+    assert "nowhere" in listed[0]["error"]
+    assert json.loads(journey.ptune("models", "--json").out) == []
+    assert "No models" in journey.ptune("models").err
+
+
+def test_events_come_as_json_lines_on_stdout(journey: Journey, tiny_model: Path) -> None:
+    done = journey.ptune(
+        *("train", "--model", tiny_model, "--data", journey.rows, "--max-steps", 2),
+        *("--batch-size", 4, "--display", "json", "--threads", 1),
+    )
+    kinds = [json.loads(line)["type"] for line in done.out.splitlines()]
+    assert kinds[0] == "TaskStarted"
+    assert kinds[-1] == "TaskFinished"
+    assert kinds.count("StepDone") == 2
+    assert done.err == ""
+
+
+def test_version_and_doctor(journey: Journey) -> None:
+    assert journey.ptune("--version").out.startswith("ptune ")
+    found = json.loads(journey.ptune("doctor", "--json").out)
+    assert any(check["name"] for check in found)
+
+
+def test_a_run_is_found_by_its_name(journey: Journey, tiny_model: Path) -> None:
+    done = journey.ptune("eval", "nosuchrun", "--data", journey.rows)
+    assert done.code == 2
+    assert "nosuchrun" in done.err

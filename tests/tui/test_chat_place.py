@@ -1,0 +1,76 @@
+"""The conversation with a bundle, against a child that is a real process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, Static
+
+from ptune_tui.events import decode_command
+from ptune_tui.tasks import COMMANDS_FILE
+from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.screens.train import TrainScreen
+from ptune_tui.tui.widgets.exchange import Exchange
+from tests.tui.waiting import wait_for
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+FOREVER = "time.sleep(60)\n"
+OBEY = r"""
+commands = folder / "commands.jsonl"
+while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
+say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
+"""
+
+
+def run_folder(app: PTuneApp) -> Path:
+    assert app.session.run is not None
+    return app.session.run.job.folder
+
+
+def commands(app: PTuneApp) -> list[object]:
+    lines = (run_folder(app) / COMMANDS_FILE).read_bytes().splitlines()
+    return [decode_command(line) for line in lines]
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_chat_answers_side_by_side(tmp_path: Path) -> None:
+    app = PTuneApp("chat", bundle=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        await pilot.press(*"hi", "enter")
+        await wait_for(pilot, lambda: app.screen.state == "ready" and app.screen.query(Exchange))
+        exchange = app.screen.query_one(Exchange)
+        assert exchange.box("base").text == "The customer wants to return a lamp."
+        assert exchange.box("base").border_subtitle == "16 tokens/s · 0.5 s"
+        assert exchange.box("tuned").border_subtitle == "p 93.0 % · 0.5 s"
+        await pilot.press(*"refuse", "enter")
+        await wait_for(pilot, lambda: app.screen.query_one("#ask", Input).value == "refuse")
+        assert app.screen.state == "ready"
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_escape_stops_an_answer_and_then_goes_back(tmp_path: Path) -> None:
+    app = PTuneApp("chat", bundle=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        await pilot.press(*"hang", "enter")
+        await wait_for(pilot, lambda: app.screen.state == "waiting")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        assert app.screen.query_one(Exchange).box("tuned").border_subtitle == "stopped"
+        await pilot.press("escape")
+        await pilot.pause()
+        assert isinstance(app.screen, TrainScreen)
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_chat_whose_child_dies_says_so(tmp_path: Path) -> None:
+    app = PTuneApp("chat", bundle=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        await pilot.press(*"die", "enter")
+        await wait_for(pilot, lambda: app.screen.state == "failed")
+        status = str(app.screen.query_one("#chat-status", Static).render())
+        assert "exit code 3" in status
+        assert app.screen.query_one("#ask", Input).value == "die"

@@ -1,0 +1,136 @@
+"""A run as it goes: its keys, its end, and leaving while it goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Static
+
+from ptune_tui.events import EvaluateNow, Stop, decode_command
+from ptune_tui.tasks import COMMANDS_FILE, ExportTask, read_task
+from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.outcome import outcome_of
+from ptune_tui.tui.screens.questions import LeaveScreen
+from ptune_tui.tui.screens.train import TrainScreen
+from ptune_tui.tui.widgets.run_panels import Problem
+from tests.tui import fakes
+from tests.tui.conftest import UseWorker
+from tests.tui.waiting import wait_for
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+FOREVER = "time.sleep(60)\n"
+OBEY = r"""
+commands = folder / "commands.jsonl"
+while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
+say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
+"""
+
+
+def run_folder(app: PTuneApp) -> Path:
+    assert app.session.run is not None
+    return app.session.run.job.folder
+
+
+def commands(app: PTuneApp) -> list[object]:
+    lines = (run_folder(app) / COMMANDS_FILE).read_bytes().splitlines()
+    return [decode_command(line) for line in lines]
+
+
+async def test_stop_and_evaluate_are_sent_and_disabled_afterwards(use_worker: UseWorker) -> None:
+    use_worker(fakes.running(), OBEY)
+    app = PTuneApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "120/300" in app.status_text())
+        assert app.screen.check_action("export", ()) is None
+        await pilot.press("e", "s")
+        await wait_for(pilot, lambda: not app.session.is_training)
+        assert commands(app) == [EvaluateNow(), Stop(save=True)]
+        assert app.screen.check_action("stop", ()) is None
+        assert app.screen.check_action("export", ()) is True
+
+
+async def test_export_shows_its_stages_and_offers_the_chat(
+    tmp_path: Path, use_worker: UseWorker
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+    use_worker(fakes.exported(run / "bundle"))
+    app = PTuneApp("train", attach=run)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        await pilot.press("x")
+        await wait_for(pilot, lambda: app.session.bundle == run / "bundle")
+        assert app.session.export is not None
+        task = read_task(app.session.export.job.folder)
+        assert isinstance(task, ExportTask)
+        assert (task.run, task.destination) == (str(run), str(run / "bundle"))
+        await pilot.pause(0.3)
+        assert "c talks to the bundle" in str(app.screen.query_one("#ending", Static).render())
+        outcome = outcome_of(app.session)
+    assert outcome is not None
+    assert (outcome.status, outcome.best_accuracy) == ("finished", 0.894)
+    assert outcome.next_command == f"ptune chat {run / 'bundle'}"
+    assert "89.4 %" in "\n".join(outcome.lines())
+
+
+async def test_worker_that_dies_shows_a_problem(use_worker: UseWorker) -> None:
+    use_worker(fakes.running(), "sys.exit(9)")
+    app = PTuneApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: not app.session.is_training)
+        await pilot.pause(0.3)
+        problem = app.screen.query_one(Problem)
+        assert problem.display
+        assert "without a word" in str(problem.render())
+
+
+async def test_quit_asks_once_while_a_run_goes_on(use_worker: UseWorker) -> None:
+    use_worker(fakes.running(), OBEY)
+    app = PTuneApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "120/300" in app.status_text())
+        await pilot.press("ctrl+q")
+        assert isinstance(app.screen, LeaveScreen)
+        await pilot.press("escape")
+        assert isinstance(app.screen, TrainScreen)
+        await pilot.press("q")
+        await pilot.press("s")
+        await wait_for(pilot, lambda: not app.is_running)
+    assert commands(app) == [Stop(save=True)]
+    outcome = outcome_of(app.session)
+    assert outcome is not None
+    assert outcome.status == "stopped"
+
+
+async def test_run_goes_on_in_the_background(use_worker: UseWorker) -> None:
+    use_worker(fakes.running(), FOREVER)
+    app = PTuneApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "120/300" in app.status_text())
+        await pilot.press("q", "k")
+        await wait_for(pilot, lambda: not app.is_running)
+    assert app.session.run is not None
+    assert app.session.run.job.is_alive()
+    outcome = outcome_of(app.session)
+    assert outcome is not None
+    assert outcome.status == "running"
+
+
+async def test_discard_ends_a_run_that_does_not_listen(
+    use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptune_tui.tui.app.DISCARD_SECONDS", 0.3)
+    use_worker(fakes.running(), FOREVER)
+    app = PTuneApp()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "120/300" in app.status_text())
+        await pilot.press("q", "d")
+        await wait_for(pilot, lambda: not app.is_running)
+    assert commands(app) == [Stop(save=False)]
+    assert app.session.run is not None
+    assert not app.session.run.job.is_alive()
