@@ -104,10 +104,5 @@ class BlobFile:
 
 def constant(name: str, values: npt.NDArray[np.generic]) -> TensorProto:
     """A small tensor inside the graph file."""
-    return helper.make_tensor(
-        name,
-        helper.np_dtype_to_tensor_dtype(values.dtype),
-        values.shape,
-        values.tobytes(),
-        raw=True,
-    )
+    data_type = helper.np_dtype_to_tensor_dtype(values.dtype)
+    return helper.make_tensor(name, data_type, values.shape, values.tobytes(), raw=True)

@@ -28,9 +28,9 @@ from export.template import Template
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-PRECISIONS = ("fast", "exact")
-
 Precision = Literal["fast", "exact"]
+
+PRECISIONS: tuple[Precision, ...] = ("fast", "exact")
 
 
 class FileRecord(msgspec.Struct, frozen=True):

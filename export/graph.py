@@ -349,7 +349,12 @@ class _DecoderWriter:
         return model
 
     def _cache_values(self, name: str, length: str) -> list[ValueInfoProto]:
-        shape = ["B", self.spec.num_key_value_heads, length, self.spec.head_size]
+        shape: list[str | int] = [
+            "B",
+            self.spec.num_key_value_heads,
+            length,
+            self.spec.head_size,
+        ]
         return [
             _value(f"{name}.{layer}.{kind}", TensorProto.FLOAT, shape)
             for layer in range(self.spec.num_layers)

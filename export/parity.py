@@ -76,8 +76,8 @@ def measure(
         num_tokens (int): Tokens of each greedy continuation.
         end_token_id (int): The token that ends a continuation.
         precision (Precision): Decides the gate.
-        is_integer_grid (bool): Whether torch computed on the very codes that are shipped; else (NF4)
-            the gate of `exact` is the one of `fast`.
+        is_integer_grid (bool): Whether torch computed on the very codes that are shipped; else
+            (NF4) the gate of `exact` is the one of `fast`.
     """
     largest_error = largest_logit = 0.0
     divergence, num_agreeing, num_positions, num_identical = 0.0, 0, 0, 0

@@ -58,7 +58,7 @@ class DecoderSession:
     @property
     def capacity(self) -> int:
         """Positions the cache holds at present."""
-        return self._cache.shape[3]
+        return int(self._cache.shape[3])
 
     def forward(
         self,

@@ -98,7 +98,7 @@ class Renderer:
             TemplateError: There is no chat template, or it does not render.
         """
         try:
-            return self._jinja.render(
+            rendered: str = self._jinja.render(
                 messages=messages,
                 add_generation_prompt=True,
                 bos_token=self.template.bos_token,
@@ -109,6 +109,7 @@ class Renderer:
                 f"The model's chat template does not render: {error}",
                 'Use a text template, for example `--template "{prompt}\\n"`.',
             ) from error
+        return rendered
 
     @cached_property
     def _jinja(self) -> Any:

@@ -164,9 +164,9 @@ class BundleWriter:
             yield Built("reference", 2, 3)
             parity: dict[str, ParityRecord] = {}
             for precision in reversed(PRECISIONS):
-                record = self._measure(sessions[precision], probes, precision)
-                parity[precision] = record
-                yield Measured(precision, record)
+                measured = self._measure(sessions[precision], probes, precision)
+                parity[precision] = measured
+                yield Measured(precision, measured)
             default = self._default_precision(parity)
             record = self._write_prompt(folder, sessions)
             golden = self._golden(sessions)

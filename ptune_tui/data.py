@@ -1,4 +1,4 @@
-"""Rows: read from files or built in, split, and told apart as a closed set or free text. Torch-free.
+"""Rows: read from files or built in, split, and told apart as labels or free text. Torch-free.
 
 A row is a prompt and a response. Every error names the file and the line.
 """

@@ -102,7 +102,7 @@ def default_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["PTUNE_HOME"] = os.environ.get(
         "PTUNE_TEST_MODELS", str(tmp_path_factory.mktemp("home"))
     )
-    path = fetch_default(lambda done, total: None)
+    path = fetch_default(lambda *_: None)
     if before is None:
         del os.environ["PTUNE_HOME"]
     else:

@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from ptune_tui.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from export.runtime import Answerer
+    from export.sampling import Sampling
 
 PrecisionName = Literal["fast", "exact"]
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's folder.")]
@@ -128,7 +129,7 @@ def _prompt_of(line: str, number: int, path: Path) -> str:
     return prompt
 
 
-def _write_label(answerer: Answerer, text: str, as_json: bool, out: object) -> None:
+def _write_label(answerer: Answerer, text: str, as_json: bool, out: IO[str]) -> None:
     found = answerer.classify(text)
     if as_json:
         record = {
@@ -136,24 +137,24 @@ def _write_label(answerer: Answerer, text: str, as_json: bool, out: object) -> N
             "answer": found.label,
             "probability": math.exp(found.log_probability),
         }
-        typer.echo(json.dumps(record, ensure_ascii=False), file=out)  # type: ignore[arg-type]
+        typer.echo(json.dumps(record, ensure_ascii=False), file=out)
     else:
-        typer.echo(found.label, file=out)  # type: ignore[arg-type]
+        typer.echo(found.label, file=out)
 
 
 def _write_text(
     answerer: Answerer,
     text: str,
     max_new_tokens: int,
-    sampling: object,
+    sampling: Sampling,
     as_json: bool,
-    out: object,
+    out: IO[str],
 ) -> None:
-    pieces = answerer.generate(text, max_new_tokens, sampling)  # type: ignore[arg-type]
+    pieces = answerer.generate(text, max_new_tokens, sampling)
     if as_json:
         record = {"prompt": text, "answer": "".join(pieces)}
-        typer.echo(json.dumps(record, ensure_ascii=False), file=out)  # type: ignore[arg-type]
+        typer.echo(json.dumps(record, ensure_ascii=False), file=out)
         return
     for piece in pieces:
-        typer.echo(piece, file=out, nl=False)  # type: ignore[arg-type]
-    typer.echo("", file=out)  # type: ignore[arg-type]
+        typer.echo(piece, file=out, nl=False)
+    typer.echo("", file=out)

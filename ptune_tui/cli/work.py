@@ -22,7 +22,9 @@ class WorkerError(PTuneError):
 
 def make_display(name: str) -> Display:
     """The display of a name."""
-    return {"json": JsonDisplay, "none": SilentDisplay}.get(name, PlainDisplay)()
+    if name == "json":
+        return JsonDisplay()
+    return SilentDisplay() if name == "none" else PlainDisplay()
 
 
 def work(folder: Path, task: Task, display: Display) -> list[Event]:

@@ -66,7 +66,7 @@ class PrefixCache(Cache):  # type: ignore[misc]
             torch.cat([value.expand(num_rows, -1, -1, -1), value_states], dim=2),
         )
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
+    def get_seq_length(self, _: int = 0) -> int:
         """Tokens before the rows' own."""
         return 0 if self.prefix is None else self.prefix.length
 
@@ -103,7 +103,7 @@ class RowCache(Cache):  # type: ignore[misc]
         value[:, :, self.position : stop] = value_states
         return key[:, :, :stop], value[:, :, :stop]
 
-    def get_seq_length(self, layer_idx: int = 0) -> int:
+    def get_seq_length(self, _: int = 0) -> int:
         """Tokens so far."""
         return self.position
 

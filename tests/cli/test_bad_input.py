@@ -235,9 +235,7 @@ def test_a_full_disk_leaves_no_bundle_and_explains_itself(
 
 
 @pytest.fixture
-def export_run(
-    tmp_path: Path, tiny_model: Path, label_rows: Path
-) -> Callable[[Path], None]:
+def export_run(tmp_path: Path, tiny_model: Path, label_rows: Path) -> Callable[[Path], None]:
     from ptune_tui.tasks import ExportTask
     from ptune_tui.worker.channel import Channel
     from ptune_tui.worker.export import export

@@ -67,9 +67,7 @@ def test_classify_finds_the_most_likely_whole_label(frozen: FrozenModel, prefix:
     assert classify(frozen, prefix, ROWS, LabelTrie(LABELS)) == expected
 
 
-def test_batched_greedy_answers_equal_row_by_row_ones(
-    frozen: FrozenModel, prefix: Prefix
-) -> None:
+def test_batched_greedy_answers_equal_row_by_row_ones(frozen: FrozenModel, prefix: Prefix) -> None:
     together = generate_greedily(frozen, prefix, ROWS, 6)
     for row, answer in zip(ROWS, together, strict=True):
         ids = list(row)

@@ -24,9 +24,7 @@ class Exported:
     rows: Path
 
 
-def train_and_export(
-    folder: Path, model: Path, data: DataConfig, scheme: str = "int4"
-) -> Exported:
+def train_and_export(folder: Path, model: Path, data: DataConfig, scheme: str = "int4") -> Exported:
     """A short run and its bundle, in this process."""
     run, bundle = folder / "run", folder / "bundle"
     run.mkdir(parents=True)

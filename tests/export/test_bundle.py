@@ -175,5 +175,3 @@ def test_a_writer_that_fails_halfway_keeps_the_old_bundle(tmp_path: Path) -> Non
         fail()
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
     assert (old / "manifest.json").is_file()
-
-

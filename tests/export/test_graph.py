@@ -138,7 +138,9 @@ def test_virtual_tokens_are_addressed_by_ids_from_the_vocabulary_on(exact: Case)
     assert relative_error(got, exact.expected(IDS, soft)[3:]) < 1e-5
 
 
-def test_a_restored_prefix_answers_bit_for_bit_like_a_computed_one(case: Callable[..., Case]) -> None:
+def test_a_restored_prefix_answers_bit_for_bit_like_a_computed_one(
+    case: Callable[..., Case],
+) -> None:
     session = case().session
     soft = np.full((2, 64), 0.1, np.float32)
     session.forward([100, 101, *IDS[:2]], 0, soft_prompt=soft)

@@ -161,5 +161,3 @@ def test_an_unknown_prompt_or_precision_is_named(exported: Exported) -> None:
     assert "mine" in caught.value.hint
     with pytest.raises(BundleError, match="throughput"):
         Bundle.open(exported.bundle, "throughput")  # type: ignore[arg-type]
-
-

@@ -189,6 +189,12 @@ def worker_command(folder: Path, events: list[Event], script: str = "") -> list[
     return [sys.executable, "-c", code, str(folder)]
 
 
+FOREVER = "time.sleep(60)\n"
+OBEY = r"""
+commands = folder / "commands.jsonl"
+while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
+say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
+"""
 CHAT = """
 import json, sys
 def say(**reply): print(json.dumps(reply), flush=True)

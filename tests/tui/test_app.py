@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input, Static
 
-from ptune_tui.events import decode_command
-from ptune_tui.tasks import COMMANDS_FILE
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.chat import ChatScreen
@@ -17,25 +15,7 @@ from ptune_tui.tui.screens.questions import HelpScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from tests.tui import fakes
-from tests.tui.waiting import wait_for
-
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-FOREVER = "time.sleep(60)\n"
-OBEY = r"""
-commands = folder / "commands.jsonl"
-while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
-say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
-"""
-
-
-def run_folder(app: PTuneApp) -> Path:
-    assert app.session.run is not None
-    return app.session.run.job.folder
-
-
-def commands(app: PTuneApp) -> list[object]:
-    lines = (run_folder(app) / COMMANDS_FILE).read_bytes().splitlines()
-    return [decode_command(line) for line in lines]
+from tests.tui.helpers import wait_for
 
 
 async def test_places_have_a_key_each_even_while_one_writes(home: Path) -> None:

@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from textual.widgets import Button, Input, Static
 
-from ptune_tui.events import decode_command
-from ptune_tui.tasks import COMMANDS_FILE, PreviewTask, TrainTask, read_task
+from ptune_tui.tasks import PreviewTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.waiting import wait_for
+from tests.tui.helpers import run_folder, wait_for
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-FOREVER = "time.sleep(60)\n"
-OBEY = r"""
-commands = folder / "commands.jsonl"
-while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
-say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
-"""
-
-
-def run_folder(app: PTuneApp) -> Path:
-    assert app.session.run is not None
-    return app.session.run.job.folder
-
-
-def commands(app: PTuneApp) -> list[object]:
-    lines = (run_folder(app) / COMMANDS_FILE).read_bytes().splitlines()
-    return [decode_command(line) for line in lines]
 
 
 @SIZES
 async def test_enter_alone_starts_a_run_with_the_defaults(
     size: tuple[int, int], use_worker: UseWorker
 ) -> None:
-    use_worker(fakes.running(), FOREVER)
+    use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
     async with app.run_test(size=size) as pilot:
         await pilot.press("enter")
@@ -67,7 +48,7 @@ async def test_form_errors_show_under_the_field_and_hold_the_start() -> None:
 
 
 async def test_form_changes_reach_command_and_run(use_worker: UseWorker) -> None:
-    use_worker(fakes.beginning(), FOREVER)
+    use_worker(fakes.beginning(), fakes.FOREVER)
     app = PTuneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         app.screen.query_one("#field-training-seed", FieldRow).text = "7"

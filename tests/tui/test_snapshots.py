@@ -13,7 +13,7 @@ from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.waiting import wait_for
+from tests.tui.helpers import wait_for
 
 Compare = Callable[..., bool]
 Prepare = Callable[[Pilot[None]], Awaitable[None]]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from ptune_tui.events import EvaluateNow, Stop, decode_command
-from ptune_tui.tasks import COMMANDS_FILE, ExportTask, read_task
+from ptune_tui.events import EvaluateNow, Stop
+from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.outcome import outcome_of
 from ptune_tui.tui.screens.questions import LeaveScreen
@@ -16,29 +16,11 @@ from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.waiting import wait_for
-
-SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-FOREVER = "time.sleep(60)\n"
-OBEY = r"""
-commands = folder / "commands.jsonl"
-while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
-say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
-"""
-
-
-def run_folder(app: PTuneApp) -> Path:
-    assert app.session.run is not None
-    return app.session.run.job.folder
-
-
-def commands(app: PTuneApp) -> list[object]:
-    lines = (run_folder(app) / COMMANDS_FILE).read_bytes().splitlines()
-    return [decode_command(line) for line in lines]
+from tests.tui.helpers import commands, wait_for
 
 
 async def test_stop_and_evaluate_are_sent_and_disabled_afterwards(use_worker: UseWorker) -> None:
-    use_worker(fakes.running(), OBEY)
+    use_worker(fakes.running(), fakes.OBEY)
     app = PTuneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter")
@@ -87,7 +69,7 @@ async def test_worker_that_dies_shows_a_problem(use_worker: UseWorker) -> None:
 
 
 async def test_quit_asks_once_while_a_run_goes_on(use_worker: UseWorker) -> None:
-    use_worker(fakes.running(), OBEY)
+    use_worker(fakes.running(), fakes.OBEY)
     app = PTuneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter")
@@ -106,7 +88,7 @@ async def test_quit_asks_once_while_a_run_goes_on(use_worker: UseWorker) -> None
 
 
 async def test_run_goes_on_in_the_background(use_worker: UseWorker) -> None:
-    use_worker(fakes.running(), FOREVER)
+    use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter")
@@ -124,7 +106,7 @@ async def test_discard_ends_a_run_that_does_not_listen(
     use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ptune_tui.tui.app.DISCARD_SECONDS", 0.3)
-    use_worker(fakes.running(), FOREVER)
+    use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("enter")
