@@ -21,6 +21,7 @@ from ptune_tui.events import (
     StepDone,
 )
 from ptune_tui.tui.progress import EXPORT_STAGES, TRAIN_STAGES, TaskProgress, progress_of
+from ptune_tui.tui.wording import bytes_text
 
 
 @dataclass
@@ -114,6 +115,7 @@ class ExportState:
                 self.parities.append(event)
             case ExportDone():
                 self.bundle = Path(event.path)
+                self.task.mark_done("write", bytes_text(event.num_bytes))
             case StageFinished(stage="parity") if self.parities:
                 worst = max(parity.kl_divergence for parity in self.parities)
                 self.task.stages["parity"].detail = f"KL {worst:.0e}"

@@ -140,6 +140,8 @@ def failed(log_path: str) -> list[Event]:
 def exported(bundle: Path) -> list[Event]:
     return [
         TaskStarted(START, 4243, "export"),
+        StageStarted("load", START),
+        StageFinished("load", 2.6),
         StageStarted("build", START),
         StageFinished("build", 1.4),
         StageStarted("parity", START + 2),

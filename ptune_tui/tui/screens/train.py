@@ -10,7 +10,7 @@ from textual.containers import Grid, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError
-from ptune_tui.events import TaskFailed
+from ptune_tui.events import Notice, TaskFailed
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.progress import StageState
 from ptune_tui.tui.run_state import ExportState, RunState
@@ -109,8 +109,7 @@ class TrainScreen(PlaceScreen):
         if run is None:
             return
         self.query_one(Problem).show(*_failure(run, export))
-        notices = [*run.task.notices, *(export.task.notices if export else [])]
-        self.query_one(Notices).show(notices)
+        self.query_one(Notices).show(_notices(run, export))
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self.query_one(Samples).show(run.samples)
@@ -138,6 +137,13 @@ def _failure(run: RunState, export: ExportState | None) -> tuple[TaskFailed | No
     if export is not None and export.task.failure is not None:
         return export.task.failure, "The export"
     return run.task.failure, "The run"
+
+
+def _notices(run: RunState, export: ExportState | None) -> list[Notice]:
+    """The notices of the run, and those of the export that the run did not give."""
+    known = {notice.code for notice in run.task.notices}
+    more = export.task.notices if export else []
+    return [*run.task.notices, *(notice for notice in more if notice.code not in known)]
 
 
 def _stages(run: RunState, export: ExportState | None, *, is_short: bool) -> list[StageState]:
