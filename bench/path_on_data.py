@@ -1,6 +1,6 @@
-"""The whole path on one data set through the command line: train, score, export, score, compare.
+r"""The whole path on one data set through the command line: train, score, export, score, compare.
 
-    python bench/path_on_data.py FOLDER --template "Review: {prompt}\\nSentiment:" --out results.json
+    python bench/path_on_data.py FOLDER --template "Review: {prompt}\\nSentiment:" --out o.json
 
 FOLDER holds train.jsonl and validation.jsonl. Prints one JSON object: accuracies of the base, of
 the run in torch and of the bundle in both precisions, the rows that flip, and the settings.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from export.encoding import EncodedRow, RowEncoder
 from export.errors import RowError
 from ptune_tui.config import DataConfig, Scoring
@@ -47,6 +49,18 @@ class Row:
         return f"{self.source}:{self.line}"
 
 
+class BuiltinTask(msgspec.Struct, frozen=True):
+    """`task.toml` of a built-in set.
+
+    Attributes:
+        about: One sentence.
+        template: The template that suits it; left out: the model's.
+    """
+
+    about: str
+    template: str | None = None
+
+
 @dataclass(frozen=True)
 class DataSet:
     """Rows to train on and rows to check by.
@@ -55,11 +69,13 @@ class DataSet:
         train: Training rows.
         validation: Validation rows.
         labels: The closed set of responses, or None for free text.
+        template: The one to use: the user's, the built-in set's own, or None for the model's.
     """
 
     train: list[Row]
     validation: list[Row]
     labels: list[str] | None
+    template: str | None
 
 
 def builtin_names() -> list[str]:
@@ -91,7 +107,16 @@ def load_data(config: DataConfig, seed: int) -> DataSet:
     labels = closed_set(train, config.scoring)
     if labels is not None:
         check_labels(validation, labels)
-    return DataSet(train, validation, labels)
+    template = config.template
+    if template is None and config.train in builtin_names():
+        template = read_task(config.train).template
+    return DataSet(train, validation, labels, template)
+
+
+def read_task(name: str) -> BuiltinTask:
+    """What a built-in set is about."""
+    content = (BUILTIN_FOLDER / name / "task.toml").read_bytes()
+    return msgspec.toml.decode(content, type=BuiltinTask)
 
 
 def data_path(text: str) -> Path:

@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from quant.errors import QuantError
 from quant.packing import FrozenWeight, QuantTensor
+from quant.product import FrozenProduct, product
 
 Kernel = Literal["stream", "cached"]
 
@@ -116,11 +117,16 @@ class QuantLinear(torch.nn.Module):
         Returns:
             Float [..., N] of the same dtype.
         """
+        input_MK = input_K.reshape(-1, self.in_features)
+        output: Tensor
         if self.cached_NK is not None:
-            return torch.nn.functional.linear(input_K, self.cached_NK, self.bias)
-        output: Tensor = _StreamLinear.apply(  # type: ignore[no-untyped-call]
-            input_K.reshape(-1, self.in_features), self.weight
-        )
+            output = FrozenProduct.apply(  # type: ignore[no-untyped-call]
+                input_MK, self.cached_NK
+            )
+        else:
+            output = _StreamLinear.apply(  # type: ignore[no-untyped-call]
+                input_MK, self.weight
+            )
         if self.bias is not None:
             output = output + self.bias
         return output.view(*input_K.shape[:-1], self.out_features)
@@ -183,7 +189,7 @@ class _StreamLinear(torch.autograd.Function):
         output_MN: Tensor | None = None
         for start, stop in _chunks(weight.shape):
             weight_nK = weight.dequantize(start, stop).to(input_MK.dtype)
-            part_Mn = torch.nn.functional.linear(input_MK, weight_nK)
+            part_Mn = product(input_MK, weight_nK)
             if stop - start == weight.shape[0]:
                 return part_Mn
             if output_MN is None:
@@ -199,7 +205,7 @@ class _StreamLinear(torch.autograd.Function):
         grad_MK = grad_MN.new_zeros(grad_MN.shape[0], weight.shape[1])
         for start, stop in _chunks(weight.shape):
             weight_nK = weight.dequantize(start, stop).to(grad_MN.dtype)
-            grad_MK.addmm_(grad_MN[:, start:stop], weight_nK)
+            grad_MK += product(grad_MN[:, start:stop].contiguous(), weight_nK.t())
         return grad_MK.to(ctx.input_dtype), None
 
 

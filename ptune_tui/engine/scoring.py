@@ -19,7 +19,7 @@ from ptune_tui.engine.batches import sorted_batches
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix, RowCache, causal_mask, head_reads, sliding_window
 
-_MAX_BATCH_TOKENS = 1024
+_MAX_BATCH_TOKENS = 1536
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def preview(task: PreviewTask) -> Iterator[Event]:
     yield StageStarted("tokenise", time.time())
     data = load_data(task.data, seed=0)
     text = load_tokenizer(resolve(task.model.source).path)
-    template = text.template(task.data.template, data.labels is None)
+    template = text.template(data.template, data.labels is None)
     encoder = RowEncoder(text.tokenizer, template, text.end_token_id)
     encoded = encode_rows(data.train[: task.num_rows], encoder, task.data.max_tokens)
     yield PreviewMade([_preview_row(row, encoder) for row in encoded])

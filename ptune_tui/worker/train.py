@@ -57,7 +57,7 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     assert frozen is not None
     yield StageStarted("tokenise", time.time())
     tokenising = time.perf_counter()
-    template = frozen.text.template(config.data.template, data.labels is None)
+    template = frozen.text.template(data.template, data.labels is None)
     encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
     rows = _encode(data, encoder, config, frozen)
     yield _data_ready(data, rows, encoder, template.text)

@@ -1,0 +1,97 @@
+"""The base install answers without torch, quickly, and says what training needs."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+import venv
+from pathlib import Path
+
+import pytest
+
+from ptune_tui.config import DataConfig
+from tests.export.conftest import train_and_export
+
+pytestmark = pytest.mark.installs
+
+ROOT = Path(__file__).parent.parent
+MAX_FIRST_TOKEN_SECONDS = 1.5
+
+
+@pytest.fixture(scope="module")
+def base_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the base install only."""
+    folder = tmp_path_factory.mktemp("base") / "venv"
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    subprocess.run(
+        [
+            *(python, "-m", "pip", "install", "--quiet", "--constraint"),
+            *(ROOT / "requirements.lock", ROOT),
+        ],
+        check=True,
+        timeout=280,
+    )
+    return python
+
+
+def run(python: Path, *arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(python), "-m", "ptune_tui", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PTUNE_HOME": str(home)},
+        cwd=home,
+        timeout=60,
+    )
+
+
+def test_torch_is_not_there(base_python: Path) -> None:
+    listed = subprocess.run(
+        [str(base_python), "-m", "pip", "list"], capture_output=True, text=True, check=True
+    ).stdout
+    names = {line.split()[0].lower() for line in listed.splitlines()[2:]}
+    assert names.isdisjoint({"torch", "transformers", "onnx", "peft", "bitsandbytes"})
+    assert {"onnxruntime", "tokenizers", "textual"} <= names
+
+
+def test_a_bundle_answers_without_torch(
+    base_python: Path, tmp_path: Path, tiny_model: Path, label_rows: Path
+) -> None:
+    made = train_and_export(tmp_path / "made", tiny_model, DataConfig(train=str(label_rows)))
+    done = run(base_python, "run", made.bundle, "the cat", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in ("good", "bad red", "bad green")
+
+
+def test_training_says_what_to_install(base_python: Path, tmp_path: Path) -> None:
+    done = run(base_python, "train", "--data", "support_inbox", home=tmp_path)
+    assert done.returncode == 2
+    assert re.search(r"pip install 'ptune-tui\[train\]'", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.real_model
+def test_the_first_token_of_the_real_model_comes_within_a_second_and_a_half(
+    base_python: Path, default_model: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(f'{{"prompt": "lamp {n} on", "response": "lamp {n}: on"}}\n' for n in range(20)),
+        encoding="utf-8",
+    )
+    made = train_and_export(tmp_path / "made", default_model, DataConfig(train=str(rows)))
+    command = [str(base_python), "-m", "ptune_tui", "run", str(made.bundle), "lamp on, kitchen"]
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path)
+        assert process.stdout is not None
+        assert process.stdout.read(1)
+        times.append(time.perf_counter() - started)
+        process.stdout.read()
+        assert process.wait() == 0
+    # The first start also pulls the files into the disk's cache.
+    assert min(times) < MAX_FIRST_TOKEN_SECONDS

@@ -1,0 +1,125 @@
+"""The real default model, fetched from the package index: the same numbers as other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from export.bundle import read_manifest
+from export.encoding import RowEncoder
+from export.runtime import Bundle
+from ptune_tui.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
+from ptune_tui.data import encode_rows, read_rows
+from ptune_tui.default_model import DEFAULT_MODEL
+from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.engine.reference import TorchReference
+from ptune_tui.events import EvaluationDone
+from ptune_tui.tasks import ExportTask, TrainTask
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.export import export
+from ptune_tui.worker.train import train
+
+pytestmark = pytest.mark.real_model
+
+
+@pytest.fixture(scope="module")
+def frozen(default_model: Path) -> FrozenModel:
+    return load_frozen(default_model, "default", "int4", "cached")
+
+
+@pytest.fixture(scope="module")
+def theirs(default_model: Path) -> transformers.PreTrainedModel:
+    """transformers' own reading of the same file."""
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        default_model.parent, gguf_file=default_model.name, dtype=torch.float32
+    ).eval()
+
+
+def test_the_imported_weights_are_transformers_dequantised_ones(
+    frozen: FrozenModel, theirs: transformers.PreTrainedModel
+) -> None:
+    state = theirs.state_dict()
+    for name in (
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.q_proj.weight",
+        "model.layers.17.mlp.down_proj.weight",
+        "model.layers.29.self_attn.k_proj.weight",
+    ):
+        weight = frozen.loaded.weights[name]
+        assert not isinstance(weight, torch.Tensor)
+        assert torch.equal(weight.dequantize(), state[name])
+
+
+def test_logits_equal_those_of_transformers(
+    frozen: FrozenModel, theirs: transformers.PreTrainedModel
+) -> None:
+    ids = frozen.text.tokenizer.encode("The capital of France is Paris, and of Italy it is").ids
+    ours = TorchReference(frozen, torch.zeros(0, frozen.config.hidden_size)).logits(ids)
+    with torch.no_grad():
+        expected = theirs(torch.tensor([ids])).logits[0].numpy()
+    assert np.abs(ours - expected).max() / np.abs(expected).max() < 1e-5
+
+
+def test_it_knows_the_capital_of_france(frozen: FrozenModel) -> None:
+    encoder = RowEncoder(frozen.text.tokenizer, frozen.text.template("chat", True), 2)
+    ids, _ = encoder.encode_prompt("What is the capital of France?")
+    reference = TorchReference(frozen, torch.zeros(0, frozen.config.hidden_size))
+    answer = frozen.text.tokenizer.decode(reference.continuations([ids], 12)[0])
+    assert "Paris" in answer
+
+
+def test_tokens_are_those_of_transformers(frozen: FrozenModel, default_model: Path) -> None:
+    wrapped = transformers.AutoTokenizer.from_pretrained(
+        default_model.parent, gguf_file=default_model.name
+    )
+    for text in ("hello 2024 there", " spaces  and\n\nlines", "naïve café 🙂", "I'm x<|im_end|>"):
+        assert frozen.text.tokenizer.encode(text).ids == wrapped(text)["input_ids"]
+
+
+def test_untuned_it_is_better_than_chance_on_sst2(frozen: FrozenModel, real_data: Path) -> None:
+    rows = read_rows(real_data / "sst2" / "validation.jsonl", DataConfig())[:100]
+    template = frozen.text.template("Review: {prompt}\nSentiment:", False)
+    encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
+    evaluator = Evaluator(frozen, encoder, ["negative", "positive"], 4)
+    scores = evaluator.score(None, rows, encode_rows(rows, encoder, 512))
+    assert scores.accuracy > 0.65
+
+
+def test_a_short_run_learns_and_ships_what_it_learned(default_model: Path, tmp_path: Path) -> None:
+    run, bundle = tmp_path / "run", tmp_path / "bundle"
+    run.mkdir()
+    config = RunConfig(
+        model=ModelConfig(source=str(default_model)),
+        data=DataConfig(train="support_inbox"),
+        training=TrainingConfig(
+            max_steps=12, batch_size=8, evaluate_every=12, max_validation_rows=24, seed=3
+        ),
+    )
+    events = list(train(TrainTask(config), run, Channel(run)))
+    scores = [event for event in events if isinstance(event, EvaluationDone)]
+    assert [event.tuned for event in scores] == [False, True, True]
+    list(export(ExportTask(str(run), str(bundle), "support"), Channel(run)))
+    manifest = read_manifest(bundle)
+    assert manifest.parity["exact"].relative_error <= 1e-4
+    assert manifest.parity["exact"].identical_texts == 20
+    assert manifest.parity["fast"].kl_divergence <= 0.01
+    assert (
+        manifest.weights_hash
+        == json.loads((run / "adapter/prompt.json").read_text())["weights_hash"]
+    )
+    answer = Bundle.open(bundle).tuned().answer("My parcel never came.")
+    assert answer in manifest.prompts["support"].labels
+
+
+def test_the_pinned_hash_is_the_file_s(default_model: Path) -> None:
+    import hashlib
+
+    with default_model.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    assert digest == DEFAULT_MODEL.sha256
