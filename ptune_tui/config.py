@@ -82,7 +82,7 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     batch_size: Annotated[Count, Meta(description="rows a step")] = 32
     learning_rate: Annotated[
         Positive, Meta(description="peak rate, in units of the vocabulary's standard deviation")
-    ] = 0.1
+    ] = 0.3
     warmup_steps: Annotated[
         Annotated[int, Meta(ge=0)], Meta(description="steps of linear warm-up")
     ] = 20

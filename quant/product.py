@@ -56,5 +56,5 @@ def _takes(input_MK: Tensor) -> bool:
         input_MK.device.type == "cpu"
         and input_MK.dtype == torch.float32
         and input_MK.shape[0] > 0
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
