@@ -5,8 +5,8 @@ python -P -m ptune_tui.worker FOLDER
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Literal
@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.paths import tasks_folder
 
 TASK_FILE = "task.json"
 EVENTS_FILE = "events.jsonl"
@@ -22,6 +23,7 @@ COMMANDS_FILE = "commands.jsonl"
 LOG_FILE = "worker.log"
 LOCK_FILE = "lock.json"
 RESULT_FILE = "result.json"
+KEPT_TASKS = 20
 
 ExportPrecision = Literal["auto", "fast", "exact"]
 
@@ -109,6 +111,11 @@ def new_folder(parent: Path, name: str) -> Path:
     raise FileExistsError(f"{parent}/{stamp}-{name}")
 
 
-def dump_json(value: object) -> bytes:
-    """Plain values as readable JSON."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+def new_task_folder(name: str) -> Path:
+    """A folder for a short task; the oldest ones beyond the last few are removed."""
+    parent = tasks_folder()
+    folder = new_folder(parent, name)
+    # The names begin with the time.
+    for old in sorted(path for path in parent.iterdir() if path.is_dir())[:-KEPT_TASKS]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder

@@ -15,8 +15,8 @@ from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.work import make_display, require_training_extra, work
 from ptune_tui.config import DataConfig, RunConfig, TrainingConfig
 from ptune_tui.events import EvaluationDone
-from ptune_tui.paths import runs_folder, tasks_folder
-from ptune_tui.tasks import ExportTask, TrainTask, new_folder
+from ptune_tui.paths import runs_folder
+from ptune_tui.tasks import ExportTask, TrainTask, new_folder, new_task_folder
 
 DATA = "support_inbox"
 CONFIG = RunConfig(
@@ -49,7 +49,7 @@ def demo(
     events = work(run, TrainTask(config), make_display("plain"))
     say("\n2. Export")
     task = ExportTask(str(run), str(out.absolute()), "support", overwrite=True)
-    work(new_folder(tasks_folder(), "export"), task, make_display("plain"))
+    work(new_task_folder("export"), task, make_display("plain"))
     say("\n3. Answer with onnxruntime")
     line = ProgressLine()
     shipped = score_bundle(

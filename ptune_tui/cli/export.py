@@ -11,9 +11,8 @@ import typer
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import UsageError
-from ptune_tui.paths import tasks_folder
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import ExportPrecision, ExportTask, new_folder
+from ptune_tui.tasks import ExportPrecision, ExportTask, new_task_folder
 
 
 def export(
@@ -38,7 +37,7 @@ def export(
         precision=precision,
         overwrite=overwrite,
     )
-    work(new_folder(tasks_folder(), "export"), task, make_display(display))
+    work(new_task_folder("export"), task, make_display(display))
     if display == "plain":
         say("Next:")
         say(f'  ptune run {out} "your text"')

@@ -16,9 +16,8 @@ from ptune_tui.config import DataConfig
 from ptune_tui.data import Row, check_labels, data_path, read_rows
 from ptune_tui.events import EvaluationDone, ModelReady, Prediction
 from ptune_tui.metrics import accuracy, macro_f1
-from ptune_tui.paths import tasks_folder
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import RESULT_FILE, EvaluateTask, new_folder
+from ptune_tui.tasks import RESULT_FILE, EvaluateTask, new_task_folder
 
 if TYPE_CHECKING:
     from export.runtime import Answerer
@@ -60,7 +59,7 @@ def score_run(
 ) -> TargetScores:
     """Score a run in torch, in a worker."""
     run = find_run(target)
-    folder = new_folder(tasks_folder(), "evaluate")
+    folder = new_task_folder("evaluate")
     task = EvaluateTask(
         str(run.absolute()), str(data_path(data).absolute()), with_base=with_base, max_rows=max_rows
     )

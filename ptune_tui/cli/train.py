@@ -12,6 +12,7 @@ from ptune_tui.cli.display import minutes
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import Initialisation, Kernel, RunConfig, Scheme, Scoring
+from ptune_tui.errors import EXIT_CODES
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
 from ptune_tui.tasks import TrainTask, new_folder
@@ -97,6 +98,9 @@ def train(
     if display == "plain":
         for line in summary_lines(folder, events):
             say(line)
+    finished = events[-1]
+    if isinstance(finished, TaskFinished) and finished.stopped_early:
+        raise typer.Exit(EXIT_CODES["interrupted"])
 
 
 def summary_lines(folder: Path, events: list[Event]) -> list[str]:

@@ -71,6 +71,7 @@ class Trainer:
     best_accuracy: float = -1.0
     best_step: int = 0
     stopped_early: bool = False
+    is_discarded: bool = False
     _best_PH: Tensor | None = None
     _seconds: list[float] = field(default_factory=list)
     _tokens: list[int] = field(default_factory=list)
@@ -93,7 +94,7 @@ class Trainer:
             with torch.no_grad():
                 self.prompt.embeddings.copy_(self._best_PH)
         yield StageFinished("train", time.perf_counter() - started)
-        if settings.max_validation_rows < len(self.rows.validation):
+        if settings.max_validation_rows < len(self.rows.validation) and not self.is_discarded:
             yield from self._evaluate_all()
 
     def _steps(self, commands: Callable[[], list[Command]], started: float) -> Iterator[Event]:
@@ -131,6 +132,7 @@ class Trainer:
             if wanted if stop is None else stop.save:
                 yield from self._evaluate(step, tuned=True)
             if stop is not None:
+                self.is_discarded = not stop.save
                 return
 
     def _step_done(

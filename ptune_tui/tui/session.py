@@ -5,6 +5,7 @@ Draws nothing; the app polls it.
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,9 @@ from ptune_tui import jobs
 from ptune_tui.config import RunConfig
 from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop
 from ptune_tui.jobs import Job
-from ptune_tui.paths import runs_folder, tasks_folder
+from ptune_tui.paths import runs_folder
 from ptune_tui.runs import run_config
-from ptune_tui.tasks import ExportTask, PreviewTask, TrainTask, new_folder
+from ptune_tui.tasks import ExportTask, PreviewTask, TrainTask, new_folder, new_task_folder
 from ptune_tui.tui.progress import TaskProgress, progress_of
 from ptune_tui.tui.run_state import ExportState, RunState
 
@@ -137,14 +138,15 @@ class Session:
         assert self.run is not None
         run = self.run.job.folder.absolute()
         name = Path(self.run_config.data.train).stem if self.run_config else run.name
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "prompt"
         task = ExportTask(str(run), str(run / BUNDLE_FOLDER), name, overwrite=True)
-        folder = new_folder(tasks_folder(), "export")
+        folder = new_task_folder("export")
         self.export = Followed(jobs.start(folder, task), ExportState())
 
     def start_preview(self, config: RunConfig) -> None:
         """Tokenise the first rows, in place of an earlier preview."""
         self.end_preview()
-        folder = new_folder(tasks_folder(), "preview")
+        folder = new_task_folder("preview")
         job = jobs.start(folder, PreviewTask(config.model, config.data))
         self.preview = Followed(job, PreviewState(progress_of(())))
 

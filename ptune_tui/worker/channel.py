@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -32,9 +33,17 @@ class Channel:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / EVENTS_FILE).open("ab")
+        self._file = (folder / EVENTS_FILE).open("a+b")
+        self._end_half_line()
         self._commands = LineFollower(folder / COMMANDS_FILE)
         self._last_progress = 0.0
+
+    def _end_half_line(self) -> None:
+        """End the line that an earlier worker was killed in, so that ours begins a new one."""
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
 
     def say(self, event: Event) -> None:
         """Write one event; whole lines only, at once."""

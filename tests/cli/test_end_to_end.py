@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,3 +158,28 @@ def test_a_run_is_found_by_its_name(journey: Journey, tiny_model: Path) -> None:
     done = journey.ptune("eval", "nosuchrun", "--data", journey.rows)
     assert done.code == 2
     assert "nosuchrun" in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_an_interrupt_stops_after_the_step_saves_and_ends_with_130(
+    tiny_model: Path, label_rows: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [
+        *(sys.executable, "-m", "ptune_tui", "train", "--model", str(tiny_model), "--data"),
+        *(str(label_rows), "--max-steps", "100000", "--threads", "1", "--out", str(run)),
+    ]
+    environment = {**os.environ, "PTUNE_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    events = run / "events.jsonl"
+    deadline = time.monotonic() + 120
+    while not (events.is_file() and b"StepDone" in events.read_bytes()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Stopping after this step and saving" in talk
+    assert (run / "adapter" / "adapter_model.safetensors").is_file()
+    assert b"TaskFinished" in events.read_bytes().splitlines()[-1]

@@ -1,0 +1,78 @@
+"""The chat's child process: answers over pipes, survives a bad request, ends with its input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ptune_tui.conversation import (
+    Answered,
+    Ask,
+    ChatFailed,
+    Piece,
+    Ready,
+    Reply,
+    decode_reply,
+    encode_line,
+)
+from tests.export.conftest import Exported
+
+
+def talk(bundle: Path, *requests: Ask) -> tuple[list[Reply], int]:
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "ptune_tui.worker", "--chat", str(bundle), "--threads", "1"],
+        input=b"".join(encode_line(request) for request in requests),
+        capture_output=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    return [decode_reply(line) for line in done.stdout.splitlines()], done.returncode
+
+
+def test_base_and_tuned_answer_with_labels(exported: Exported) -> None:
+    replies, code = talk(exported.bundle, Ask(1, "the cat", ["base", "tuned"]))
+    ready, base, tuned = replies
+    assert code == 0
+    assert isinstance(ready, Ready)
+    assert ready.labels == ["bad green", "bad red", "good"]
+    assert ready.num_virtual_tokens == 5
+    for reply, speaker in ((base, "base"), (tuned, "tuned")):
+        assert isinstance(reply, Answered)
+        assert reply.speaker == speaker
+        assert reply.text in ready.labels
+        assert reply.probability is not None
+        assert 0 < reply.probability <= 1
+
+
+def test_free_text_streams_pieces_that_add_up_to_the_answer(exported_text: Exported) -> None:
+    replies, _ = talk(exported_text.bundle, Ask(7, "say 3", ["tuned"]))
+    pieces = [reply.text for reply in replies if isinstance(reply, Piece)]
+    answered = replies[-1]
+    assert isinstance(answered, Answered)
+    assert answered.number == 7
+    assert "".join(pieces) == answered.text
+    assert answered.probability is None
+
+
+def test_a_request_that_cannot_be_answered_does_not_end_the_chat(exported_text: Exported) -> None:
+    bundle = exported_text.bundle
+    replies, code = talk(bundle, Ask(1, "word " * 3000, ["tuned"]), Ask(2, "say", ["base"]))
+    assert code == 0
+    assert any(isinstance(reply, Answered) and reply.number == 2 for reply in replies)
+
+
+def test_what_is_no_bundle_is_a_reply_and_an_exit_code(tmp_path: Path) -> None:
+    (reply,), code = talk(tmp_path)
+    assert code == 5
+    assert isinstance(reply, ChatFailed)
+    assert "is not a bundle" in reply.message
+
+
+@pytest.mark.parametrize("speakers", [["base"], ["tuned"]])
+def test_only_those_asked_answer(exported: Exported, speakers: list[str]) -> None:
+    replies, _ = talk(exported.bundle, Ask(1, "the cat", speakers))  # type: ignore[arg-type]
+    assert [r.speaker for r in replies if isinstance(r, Answered)] == speakers
