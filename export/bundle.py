@@ -12,6 +12,7 @@ its sha256 before it is opened.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
@@ -84,7 +85,7 @@ class PromptRecord(msgspec.Struct, frozen=True):
         lead_ids: Template tokens behind the virtual ones that the prefix covers.
         template: How a row becomes text.
         end_token_id: The token that ends a response.
-        max_tokens: Longest row in tokens.
+        max_prompt_tokens: A longer prompt is cut from the left.
         labels: The closed set of responses, or None for free text.
         max_response_tokens: Longest response seen in training, end token included.
         scores: Measured scores, by name.
@@ -96,7 +97,7 @@ class PromptRecord(msgspec.Struct, frozen=True):
     lead_ids: list[int]
     template: Template
     end_token_id: int
-    max_tokens: int
+    max_prompt_tokens: int
     labels: list[str] | None
     max_response_tokens: int
     scores: dict[str, float]
@@ -118,6 +119,7 @@ class Manifest(msgspec.Struct, frozen=True):
         golden: The self-test.
         files: Every other file.
         versions: Of the packages that wrote the bundle.
+        checksum: sha256 of this manifest with an empty checksum.
     """
 
     schema: int
@@ -132,6 +134,7 @@ class Manifest(msgspec.Struct, frozen=True):
     golden: Golden
     files: dict[str, FileRecord]
     versions: dict[str, str]
+    checksum: str = ""
 
 
 def hash_file(path: Path) -> FileRecord:
@@ -169,12 +172,24 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path} is damaged: {error}", "Export the run again.") from None
     for name in manifest.files:
         _check_name(name, path)
+    if manifest.checksum != _checksum(manifest):
+        raise BundleError(
+            f"{path} was changed: its checksum is another one.",
+            "Copy the bundle again, or export the run again.",
+        )
     return manifest
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, readable by people too."""
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    """Write the manifest with its checksum, readable by people too."""
+    signed = msgspec.structs.replace(manifest, checksum=_checksum(manifest))
+    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=2))
+
+
+def _checksum(manifest: Manifest) -> str:
+    """Of what the manifest says, however it is spaced."""
+    unsigned = msgspec.structs.replace(manifest, checksum="")
+    return hashlib.sha256(msgspec.json.encode(unsigned, order="deterministic")).hexdigest()
 
 
 def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
@@ -224,13 +239,19 @@ def written_at_once(destination: Path, overwrite: bool) -> Iterator[Path]:
         )
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    # What a writer that was killed left behind; two writers of one bundle make no sense.
+    for left in destination.parent.glob(f".{glob.escape(destination.name)}.*.part"):
+        shutil.rmtree(left, ignore_errors=True)
     part.mkdir()
     try:
         yield part
         if destination.exists():
-            shutil.rmtree(destination)
-        part.replace(destination)
+            old = destination.with_name(f".{destination.name}.old.part")
+            destination.replace(old)
+            part.replace(destination)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            part.replace(destination)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

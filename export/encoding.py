@@ -95,15 +95,14 @@ class RowEncoder:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return [*ids, self.end_token_id]
 
-    def encode_row(self, prompt: str, response: str, max_tokens: int) -> EncodedRow:
-        """A whole row of at most `max_tokens` tokens.
+    def encode_row(self, prompt: str, response: str, max_prompt_tokens: int) -> EncodedRow:
+        """A whole row; the prompt's cut does not depend on the response.
 
         Raises:
-            RowError: The response leaves no room for the template.
+            RowError: The template alone needs more than `max_prompt_tokens`.
         """
-        response_ids = self.encode_response(response)
-        prompt_ids, was_cut = self.encode_prompt(prompt, max_tokens - len(response_ids))
-        return EncodedRow(prompt_ids, response_ids, was_cut)
+        prompt_ids, was_cut = self.encode_prompt(prompt, max_prompt_tokens)
+        return EncodedRow(prompt_ids, self.encode_response(response), was_cut)
 
     def lead_ids(self) -> list[int]:
         """The tokens that every row begins with: the template's part before the prompt."""
@@ -112,6 +111,15 @@ class RowEncoder:
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The text of each token, for people to look at."""
         return [self.tokenizer.decode([token], skip_special_tokens=False) for token in ids]
+
+
+def answer_limit(max_response_tokens: int) -> int:
+    """Tokens after which a free answer ends, in torch and in onnxruntime alike.
+
+    Args:
+        max_response_tokens (int): Longest response in training, end token included.
+    """
+    return max_response_tokens + 8
 
 
 def common_prefix(rows: Iterable[Sequence[int]]) -> list[int]:
@@ -141,7 +149,7 @@ def _cut_left(encoding: Encoding, rendered: RenderedPrompt, max_tokens: int) -> 
     if excess >= len(inside):
         num_fixed = len(encoding.ids) - len(inside)
         raise RowError(
-            f"The template ({num_fixed} tokens) and the response leave room for "
+            f"The template ({num_fixed} tokens) and the longest response leave room for "
             f"{max_tokens - num_fixed} tokens of the prompt",
             "Raise `max_tokens`, or shorten the template or the response.",
         )

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from export.bundle import Manifest, Precision, PromptRecord, read_manifest, verify_file
-from export.encoding import RowEncoder
+from export.encoding import RowEncoder, answer_limit
 from export.errors import BundleError
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
 from export.prompts import load_prefix, load_prompt
@@ -59,6 +59,7 @@ class Bundle:
         self.precision = precision
         self.session = session
         self._restored: str | None = None
+        self._num_requests = 0
 
     @classmethod
     def open(
@@ -132,6 +133,23 @@ class Bundle:
         """Forget what the beginning of the cache holds."""
         self._restored = None
 
+    def begin_request(self) -> int:
+        """Take the cache for a new request; returns the request's number."""
+        self._num_requests += 1
+        return self._num_requests
+
+    def check_request(self, number: int) -> None:
+        """Refuse to go on with a request whose cache another one has taken since.
+
+        Raises:
+            BundleError: Another request began.
+        """
+        if number != self._num_requests:
+            raise BundleError(
+                "This answer was interrupted by another request to the same bundle.",
+                "Finish one answer before the next, or open the bundle twice.",
+            )
+
     def _record(self, name: str | None) -> tuple[str, PromptRecord]:
         prompts = self.manifest.prompts
         if name is None and len(prompts) == 1:
@@ -180,6 +198,8 @@ class Answerer:
     soft_prompt: FloatArray | None
     prefix: FloatArray | None
     encoder: RowEncoder = field(init=False)
+    was_cut: bool = field(init=False, default=False)
+    """Whether the last request was cut from the left to fit."""
 
     def __post_init__(self) -> None:
         record = self.record
@@ -237,12 +257,14 @@ class Answerer:
         random = np.random.default_rng(sampling.seed)
         session = self.bundle.session
         logits, position = self.read(text)
+        request = self.bundle.begin_request()
         room = self.bundle.manifest.shape.context_length - position
         for _ in range(min(max_new_tokens, room)):
             token = choose(logits, sampling, random)
             if token == self.record.end_token_id:
                 return
             yield token
+            self.bundle.check_request(request)
             logits = session.forward([token], position)[0]
             position += 1
 
@@ -272,13 +294,14 @@ class Answerer:
         """The label where the responses are a closed set, else the generated text."""
         if self.record.labels is not None:
             return self.classify(text).label
-        limit = max(16, 2 * self.record.max_response_tokens)
+        limit = answer_limit(self.record.max_response_tokens)
         return "".join(self.generate(text, limit))
 
     def read(self, text: str) -> tuple[FloatArray, int]:
         """Put a request behind the prefix; logits [V] behind it, and the next position."""
         assert self.prefix is not None
-        ids, _ = self.encoder.encode_prompt(text, self.record.max_tokens)
+        self.bundle.begin_request()
+        ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
         lead = self.record.lead_ids
         shared = 0
         while shared < min(len(lead), len(ids) - 1) and ids[shared] == lead[shared]:

@@ -97,7 +97,7 @@ class DecoderSession:
 
     def prefix(self, length: int) -> FloatArray:
         """A copy of the cache's first rows, float32 [L, 2, heads, length, D]."""
-        return np.ascontiguousarray(self._cache[:, :, :, :length])
+        return self._cache[:, :, :, :length].copy()
 
     def restore(self, prefix: FloatArray) -> None:
         """Put a prefix, float32 [L, 2, heads, length, D], at the beginning of the cache."""

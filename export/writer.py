@@ -82,7 +82,7 @@ class ExportedPrompt:
         lead_ids: Template tokens behind the virtual ones, computed once with them.
         template: How a row becomes text.
         end_token_id: The token that ends a response.
-        max_tokens: Longest row.
+        max_prompt_tokens: A longer prompt is cut from the left.
         labels: The closed set of responses, or None for free text.
         max_response_tokens: Longest response in training.
         scores: Measured scores by name.
@@ -93,7 +93,7 @@ class ExportedPrompt:
     lead_ids: list[int]
     template: Template
     end_token_id: int
-    max_tokens: int
+    max_prompt_tokens: int
     labels: list[str] | None
     max_response_tokens: int
     scores: dict[str, float]
@@ -171,6 +171,8 @@ class BundleWriter:
             record = self._write_prompt(folder, sessions)
             golden = self._golden(sessions)
             self._write_manifest(folder, spec, parity, default, record, golden, data_hash)
+            # Windows renames no folder whose files are mapped.
+            sessions.clear()
             yield Built("manifest", 3, 3)
 
     def _check_space(self, folder: Path) -> None:
@@ -261,7 +263,7 @@ class BundleWriter:
             lead_ids=prompt.lead_ids,
             template=prompt.template,
             end_token_id=prompt.end_token_id,
-            max_tokens=prompt.max_tokens,
+            max_prompt_tokens=prompt.max_prompt_tokens,
             labels=prompt.labels,
             max_response_tokens=prompt.max_response_tokens,
             scores=prompt.scores,

@@ -84,7 +84,8 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
         Positive, Meta(description="peak rate, in units of the vocabulary's standard deviation")
     ] = 0.3
     warmup_steps: Annotated[
-        Annotated[int, Meta(ge=0)], Meta(description="steps of linear warm-up")
+        Annotated[int, Meta(ge=0)],
+        Meta(description="steps of linear warm-up; at most a tenth of all steps"),
     ] = 20
     weight_decay: Annotated[
         Annotated[float, Meta(ge=0)], Meta(description="AdamW's decoupled decay")

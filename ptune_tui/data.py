@@ -100,11 +100,10 @@ def load_data(config: DataConfig, seed: int) -> DataSet:
         validation = read_rows(held_out, config)
     else:
         train = read_rows(Path(config.train), config)
-        if config.validation:
-            validation = read_rows(Path(config.validation), config)
-        else:
-            train, validation = split(train, seed)
+        validation = read_rows(Path(config.validation), config) if config.validation else []
     labels = closed_set(train, config.scoring)
+    if not validation:
+        train, validation = split(train, seed)
     if labels is not None:
         check_labels(validation, labels)
     template = config.template
@@ -142,7 +141,7 @@ def read_rows(path: Path, config: DataConfig) -> list[Row]:
         raise DataError(
             f"There is no data file {path}.", f"Give a path, or a built-in set: {known}."
         )
-    text = _decode(path)
+    text = decode_file(path)
     if path.suffix in (".jsonl", ".ndjson"):
         records = _json_records(text, path)
     elif path.suffix in (".csv", ".tsv"):
@@ -155,7 +154,7 @@ def read_rows(path: Path, config: DataConfig) -> list[Row]:
     rows = [
         Row(
             _field(record, config.prompt_field, path, line),
-            _field(record, config.response_field, path, line),
+            _field(record, config.response_field, path, line).strip(),
             str(path),
             line,
         )
@@ -215,27 +214,48 @@ def check_labels(rows: Iterable[Row], labels: Sequence[str]) -> None:
             )
 
 
-def encode_rows(rows: Sequence[Row], encoder: RowEncoder, max_tokens: int) -> list[EncodedRow]:
+def encode_rows(
+    rows: Sequence[Row], encoder: RowEncoder, max_prompt_tokens: int
+) -> list[EncodedRow]:
     """Rows in tokens with their label mask.
 
     Args:
         rows (Sequence[Row]): The rows.
         encoder (RowEncoder): Template and tokenizer.
-        max_tokens (int): Longest row; a longer prompt is cut from the left, never the response.
+        max_prompt_tokens (int): A longer prompt is cut from the left, never the response.
+    """
+    return [encoder.encode_row(row.prompt, row.response, max_prompt_tokens) for row in rows]
+
+
+def prompt_limit(rows: Sequence[Row], encoder: RowEncoder, max_tokens: int) -> tuple[int, int]:
+    """Tokens that a prompt may have so that any response fits behind it, and the longest response.
+
+    Args:
+        rows (Sequence[Row]): All rows of a run.
+        encoder (RowEncoder): Template and tokenizer.
+        max_tokens (int): Longest row.
 
     Raises:
         DataError: A response leaves no room for the template; names file and line.
     """
-    encoded = []
-    for row in rows:
-        try:
-            encoded.append(encoder.encode_row(row.prompt, row.response, max_tokens))
-        except RowError as error:
-            raise DataError(f"{row.place}: {error.message}.", error.hint) from None
-    return encoded
+    lengths = [len(encoder.encode_response(row.response)) for row in rows]
+    longest = max(range(len(rows)), key=lambda number: lengths[number])
+    limit = max_tokens - lengths[longest]
+    try:
+        encoder.encode_prompt("a " * max(1, max_tokens), limit)
+    except RowError as error:
+        raise DataError(f"{rows[longest].place}: {error.message}.", error.hint) from None
+    return limit, lengths[longest]
 
 
-def _decode(path: Path) -> str:
+def decode_file(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        DataError: It is missing or not UTF-8; names the line.
+    """
+    if not path.is_file():
+        raise DataError(f"There is no file {path}.", "Check the path.")
     content = path.read_bytes()
     try:
         return content.decode("utf-8-sig")

@@ -165,7 +165,7 @@ def _processor(here: Machine) -> Check:
 def _threads(here: Machine) -> Check:
     detail = f"{here.num_usable_cores or '?'} usable, {here.num_physical_cores or '?'} physical"
     if limit := os.environ.get("OMP_NUM_THREADS"):
-        hint = "OMP_NUM_THREADS is set; `--num-threads` goes before it."
+        hint = "OMP_NUM_THREADS is set; `--threads` goes before it."
         return Check("Threads", "ok", f"{detail}, OMP_NUM_THREADS={limit}", hint)
     return Check("Threads", "ok", detail)
 

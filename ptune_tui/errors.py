@@ -111,7 +111,9 @@ def explain(error: BaseException) -> Explanation:
             f"{error.strerror or type(error).__name__}: {error.filename}",
             "Check that the path exists and that you may read and write it.",
         )
-    if isinstance(error, MemoryError):
+    # torch has no class of its own for it on a CPU.
+    is_torch_allocation = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    if isinstance(error, MemoryError) or is_torch_allocation:
         return Explanation(
             "resources",
             "Out of memory.",
@@ -136,5 +138,5 @@ def missing_training_extra(module: str) -> Explanation:
     return Explanation(
         "usage",
         f"This needs the training extra: the package `{module}` is not installed.",
-        "Install it with `pip install 'ptune-tui[train]'`.",
+        "Install `ptune-tui[train]`: in ptune's clone, `pip install '.[train]'`.",
     )

@@ -18,9 +18,7 @@ from ptune_tui.errors import Category
 
 PROTOCOL_VERSION = 1
 
-Stage = Literal[
-    "load", "tokenise", "train", "evaluate", "save", "build", "parity", "measure", "write"
-]
+Stage = Literal["load", "tokenise", "train", "evaluate", "save", "build", "parity", "write"]
 
 
 class TaskStarted(Struct, frozen=True, tag=True):

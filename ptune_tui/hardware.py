@@ -87,6 +87,12 @@ def machine() -> Machine:
     )
 
 
+def default_num_threads() -> int:
+    """Physical cores, but no more than this process may use."""
+    usable = _num_usable_cores() or 1
+    return min(psutil.cpu_count(logical=False) or usable, usable)
+
+
 def free_disk_bytes(folder: Path) -> int | None:
     """Free bytes of the disk that a folder is on, or would be on."""
     for existing in (folder, *folder.parents):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from ptune_tui.errors import UsageError
+from ptune_tui.errors import EXIT_CODES, Category, UsageError
 from ptune_tui.events import (
     CheckpointSaved,
     Command,
@@ -30,9 +31,19 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.locks import lock_is_held, process_of, read_lock, write_lock
-from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, LOG_FILE, Lock, Task, write_task
+from ptune_tui.paths import tasks_folder
+from ptune_tui.tasks import (
+    COMMANDS_FILE,
+    EVENTS_FILE,
+    LOG_FILE,
+    Lock,
+    Task,
+    new_folder,
+    write_task,
+)
 
 KILL_AFTER_SECONDS = 5.0
+KEPT_TASKS = 20
 TAIL_BYTES = 1 << 20  # enough for the last event of any file
 
 
@@ -105,6 +116,14 @@ class Job:
         with (self.folder / COMMANDS_FILE).open("ab") as file:
             file.write(encode_line(command))
 
+    def ending_category(self) -> Category:
+        """The kind of error that the worker's exit code tells, where it told nothing else."""
+        code = None if self._process is None else self._process.poll()
+        if code is not None and code < 0 and -code == getattr(signal, "SIGKILL", 9):
+            return "resources"  # what systems do to a process that takes too much memory
+        kinds = {number: kind for kind, number in EXIT_CODES.items()}
+        return kinds.get(code or 0, "fault")
+
     def kill(self) -> None:
         """End the worker and all it started: ask, wait 5 seconds, then force it."""
         if self._lock is None or not self.is_alive():
@@ -115,6 +134,17 @@ class Job:
             deadline = time.monotonic() + KILL_AFTER_SECONDS
             while self.is_alive() and time.monotonic() < deadline:
                 time.sleep(0.05)
+
+
+def new_task_folder(name: str) -> Path:
+    """A folder for a short task; old ones that no worker is in are removed."""
+    parent = tasks_folder()
+    folder = new_folder(parent, name)
+    # The names begin with the time.
+    for old in sorted(path for path in parent.iterdir() if path.is_dir())[:-KEPT_TASKS]:
+        if not lock_is_held(old):
+            shutil.rmtree(old, ignore_errors=True)
+    return folder
 
 
 def start(folder: Path, task: Task) -> Job:
@@ -237,8 +267,8 @@ def _ended_without_a_word(job: Job) -> TaskFailed:
     saved = job.last_checkpoint
     kept = f"The prompt of step {saved.step} is in {saved.path}." if saved else "Nothing was saved."
     return TaskFailed(
-        category="fault",
-        message="The worker ended without a word (killed, or out of memory).",
+        category=job.ending_category(),
+        message="The worker ended without a word (killed, or out of memory or disk space).",
         hint=f"{kept} What it wrote last is in {job.log_path}.",
         log_path=str(job.log_path),
     )

@@ -53,7 +53,7 @@ def process_of(lock: Lock) -> psutil.Process | None:
         age_difference = abs(process.create_time() - lock.process_start)
         if age_difference > START_TOLERANCE_SECONDS or process.status() == psutil.STATUS_ZOMBIE:
             return None
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return None
     return process
 

@@ -6,7 +6,6 @@ python -P -m ptune_tui.worker FOLDER
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,6 @@ import msgspec
 from msgspec import Struct
 
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
-from ptune_tui.paths import tasks_folder
 
 TASK_FILE = "task.json"
 EVENTS_FILE = "events.jsonl"
@@ -23,7 +21,6 @@ COMMANDS_FILE = "commands.jsonl"
 LOG_FILE = "worker.log"
 LOCK_FILE = "lock.json"
 RESULT_FILE = "result.json"
-KEPT_TASKS = 20
 
 ExportPrecision = Literal["auto", "fast", "exact"]
 
@@ -41,6 +38,8 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     data: str
     with_base: bool = False
     max_rows: int | None = None
+    prompt_field: str | None = None  # None: as in training
+    response_field: str | None = None
 
 
 class ExportTask(Struct, frozen=True, tag="export"):
@@ -72,6 +71,22 @@ class Lock(Struct, frozen=True):
 
     pid: int
     process_start: float  # seconds since the epoch, as psutil gives it
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The same configuration for a worker, and for later commands, of any working folder."""
+
+    def absolute(text: str | None) -> str | None:
+        return str(Path(text).absolute()) if text and Path(text).exists() else text
+
+    data, model = config.data, config.model
+    return msgspec.structs.replace(
+        config,
+        model=msgspec.structs.replace(model, source=absolute(model.source)),
+        data=msgspec.structs.replace(
+            data, train=absolute(data.train), validation=absolute(data.validation)
+        ),
+    )
 
 
 def write_task(folder: Path, task: Task) -> None:
@@ -109,13 +124,3 @@ def new_folder(parent: Path, name: str) -> Path:
             continue
         return folder
     raise FileExistsError(f"{parent}/{stamp}-{name}")
-
-
-def new_task_folder(name: str) -> Path:
-    """A folder for a short task; the oldest ones beyond the last few are removed."""
-    parent = tasks_folder()
-    folder = new_folder(parent, name)
-    # The names begin with the time.
-    for old in sorted(path for path in parent.iterdir() if path.is_dir())[:-KEPT_TASKS]:
-        shutil.rmtree(old, ignore_errors=True)
-    return folder

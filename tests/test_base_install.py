@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import subprocess
 import time
 import venv
@@ -69,7 +70,7 @@ def test_a_bundle_answers_without_torch(
 def test_training_says_what_to_install(base_python: Path, tmp_path: Path) -> None:
     done = run(base_python, "train", "--data", "support_inbox", home=tmp_path)
     assert done.returncode == 2
-    assert re.search(r"pip install 'ptune-tui\[train\]'", done.stderr)
+    assert re.search(r"ptune-tui\[train\]", done.stderr)
     assert "Traceback" not in done.stderr
 
 
@@ -85,7 +86,7 @@ def test_the_first_token_of_the_real_model_comes_within_a_second_and_a_half(
     made = train_and_export(tmp_path / "made", default_model, DataConfig(train=str(rows)))
     command = [str(base_python), "-m", "ptune_tui", "run", str(made.bundle), "lamp on, kitchen"]
     times = []
-    for _ in range(4):
+    for _ in range(6):
         started = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=tmp_path)
         assert process.stdout is not None
@@ -94,4 +95,4 @@ def test_the_first_token_of_the_real_model_comes_within_a_second_and_a_half(
         process.stdout.read()
         assert process.wait() == 0
     # The first start also pulls the files into the disk's cache.
-    assert min(times) < MAX_FIRST_TOKEN_SECONDS
+    assert statistics.median(times[1:]) < MAX_FIRST_TOKEN_SECONDS

@@ -103,7 +103,8 @@ def test_a_short_run_learns_and_ships_what_it_learned(default_model: Path, tmp_p
     )
     events = list(train(TrainTask(config), run, Channel(run)))
     scores = [event for event in events if isinstance(event, EvaluationDone)]
-    assert [event.tuned for event in scores] == [False, True, True]
+    assert [event.tuned for event in scores] == [False, True, False, True]
+    assert [event.num_rows for event in scores] == [24, 24, 132, 132]
     list(export(ExportTask(str(run), str(bundle), "support"), Channel(run)))
     manifest = read_manifest(bundle)
     assert manifest.parity["exact"].relative_error <= 1e-4

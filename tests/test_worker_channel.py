@@ -13,7 +13,8 @@ from ptune_tui.events import (
     decode_event,
     encode_line,
 )
-from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, KEPT_TASKS, new_task_folder
+from ptune_tui.jobs import KEPT_TASKS, new_task_folder
+from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE
 from ptune_tui.worker.channel import Channel
 
 

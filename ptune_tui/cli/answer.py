@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ptune_tui.cli.talk import say
-from ptune_tui.config import DataConfig
+from ptune_tui.data import decode_file
 from ptune_tui.errors import DataError, UsageError
+from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
     from export.runtime import Answerer
@@ -38,6 +39,9 @@ def run(
     output_file: Annotated[
         Path | None, typer.Option("--output", help="Left out: standard output.")
     ] = None,
+    prompt_field: Annotated[
+        str, typer.Option(help="Name of the texts' column in JSONL.")
+    ] = "prompt",
     base: Annotated[bool, typer.Option("--base", help="Leave the soft prompt out.")] = False,
     generate: Annotated[
         bool, typer.Option("--generate", help="Write freely, even where there are labels.")
@@ -54,21 +58,20 @@ def run(
     from export.runtime import Bundle
     from export.sampling import Sampling
 
-    texts = _texts(text, input_file)
+    texts = _texts(text, input_file, prompt_field)
     opened = Bundle.open(bundle, precision, threads)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
     sampling = Sampling(temperature, top_p, seed)
     scored = answerer.record.labels is not None and not generate
-    out = output_file.open("w", encoding="utf-8") if output_file else sys.stdout
-    try:
-        for item in texts:
-            if scored:
-                _write_label(answerer, item, as_json, out)
-            else:
-                _write_text(answerer, item, max_new_tokens, sampling, as_json, out)
-    finally:
-        if output_file:
-            out.close()
+    lines = _answers(
+        answerer, texts, scored=scored, as_json=as_json, limit=max_new_tokens, sampling=sampling
+    )
+    if output_file:
+        # Whole or absent: a file that was there is not lost to an error halfway.
+        write_atomically(output_file, "".join(lines).encode())
+        return
+    for piece in lines:
+        typer.echo(piece, nl=False)
 
 
 def chat(
@@ -77,11 +80,13 @@ def chat(
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Lines in and out instead of the app.")
+        bool,
+        typer.Option("--plain", help="Lines in and out; so does any option but the bundle."),
     ] = False,
 ) -> None:
     """Talk to a bundle: base beside tuned."""
-    if sys.stdin.isatty() and sys.stdout.isatty() and not plain:
+    is_plain = plain or prompt is not None or precision is not None or threads != 0
+    if sys.stdin.isatty() and sys.stdout.isatty() and not is_plain:
         from ptune_tui.cli.app import open_chat
 
         open_chat(bundle)
@@ -99,62 +104,57 @@ def chat(
             typer.echo(f"{name}: {answerer.answer(line.rstrip())}")
 
 
-def _texts(text: str | None, path: Path | None) -> Iterator[str]:
-    """The texts to answer: the argument, a file's lines, or standard input's."""
+def _texts(text: str | None, path: Path | None, prompt_field: str) -> Iterable[str]:
+    """The texts to answer: the argument, a file's lines, or standard input's as they come."""
     if text is not None and path is not None:
         raise UsageError("A text and `--input` were both given.", "Give one of them.")
     if text is not None:
-        yield text
-        return
+        return [text]
     if path is None:
-        yield from (line.rstrip("\n") for line in sys.stdin if line.strip())
-        return
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path.")
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        if line.strip():
-            yield _prompt_of(line, number, path) if path.suffix == ".jsonl" else line
+        return (line.rstrip("\n") for line in sys.stdin if line.strip())
+    lines = enumerate(decode_file(path).split("\n"), start=1)
+    is_json = path.suffix == ".jsonl"
+    return [
+        _prompt_of(line, number, path, prompt_field) if is_json else line.rstrip("\r")
+        for number, line in lines
+        if line.strip()
+    ]
 
 
-def _prompt_of(line: str, number: int, path: Path) -> str:
+def _prompt_of(line: str, number: int, path: Path, prompt_field: str) -> str:
     try:
-        prompt = json.loads(line)[DataConfig().prompt_field]
+        prompt = json.loads(line)[prompt_field]
     except (json.JSONDecodeError, KeyError, TypeError):
         prompt = None
     if not isinstance(prompt, str):
         raise DataError(
-            f"{path}:{number}: this line has no text `prompt`.",
-            'Each line is a JSON object such as {"prompt": "..."}.',
+            f"{path}:{number}: this line has no text `{prompt_field}`.",
+            'Each line is a JSON object such as {"prompt": "..."}; see `--prompt-field`.',
         )
     return prompt
 
 
-def _write_label(answerer: Answerer, text: str, as_json: bool, out: IO[str]) -> None:
-    found = answerer.classify(text)
-    if as_json:
-        record = {
-            "prompt": text,
-            "answer": found.label,
-            "probability": math.exp(found.log_probability),
-        }
-        typer.echo(json.dumps(record, ensure_ascii=False), file=out)
-    else:
-        typer.echo(found.label, file=out)
-
-
-def _write_text(
+def _answers(
     answerer: Answerer,
-    text: str,
-    max_new_tokens: int,
-    sampling: Sampling,
+    texts: Iterable[str],
+    *,
+    scored: bool,
     as_json: bool,
-    out: IO[str],
-) -> None:
-    pieces = answerer.generate(text, max_new_tokens, sampling)
-    if as_json:
-        record = {"prompt": text, "answer": "".join(pieces)}
-        typer.echo(json.dumps(record, ensure_ascii=False), file=out)
-        return
-    for piece in pieces:
-        typer.echo(piece, file=out, nl=False)
-    typer.echo("", file=out)
+    limit: int,
+    sampling: Sampling,
+) -> Iterator[str]:
+    """The answers' lines, free ones piece by piece."""
+    for number, text in enumerate(texts, start=1):
+        if scored:
+            found = answerer.classify(text)
+            probability = math.exp(found.log_probability)
+            record = {"prompt": text, "answer": found.label, "probability": probability}
+            yield (json.dumps(record, ensure_ascii=False) if as_json else found.label) + "\n"
+        elif as_json:
+            answer = "".join(answerer.generate(text, limit, sampling))
+            yield json.dumps({"prompt": text, "answer": answer}, ensure_ascii=False) + "\n"
+        else:
+            yield from answerer.generate(text, limit, sampling)
+            yield "\n"
+        if answerer.was_cut:
+            say(f"note: text {number} was too long; it was cut from the left.")

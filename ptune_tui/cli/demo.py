@@ -10,13 +10,15 @@ import typer
 
 from ptune_tui.cli.display import minutes
 from ptune_tui.cli.listing import fetch_default_model
-from ptune_tui.cli.scores import TargetScores, score_bundle
+from ptune_tui.cli.scores import Columns, TargetScores, score_bundle
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.work import make_display, require_training_extra, work
 from ptune_tui.config import DataConfig, RunConfig, TrainingConfig
-from ptune_tui.events import EvaluationDone
+from ptune_tui.errors import EXIT_CODES, UsageError
+from ptune_tui.events import EvaluationDone, TaskFinished
+from ptune_tui.jobs import new_task_folder
 from ptune_tui.paths import runs_folder
-from ptune_tui.tasks import ExportTask, TrainTask, new_folder, new_task_folder
+from ptune_tui.tasks import ExportTask, TrainTask, new_folder
 
 DATA = "support_inbox"
 CONFIG = RunConfig(
@@ -37,6 +39,7 @@ def demo(
     from ptune_tui.config import override
 
     require_training_extra()
+    check_destination(out)
     started = time.perf_counter()
     say(
         "A support inbox: message -> one of six teams. A soft prompt is trained for it on the "
@@ -47,6 +50,10 @@ def demo(
     say("\n1. Train")
     config = override(CONFIG, {"training.max_steps": max_steps})
     events = work(run, TrainTask(config), make_display("plain"))
+    last = events[-1]
+    if isinstance(last, TaskFinished) and last.stopped_early:
+        say(f"Stopped. `ptune export {run} --out {out}` goes on from here.")
+        raise typer.Exit(EXIT_CODES["interrupted"])
     say("\n2. Export")
     task = ExportTask(str(run), str(out.absolute()), "support", overwrite=True)
     work(new_task_folder("export"), task, make_display("plain"))
@@ -55,6 +62,7 @@ def demo(
     shipped = score_bundle(
         str(out),
         DATA,
+        Columns(),
         prompt=None,
         precision=None,
         num_threads=0,
@@ -67,6 +75,18 @@ def demo(
     _report(out, run, evaluations, shipped, time.perf_counter() - started)
 
 
+def check_destination(out: Path) -> None:
+    """Refuse a taken folder now, not after minutes of training.
+
+    Raises:
+        UsageError: Something other than a bundle is there.
+    """
+    if out.exists() and not (out / "manifest.json").is_file():
+        raise UsageError(
+            f"{out} is there already and is no bundle.", "Name another folder with `--out`."
+        )
+
+
 def _report(
     out: Path, run: Path, evaluations: list[EvaluationDone], shipped: TargetScores, seconds: float
 ) -> None:
@@ -74,7 +94,7 @@ def _report(
     from export.runtime import Bundle
     from export.speed import decode_tokens_per_second
 
-    base = next(event for event in evaluations if not event.tuned)
+    base = [event for event in evaluations if not event.tuned][-1]
     best = [event for event in evaluations if event.is_best][-1]
     bundle = Bundle.open(out)
     tuned = bundle.tuned()

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from ptune_tui.cli.answer import PrecisionName
-from ptune_tui.cli.scores import TargetScores, flips, is_bundle, score_bundle, score_run
+from ptune_tui.cli.scores import Columns, TargetScores, flips, is_bundle, score_bundle, score_run
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.work import make_display
 from ptune_tui.errors import DataError
@@ -28,6 +28,8 @@ def evaluate(
     base: Annotated[
         bool, typer.Option("--base", help="Score without the soft prompt, too.")
     ] = False,
+    prompt_field: Annotated[str | None, typer.Option(help="Name of the input column.")] = None,
+    response_field: Annotated[str | None, typer.Option(help="Name of the answer column.")] = None,
     max_rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1)] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Write each row's answer to this JSONL file.")
@@ -37,6 +39,7 @@ def evaluate(
     threads: Annotated[int, typer.Option(help="Threads of a bundle; 0: all cores.")] = 0,
 ) -> None:
     """Score a run or a bundle on a file."""
+    columns = Columns(prompt_field, response_field)
 
     def score(name: str) -> TargetScores:
         if is_bundle(name):
@@ -44,6 +47,7 @@ def evaluate(
             found = score_bundle(
                 name,
                 data,
+                columns,
                 prompt=prompt,
                 precision=precision,
                 num_threads=threads,
@@ -54,7 +58,7 @@ def evaluate(
             line.close()
             return found
         display = make_display("none" if as_json else "plain")
-        return score_run(name, data, with_base=base, max_rows=max_rows, display=display)
+        return score_run(name, data, columns, with_base=base, max_rows=max_rows, display=display)
 
     scores = score(target)
     other = score(against) if against else None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import UsageError
+from ptune_tui.jobs import new_task_folder
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import ExportPrecision, ExportTask, new_task_folder
+from ptune_tui.tasks import ExportPrecision, ExportTask
 
 
 def export(
@@ -26,7 +27,9 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
-    display: Annotated[str, typer.Option(help="plain, json or none.")] = "plain",
+    display: Annotated[
+        Literal["plain", "json", "none"], typer.Option(help="`json` writes the events to stdout.")
+    ] = "plain",
 ) -> None:
     """Write a run's model and prompt as a bundle for ONNX Runtime."""
     check_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, cast
 
@@ -10,7 +11,7 @@ import typer
 from ptune_tui import __version__
 from ptune_tui.cli import answer, demo, evaluate, export, listing, train
 from ptune_tui.cli.talk import say
-from ptune_tui.errors import explain
+from ptune_tui.errors import PTuneError, explain
 
 app = typer.Typer(
     name="ptune",
@@ -60,6 +61,10 @@ app.command()(listing.doctor)
 
 def main() -> None:
     """Run the command line; never returns."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        # Windows would take its own code page, which cannot hold most of the world's texts.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
     try:
         code = app(standalone_mode=False)
     except typer.Exit as leave:
@@ -77,7 +82,7 @@ def main() -> None:
     except Exception as error:
         reason = explain(error)
         say(f"error: {reason}")
-        if reason.category == "fault":
+        if reason.category == "fault" and not isinstance(error, PTuneError):
             import traceback
 
             traceback.print_exception(error)

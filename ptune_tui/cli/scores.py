@@ -15,15 +15,37 @@ from ptune_tui.cli.work import work
 from ptune_tui.config import DataConfig
 from ptune_tui.data import Row, check_labels, data_path, read_rows
 from ptune_tui.events import EvaluationDone, ModelReady, Prediction
+from ptune_tui.jobs import new_task_folder
 from ptune_tui.metrics import accuracy, macro_f1
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import RESULT_FILE, EvaluateTask, new_task_folder
+from ptune_tui.tasks import RESULT_FILE, EvaluateTask
 
 if TYPE_CHECKING:
     from export.runtime import Answerer
 
 Progress = Callable[[str, int, int], None]
 _decoder = msgspec.json.Decoder(list[Prediction])
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of a data file's columns; None for those of training, or the usual ones.
+
+    Attributes:
+        prompt: The input.
+        response: The answer.
+    """
+
+    prompt: str | None = None
+    response: str | None = None
+
+    def data_config(self) -> DataConfig:
+        """As `read_rows` takes them."""
+        usual = DataConfig()
+        return DataConfig(
+            prompt_field=self.prompt or usual.prompt_field,
+            response_field=self.response or usual.response_field,
+        )
 
 
 @dataclass(frozen=True)
@@ -55,13 +77,24 @@ def is_bundle(target: str) -> bool:
 
 
 def score_run(
-    target: str, data: str, *, with_base: bool, max_rows: int | None, display: Display
+    target: str,
+    data: str,
+    columns: Columns,
+    *,
+    with_base: bool,
+    max_rows: int | None,
+    display: Display,
 ) -> TargetScores:
     """Score a run in torch, in a worker."""
     run = find_run(target)
     folder = new_task_folder("evaluate")
     task = EvaluateTask(
-        str(run.absolute()), str(data_path(data).absolute()), with_base=with_base, max_rows=max_rows
+        run=str(run.absolute()),
+        data=str(data_path(data).absolute()),
+        with_base=with_base,
+        max_rows=max_rows,
+        prompt_field=columns.prompt,
+        response_field=columns.response,
     )
     events = work(folder, task, display)
     evaluations = [event for event in events if isinstance(event, EvaluationDone)]
@@ -82,6 +115,7 @@ def score_run(
 def score_bundle(
     target: str,
     data: str,
+    columns: Columns,
     *,
     prompt: str | None,
     precision: Literal["fast", "exact"] | None,
@@ -95,7 +129,7 @@ def score_bundle(
 
     bundle = Bundle.open(target, precision, num_threads)
     tuned = bundle.tuned(prompt)
-    rows = read_rows(data_path(data), DataConfig())[:max_rows]
+    rows = read_rows(data_path(data), columns.data_config())[:max_rows]
     labels = tuned.record.labels
     if labels is not None:
         check_labels(rows, labels)

@@ -12,10 +12,10 @@ from ptune_tui.cli.display import minutes
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import Initialisation, Kernel, RunConfig, Scheme, Scoring
-from ptune_tui.errors import EXIT_CODES
+from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
-from ptune_tui.tasks import TrainTask, new_folder
+from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
 
 DisplayName = Literal["full", "plain", "json", "none"]
 
@@ -88,6 +88,11 @@ def train(
             "training.num_threads": threads,
         },
     )
+    chosen = with_absolute_paths(chosen)
+    if out is not None and (out / TASK_FILE).exists():
+        raise UsageError(
+            f"{out} holds a run already.", "Name another folder with `--out`, or remove that one."
+        )
     folder = out or new_folder(runs_folder(), Path(chosen.data.train).stem)
     if display == "full":
         from ptune_tui.cli.app import open_training
@@ -108,7 +113,7 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
     finished = events[-1]
     assert isinstance(finished, TaskFinished)
     scores = [event for event in events if isinstance(event, EvaluationDone)]
-    base = next((event.accuracy for event in scores if not event.tuned), None)
+    base = next((event.accuracy for event in reversed(scores) if not event.tuned), None)
     tuned = finished.summary.get("accuracy")
     lines = [""]
     if tuned is not None and base is not None:

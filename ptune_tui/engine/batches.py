@@ -73,10 +73,11 @@ def collate(rows: Sequence[EncodedRow], num_lead: int) -> Batch:
 def training_order(
     lengths: Sequence[int], batch_size: int, generator: torch.Generator
 ) -> Iterator[list[int]]:
-    """Row numbers of batch after batch, without end; every row comes equally often.
+    """Row numbers of batch after batch, without end; no batch has a row twice.
 
-    Rows are shuffled epoch by epoch, then sorted by length within pools of a few batches, so that
-    little is padded and the order stays random.
+    Each epoch is shuffled, then sorted by length within pools of a few batches, so that little is
+    padded and the order stays random. The rows that do not fill an epoch's last batch sit that
+    epoch out; the next shuffle leaves out others.
 
     Args:
         lengths (Sequence[int]): Each row's tokens.
@@ -84,15 +85,15 @@ def training_order(
         generator (torch.Generator): Of the shuffles.
     """
     size = min(batch_size, len(lengths))
-    waiting: list[int] = []
+    pool_size = _POOL_BATCHES * size
     while True:
-        while len(waiting) < _POOL_BATCHES * size:
-            waiting += torch.randperm(len(lengths), generator=generator).tolist()
-        pool, waiting = waiting[: _POOL_BATCHES * size], waiting[_POOL_BATCHES * size :]
-        pool.sort(key=lambda row: lengths[row])
-        batches = [pool[start : start + size] for start in range(0, len(pool), size)]
-        for choice in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[choice]
+        epoch = torch.randperm(len(lengths), generator=generator).tolist()
+        epoch = epoch[: len(epoch) // size * size]
+        for first in range(0, len(epoch), pool_size):
+            pool = sorted(epoch[first : first + pool_size], key=lambda row: lengths[row])
+            batches = [pool[start : start + size] for start in range(0, len(pool), size)]
+            for choice in torch.randperm(len(batches), generator=generator).tolist():
+                yield batches[choice]
 
 
 def sorted_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:

@@ -35,7 +35,7 @@ class PromptCard(msgspec.Struct, frozen=True):
         weights_hash: sha256 of the frozen weights it was trained on.
         template: How a row becomes text.
         end_token_id: The token that ends a response.
-        max_tokens: Longest row.
+        max_prompt_tokens: A longer prompt is cut from the left.
         labels: The closed set of responses, or None for free text.
         max_response_tokens: Longest response in training, end token included.
         step: The step it is from.
@@ -47,7 +47,7 @@ class PromptCard(msgspec.Struct, frozen=True):
     weights_hash: str
     template: Template
     end_token_id: int
-    max_tokens: int
+    max_prompt_tokens: int
     labels: list[str] | None
     max_response_tokens: int
     step: int = 0

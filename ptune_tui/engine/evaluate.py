@@ -23,6 +23,7 @@ from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix
 from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import label_logits, prefix_of
+from ptune_tui.errors import DataError
 from ptune_tui.metrics import accuracy, macro_f1
 
 Progress = Callable[[int, int], None]
@@ -67,7 +68,13 @@ class Evaluator:
     @cached_property
     def trie(self) -> LabelTrie:
         """The labels in tokens."""
-        return LabelTrie([self.encoder.encode_response(label) for label in self.labels or ()])
+        labels = self.labels or ()
+        try:
+            return LabelTrie([self.encoder.encode_response(label) for label in labels])
+        except ValueError as error:
+            raise DataError(
+                f"Two labels cannot be told apart: {error}.", "Rename one of them."
+            ) from None
 
     @torch.no_grad()
     def score(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,8 @@ from torch import Tensor
 from export.template import CHAT, PLAIN, Template
 from ptune_tui.config import Kernel, Scheme
 from ptune_tui.errors import ModelError
+from ptune_tui.hardware import machine
+from quant.checkpoint import read_json
 from quant.loading import LoadedModel, load
 
 
@@ -116,9 +117,10 @@ def load_tokenizer(path: Path) -> ModelTokenizer:
     )
     try:
         wrapped: Any = transformers.AutoTokenizer.from_pretrained(
-            **arguments, trust_remote_code=False
+            **arguments, trust_remote_code=False, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        # The library below raises bare exceptions for a damaged tokenizer.json.
         raise ModelError(
             f"{path} has no tokenizer that can be read: {error}",
             "A model folder needs tokenizer.json and tokenizer_config.json.",
@@ -153,7 +155,7 @@ def choose_kernel(path: Path, kernel: Kernel) -> tuple[str, str]:
     if kernel != "auto":
         return kernel, "as asked"
     float_bytes = _float_bytes(path)
-    available = psutil.virtual_memory().available
+    available = machine().available_memory_bytes or psutil.virtual_memory().available
     if 2 * float_bytes < available:
         return "cached", (
             f"its float copy takes about {float_bytes / 1e9:.1f} GB of "
@@ -195,6 +197,6 @@ def _float_bytes(path: Path) -> int:
     stored = sum(part.stat().st_size for part in path.glob("*.safetensors"))
     dtype = "float32"
     if config_path.is_file():
-        config = json.loads(config_path.read_text(encoding="utf-8"))
+        config = read_json(config_path)
         dtype = config.get("dtype") or config.get("torch_dtype") or dtype
     return stored * (1 if dtype == "float32" else 2)

@@ -31,14 +31,6 @@ class Prefix:
     layers: list[tuple[Tensor, Tensor]]
     length: int
 
-    def detached(self) -> Prefix:
-        """The same values as leaves that collect a gradient of their own."""
-        layers = [
-            (key.detach().requires_grad_(), value.detach().requires_grad_())
-            for key, value in self.layers
-        ]
-        return Prefix(layers, self.length)
-
 
 class PrefixCache(Cache):  # type: ignore[misc]
     """Gives every row the prefix; keeps what it is given only where there is no prefix.

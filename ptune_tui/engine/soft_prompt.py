@@ -79,7 +79,8 @@ def start_ids(
             'init = "labels" needs a closed set of responses, but these are free text.',
             'Use init = "text" or "vocabulary".',
         )
-    label_ids = [i for label in labels for i in tokenizer.encode(" " + label).ids]
+    words = [tokenizer.encode(f" {label}", add_special_tokens=False).ids for label in labels]
+    label_ids = [token for word in words for token in word]
     kept = torch.tensor(label_ids[:num_virtual_tokens])
     return torch.cat([sampled[: num_virtual_tokens - len(kept)], kept])
 

@@ -6,6 +6,7 @@ Legend: P virtual tokens, H hidden.
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from ptune_tui.engine.batches import collate, training_order
 from ptune_tui.engine.evaluate import Evaluator, Scores, shared_lead
 from ptune_tui.engine.soft_prompt import SoftPrompt
 from ptune_tui.engine.step import training_gradient
-from ptune_tui.errors import PTuneError
+from ptune_tui.errors import UsageError
 from ptune_tui.events import (
     CheckpointSaved,
     Command,
@@ -83,7 +84,7 @@ class Trainer:
             commands (Callable[[], list[Command]]): Polled after every step.
 
         Raises:
-            PTuneError: The loss or the gradient is not finite.
+            UsageError: The loss or the gradient is not finite.
         """
         settings = self.settings
         yield from self._evaluate(0, tuned=False)
@@ -154,8 +155,9 @@ class Trainer:
 
     def _evaluate(self, step: int, *, tuned: bool) -> Iterator[Event]:
         yield StageStarted("evaluate", time.time(), "the base" if not tuned else f"step {step}")
-        limit = self.settings.max_validation_rows
-        rows, encoded = self.rows.validation_rows[:limit], self.rows.validation[:limit]
+        sample = self._validation_sample()
+        rows = [self.rows.validation_rows[number] for number in sample]
+        encoded = [self.rows.validation[number] for number in sample]
         prompt = self.prompt().detach() if tuned else None
         scores = self.evaluator.score(prompt, rows, encoded, self.report_progress)
         is_best = tuned and scores.accuracy >= self.best_accuracy
@@ -169,18 +171,27 @@ class Trainer:
             yield CheckpointSaved(step, path, scores.accuracy, is_best=True)
         yield StageFinished("evaluate", scores.seconds)
 
+    def _validation_sample(self) -> list[int]:
+        """The rows of each validation, by number: always the same ones, spread over the set."""
+        num_rows = len(self.rows.validation)
+        limit = min(self.settings.max_validation_rows, num_rows)
+        return sorted(random.Random(self.settings.seed).sample(range(num_rows), limit))
+
     def _evaluate_all(self) -> Iterator[Event]:
-        """Score the best prompt on every validation row, where validations used only some."""
+        """Score base and best prompt on every validation row, where validations used only some."""
         if self._best_PH is None:
             return
-        yield StageStarted("evaluate", time.time(), "the best prompt on all validation rows")
-        scores = self.evaluator.score(
-            self._best_PH, self.rows.validation_rows, self.rows.validation, self.report_progress
-        )
+        for prompt, who in ((None, "the base"), (self._best_PH, "the best prompt")):
+            yield StageStarted("evaluate", time.time(), f"{who} on all validation rows")
+            scores = self.evaluator.score(
+                prompt, self.rows.validation_rows, self.rows.validation, self.report_progress
+            )
+            step = 0 if prompt is None else self.best_step
+            is_tuned = prompt is not None
+            yield evaluation_event(step, scores, tuned=is_tuned, is_best=is_tuned)
+            yield StageFinished("evaluate", scores.seconds)
         self.best_accuracy = scores.accuracy
         self.save(self._best_PH, self.best_step, scores.accuracy)
-        yield evaluation_event(self.best_step, scores, tuned=True, is_best=True)
-        yield StageFinished("evaluate", scores.seconds)
 
 
 def schedule(step: int, warmup_steps: int, max_steps: int) -> float:
@@ -226,8 +237,8 @@ def peak_memory_bytes() -> int:
     return usage if psutil.MACOS else usage * 1024
 
 
-def _divergence(step: int, rate: float) -> PTuneError:
-    return PTuneError(
+def _divergence(step: int, rate: float) -> UsageError:
+    return UsageError(
         f"The loss is not finite any more at step {step} (learning rate {rate:.3g}).",
         "Lower `--learning-rate`; the best prompt so far is kept in the run folder.",
     )

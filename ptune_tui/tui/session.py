@@ -17,7 +17,7 @@ from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop
 from ptune_tui.jobs import Job
 from ptune_tui.paths import runs_folder
 from ptune_tui.runs import run_config
-from ptune_tui.tasks import ExportTask, PreviewTask, TrainTask, new_folder, new_task_folder
+from ptune_tui.tasks import ExportTask, PreviewTask, TrainTask, new_folder, with_absolute_paths
 from ptune_tui.tui.progress import TaskProgress, progress_of
 from ptune_tui.tui.run_state import ExportState, RunState
 
@@ -114,7 +114,7 @@ class Session:
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""
         folder = new_folder(runs_folder(), _run_name(config))
-        self._show(jobs.start(folder, TrainTask(config)), config)
+        self._show(jobs.start(folder, TrainTask(with_absolute_paths(config))), config)
 
     def attach(self, run: Path) -> None:
         """Show a run that is there already."""
@@ -140,13 +140,13 @@ class Session:
         name = Path(self.run_config.data.train).stem if self.run_config else run.name
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "prompt"
         task = ExportTask(str(run), str(run / BUNDLE_FOLDER), name, overwrite=True)
-        folder = new_task_folder("export")
+        folder = jobs.new_task_folder("export")
         self.export = Followed(jobs.start(folder, task), ExportState())
 
     def start_preview(self, config: RunConfig) -> None:
         """Tokenise the first rows, in place of an earlier preview."""
         self.end_preview()
-        folder = new_task_folder("preview")
+        folder = jobs.new_task_folder("preview")
         job = jobs.start(folder, PreviewTask(config.model, config.data))
         self.preview = Followed(job, PreviewState(progress_of(())))
 

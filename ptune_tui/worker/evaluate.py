@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from export.encoding import answer_limit
 from ptune_tui.data import check_labels, data_path, encode_rows, read_rows
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.trainer import evaluation_event
@@ -37,12 +38,18 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
     yield from stage.events()
     tuned = stage.tuned
     card = tuned.card
-    rows = read_rows(data_path(task.data), tuned.config.data)[: task.max_rows]
+    columns = msgspec.structs.replace(
+        tuned.config.data,
+        prompt_field=task.prompt_field or tuned.config.data.prompt_field,
+        response_field=task.response_field or tuned.config.data.response_field,
+    )
+    rows = read_rows(data_path(task.data), columns)[: task.max_rows]
     if card.labels is not None:
         check_labels(rows, card.labels)
     encoder = tuned.encoder()
-    encoded = encode_rows(rows, encoder, card.max_tokens)
-    evaluator = Evaluator(tuned.frozen, encoder, card.labels, card.max_response_tokens + 8)
+    encoded = encode_rows(rows, encoder, card.max_prompt_tokens)
+    limit = answer_limit(card.max_response_tokens)
+    evaluator = Evaluator(tuned.frozen, encoder, card.labels, limit)
 
     def say_progress(done: int, total: int) -> None:
         channel.progress(StageProgress("evaluate", done, total, "rows"))

@@ -6,12 +6,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from export.bundle import total_bytes
 from export.parity import MAX_KL_DIVERGENCE
-from export.writer import Built, BundleWriter, ExportedModel, ExportedPrompt, Measured
-from ptune_tui.data import encode_rows, load_data
+from export.writer import (
+    CONTINUATION_TOKENS,
+    Built,
+    BundleWriter,
+    ExportedModel,
+    ExportedPrompt,
+    Measured,
+)
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import (
     Event,
@@ -25,9 +32,8 @@ from ptune_tui.events import (
 )
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
-
-NUM_PROBES = 20
 
 
 def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
@@ -50,7 +56,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         model=_exported_model(tuned),
         prompt=_exported_prompt(tuned, task.prompt_name),
         reference=TorchReference(tuned.frozen, tuned.soft_prompt_PH),
-        probes=_probes(tuned),
+        probes=_probes(tuned, Path(task.run)),
         precision=task.precision,
         num_threads=tuned.config.training.num_threads,
         report_progress=say_layers,
@@ -119,16 +125,18 @@ def _exported_prompt(tuned: TunedModel, name: str) -> ExportedPrompt:
         lead_ids=tuned.encoder().lead_ids(),
         template=card.template,
         end_token_id=card.end_token_id,
-        max_tokens=card.max_tokens,
+        max_prompt_tokens=card.max_prompt_tokens,
         labels=card.labels,
         max_response_tokens=card.max_response_tokens,
         scores={"validation_accuracy_torch": card.accuracy},
     )
 
 
-def _probes(tuned: TunedModel) -> list[list[int]]:
-    """Rows of the run's own validation data, up to the response."""
-    data = load_data(tuned.config.data, tuned.config.training.seed)
-    rows = (data.validation + data.train)[:NUM_PROBES]
-    encoded = encode_rows(rows, tuned.encoder(), tuned.card.max_tokens)
-    return [row.prompt_ids for row in encoded]
+def _probes(tuned: TunedModel, run: Path) -> list[list[int]]:
+    """Rows of the run's own validation data, up to the response, with room for a continuation."""
+    prompts = msgspec.json.decode((run / PROBES_FILE).read_bytes(), type=list[str])
+    context = tuned.frozen.config.max_position_embeddings
+    room = context - len(tuned.soft_prompt_PH) - CONTINUATION_TOKENS
+    limit = min(tuned.card.max_prompt_tokens, room)
+    encoder = tuned.encoder()
+    return [encoder.encode_prompt(prompt, limit)[0] for prompt in prompts]

@@ -6,6 +6,7 @@ The engine is imported only by the tasks that need it, so that a chat starts wit
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -52,10 +53,12 @@ def main(arguments: list[str]) -> int:
 
 def run_folder(folder: Path) -> int:
     """Run the task of a folder; its last event says how it went."""
-    write_lock(folder)
-    channel = Channel(folder)
+    signal.signal(signal.SIGTERM, _interrupt)
     started = time.perf_counter()
+    channel: Channel | None = None
     try:
+        write_lock(folder)
+        channel = Channel(folder)
         task = read_task(folder)
         channel.say(TaskStarted(time.time(), os.getpid(), _KINDS[type(task)]))  # type: ignore[arg-type]
         ending = None
@@ -70,12 +73,19 @@ def run_folder(folder: Path) -> int:
         traceback.print_exc()
         reason = explain(error)
         failed = TaskFailed(reason.category, reason.message, reason.hint, str(folder / LOG_FILE))
-        channel.say_if_possible(failed)
+        if channel is not None:
+            channel.say_if_possible(failed)
         return reason.exit_code
     finally:
-        channel.close()
+        if channel is not None:
+            channel.close()
         remove_lock(folder)
     return 0
+
+
+def _interrupt(*_: object) -> None:
+    """Being asked to end is an interrupt: what is half-written is taken away on the way out."""
+    raise KeyboardInterrupt
 
 
 def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:

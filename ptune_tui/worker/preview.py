@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 
 from export.encoding import EncodedRow, RowEncoder
-from ptune_tui.data import encode_rows, load_data
+from ptune_tui.data import encode_rows, load_data, prompt_limit
 from ptune_tui.engine.model import load_tokenizer
 from ptune_tui.events import (
     Event,
@@ -32,7 +32,8 @@ def preview(task: PreviewTask) -> Iterator[Event]:
     text = load_tokenizer(resolve(task.model.source).path)
     template = text.template(data.template, data.labels is None)
     encoder = RowEncoder(text.tokenizer, template, text.end_token_id)
-    encoded = encode_rows(data.train[: task.num_rows], encoder, task.data.max_tokens)
+    limit, _ = prompt_limit(data.train + data.validation, encoder, task.data.max_tokens)
+    encoded = encode_rows(data.train[: task.num_rows], encoder, limit)
     yield PreviewMade([_preview_row(row, encoder) for row in encoded])
     yield StageFinished("tokenise", time.perf_counter() - started)
     yield TaskFinished(time.perf_counter() - started)

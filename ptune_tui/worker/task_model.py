@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import psutil
 import torch
 
 from ptune_tui.config import ModelConfig
@@ -19,6 +18,7 @@ from ptune_tui.events import (
     StageProgress,
     StageStarted,
 )
+from ptune_tui.hardware import default_num_threads
 from ptune_tui.models import resolve
 from ptune_tui.worker.channel import Channel
 
@@ -34,7 +34,7 @@ class ModelStage:
 
     def events(self) -> Iterator[Event]:
         """Load the model and say how it goes."""
-        torch.set_num_threads(self.num_threads or psutil.cpu_count(logical=False) or 1)
+        torch.set_num_threads(self.num_threads or default_num_threads())
         yield StageStarted("load", time.time(), self.config.source)
         started = time.perf_counter()
         found = resolve(self.config.source, self._say_download, self._say_notice)

@@ -11,9 +11,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-from export.encoding import RowEncoder
+from export.encoding import RowEncoder, answer_limit
 from ptune_tui.config import RunConfig, dump
-from ptune_tui.data import DataSet, encode_rows, load_data
+from ptune_tui.data import DataSet, encode_rows, load_data, prompt_limit
 from ptune_tui.engine.checkpoint import PromptCard, save_adapter
 from ptune_tui.engine.evaluate import Evaluator, shared_lead
 from ptune_tui.engine.model import FrozenModel
@@ -36,6 +36,8 @@ from ptune_tui.worker.task_model import ModelStage
 
 ADAPTER_FOLDER = "adapter"
 CONFIG_FILE = "config.toml"
+PROBES_FILE = "probes.json"
+NUM_PROBES = 20
 _NUM_INIT_EXAMPLES = 2
 
 
@@ -59,11 +61,13 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     tokenising = time.perf_counter()
     template = frozen.text.template(data.template, data.labels is None)
     encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
-    rows = _encode(data, encoder, config, frozen)
+    rows, max_prompt_tokens, max_response_tokens = _encode(data, encoder, config, frozen)
     yield _data_ready(data, rows, encoder, template.text)
     yield from _notices(rows)
+    _save_probes(folder, data)
     yield StageFinished("tokenise", time.perf_counter() - tokenising)
-    trainer = _trainer(config, frozen, data, rows, encoder, folder, channel)
+    card = _card(config, frozen, data, encoder, max_prompt_tokens, max_response_tokens)
+    trainer = _trainer(config, frozen, data, rows, encoder, card, folder, channel)
     base_accuracy = None
     for event in trainer.run(channel.commands):
         if isinstance(event, EvaluationDone) and not event.tuned:
@@ -81,7 +85,16 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     )
 
 
-def _encode(data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: FrozenModel) -> TaskRows:
+def _save_probes(folder: Path, data: DataSet) -> None:
+    """Keep the rows that an export compares on, so that it needs no data file."""
+    prompts = [row.prompt for row in (data.validation + data.train)[:NUM_PROBES]]
+    write_atomically(folder / PROBES_FILE, msgspec.json.encode(prompts))
+
+
+def _encode(
+    data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: FrozenModel
+) -> tuple[TaskRows, int, int]:
+    """The rows in tokens, the longest prompt and the longest response."""
     num_virtual_tokens = config.method.num_virtual_tokens
     context = frozen.config.max_position_embeddings
     room = context - num_virtual_tokens
@@ -92,11 +105,13 @@ def _encode(data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: Froze
             "Use fewer: 10 to 100 are usual.",
         )
     max_tokens = min(config.data.max_tokens, room)
-    return TaskRows(
-        encode_rows(data.train, encoder, max_tokens),
+    limit, max_response_tokens = prompt_limit(data.train + data.validation, encoder, max_tokens)
+    rows = TaskRows(
+        encode_rows(data.train, encoder, limit),
         data.validation,
-        encode_rows(data.validation, encoder, max_tokens),
+        encode_rows(data.validation, encoder, limit),
     )
+    return rows, limit, max_response_tokens
 
 
 def _data_ready(data: DataSet, rows: TaskRows, encoder: RowEncoder, template: str) -> DataReady:
@@ -123,33 +138,44 @@ def _notices(rows: TaskRows) -> Iterator[Event]:
         )
 
 
+def _card(
+    config: RunConfig,
+    frozen: FrozenModel,
+    data: DataSet,
+    encoder: RowEncoder,
+    max_prompt_tokens: int,
+    max_response_tokens: int,
+) -> PromptCard:
+    return PromptCard(
+        model=config.model.source,
+        scheme=config.model.scheme,
+        weights_hash=frozen.loaded.report.weights_hash,
+        template=encoder.renderer.template,
+        end_token_id=encoder.end_token_id,
+        max_prompt_tokens=max_prompt_tokens,
+        labels=data.labels,
+        max_response_tokens=max_response_tokens,
+    )
+
+
 def _trainer(
     config: RunConfig,
     frozen: FrozenModel,
     data: DataSet,
     rows: TaskRows,
     encoder: RowEncoder,
+    card: PromptCard,
     folder: Path,
     channel: Channel,
 ) -> Trainer:
-    max_response_tokens = max(len(row.response_ids) for row in rows.train)
-    card = PromptCard(
-        model=config.model.source,
-        scheme=config.model.scheme,
-        weights_hash=frozen.loaded.report.weights_hash,
-        template=encoder.renderer.template,
-        end_token_id=encoder.end_token_id,
-        max_tokens=config.data.max_tokens,
-        labels=data.labels,
-        max_response_tokens=max_response_tokens,
-    )
     save = _Saver(folder / ADAPTER_FOLDER, frozen, card)
+    limit = answer_limit(card.max_response_tokens)
 
     def say_progress(done: int, total: int) -> None:
         channel.progress(StageProgress("evaluate", done, total, "rows"))
 
     return Trainer(
-        evaluator=Evaluator(frozen, encoder, data.labels, max_response_tokens + 8),
+        evaluator=Evaluator(frozen, encoder, data.labels, limit),
         rows=rows,
         prompt=SoftPrompt(_start(config, frozen, data, rows)),
         settings=config.training,

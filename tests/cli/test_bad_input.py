@@ -212,6 +212,62 @@ def test_a_spoilt_bundle_ends_with_5(ptune: Ptune, tmp_path: Path) -> None:
     assert "is not a bundle" in one_sentence(ptune("run", tmp_path, "hello"), 5)
 
 
+def test_one_changed_byte_in_a_bundle_ends_with_5(
+    ptune: Ptune, tmp_path: Path, export_run: Callable[[Path], None]
+) -> None:
+    bundle = tmp_path / "out" / "bundle"
+    export_run(bundle)
+    content = bytearray((bundle / "model.data").read_bytes())
+    content[1234] ^= 1
+    (bundle / "model.data").write_bytes(content)
+    assert "model.data was changed" in one_sentence(ptune("run", bundle, "hello"), 5)
+
+
+def test_a_run_folder_is_not_trained_into_twice(
+    ptune: Ptune, tiny_model: Path, label_rows: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "task.json").write_text("{}")
+    done = train(ptune, tiny_model, label_rows, "--out", run)
+    assert "holds a run already" in one_sentence(done, 2)
+
+
+def test_a_missing_input_file_does_not_cost_the_output_file(
+    ptune: Ptune, tmp_path: Path, export_run: Callable[[Path], None]
+) -> None:
+    bundle, output = tmp_path / "out" / "bundle", tmp_path / "answers.txt"
+    export_run(bundle)
+    output.write_text("mine")
+    done = ptune("run", bundle, "--input", tmp_path / "typo.txt", "--output", output)
+    assert "typo.txt" in one_sentence(done, 3)
+    assert output.read_text() == "mine"
+
+
+def test_labels_that_are_the_same_tokens_end_with_3(
+    ptune: Ptune, tiny_model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "empty.jsonl"
+    rows = ['{"prompt": "a", "response": "x"}', '{"prompt": "b", "response": "y"}'] * 8
+    path.write_text("\n".join(rows))
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    content = json.loads((model / "tokenizer.json").read_text())
+    content["normalizer"] = {"type": "Replace", "pattern": {"String": "y"}, "content": "x"}
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    assert "cannot be told apart" in one_sentence(train(ptune, model, path), 3)
+
+
+def test_a_damaged_tokenizer_or_configuration_ends_with_4(
+    ptune: Ptune, tiny_model: Path, label_rows: Path, tmp_path: Path
+) -> None:
+    for name in ("tokenizer.json", "config.json"):
+        model = tmp_path / name
+        shutil.copytree(tiny_model, model)
+        (model / name).write_text("{")
+        assert str(model) in one_sentence(train(ptune, model, label_rows), 4)
+
+
 def test_a_full_disk_leaves_no_bundle_and_explains_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, export_run: Callable[[Path], None]
 ) -> None:

@@ -33,7 +33,7 @@ def card(frozen: FrozenModel) -> PromptCard:
         weights_hash=frozen.loaded.report.weights_hash,
         template=Template(),
         end_token_id=2,
-        max_tokens=64,
+        max_prompt_tokens=64,
         labels=["a", "b"],
         max_response_tokens=2,
     )

@@ -170,11 +170,19 @@ def test_the_schedule_warms_up_and_falls_along_a_cosine() -> None:
     assert 0 < rates[-1] < 0.01
 
 
-def test_every_row_is_shown_equally_often() -> None:
-    lengths = [5, 9, 3, 7, 1, 8, 2, 6, 4, 10]
-    order = training_order(lengths, 3, torch.Generator().manual_seed(0))
-    seen = [row for _ in range(40) for row in next(order)]
-    assert sorted(seen) == sorted(list(range(10)) * 12)
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(10, 3), (100, 32), (5, 8), (300, 4)])
+def test_no_batch_and_no_epoch_has_a_row_twice_and_all_rows_come(
+    num_rows: int, batch_size: int
+) -> None:
+    lengths = [(7 * row) % 11 for row in range(num_rows)]
+    order = training_order(lengths, batch_size, torch.Generator().manual_seed(0))
+    size = min(batch_size, num_rows)
+    seen: set[int] = set()
+    for _ in range(20):
+        epoch = [row for _ in range(num_rows // size) for row in next(order)]
+        assert len(set(epoch)) == len(epoch) == num_rows // size * size
+        seen |= set(epoch)
+    assert seen == set(range(num_rows))
 
 
 def test_scoring_batches_cover_every_row_within_the_token_limit() -> None:

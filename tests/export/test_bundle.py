@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from export import parity, writer
-from export.bundle import read_manifest, written_at_once
+from export.bundle import Manifest, read_manifest, write_manifest, written_at_once
 from export.errors import BundleError, ExportError, ParityError
 from export.runtime import Bundle
 from ptune_tui.tasks import ExportTask
@@ -62,10 +64,26 @@ def test_a_missing_file_or_a_link_is_refused(copied: Path, name: str) -> None:
 
 
 def change_manifest(folder: Path, change: Callable[[dict], None]) -> None:
+    """Change what the manifest says and sign it again, as a careful attacker would."""
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
+    with contextlib.suppress(msgspec.MsgspecError):
+        write_manifest(folder, msgspec.json.decode(path.read_bytes(), type=Manifest))
+
+
+def test_a_changed_word_in_the_manifest_is_refused(copied: Path) -> None:
+    path = copied / "manifest.json"
+    path.write_text(path.read_text().replace('"bad red"', '"bad rex"'))
+    with pytest.raises(BundleError, match="its checksum is another one"):
+        Bundle.open(copied)
+
+
+def test_a_manifest_may_be_spaced_otherwise(copied: Path) -> None:
+    path = copied / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=7))
+    assert Bundle.open(copied).tuned().answer("the cat")
 
 
 @pytest.mark.parametrize(

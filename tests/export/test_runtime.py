@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from export.bundle import read_manifest
+from export.encoding import answer_limit
 from export.errors import BundleError
 from export.runtime import Bundle
 from export.sampling import Sampling, choose
@@ -37,10 +38,12 @@ def test_exact_answers_equal_those_of_torch(
     tuned = trained(made.run)
     rows = read_rows(made.rows, DataConfig())[:20]
     encoder = tuned.encoder()
-    limit = max(16, 2 * tuned.card.max_response_tokens)
+    limit = answer_limit(tuned.card.max_response_tokens)
     evaluator = Evaluator(tuned.frozen, encoder, tuned.card.labels, limit)
     prompt = tuned.soft_prompt_PH if speaker == "tuned" else None
-    expected = evaluator.score(prompt, rows, encode_rows(rows, encoder, 512)).answers
+    expected = evaluator.score(
+        prompt, rows, encode_rows(rows, encoder, tuned.card.max_prompt_tokens)
+    ).answers
     bundle = Bundle.open(made.bundle, "exact", num_threads=1)
     answerer = bundle.tuned() if speaker == "tuned" else bundle.base()
     assert [answerer.answer(row.prompt) for row in rows] == expected
@@ -60,7 +63,9 @@ def test_swapping_prompts_back_and_forth_changes_no_answer(exported_text: Export
     tuned, base = bundle.tuned(), bundle.base()
     first = [tuned.answer("say 3"), base.answer("say 3")]
     # The second text does not begin with the template's lead, token by token.
-    assert [tuned.answer("say 3"), base.answer("\n\nsay 3"), tuned.answer("\nsay")] != first
+    for text in ("\n\nsay 3", "\nsay", ""):
+        base.answer(text)
+        tuned.answer(text)
     assert [tuned.answer("say 3"), base.answer("say 3")] == first
 
 
@@ -81,6 +86,26 @@ def test_generation_streams_the_text_of_its_tokens(exported_text: Exported) -> N
     whole = tuned.encoder.tokenizer.decode(ids)
     assert "".join(pieces) == whole
     assert len(ids) <= 12
+
+
+def test_an_answer_that_another_request_interrupted_is_refused(exported_text: Exported) -> None:
+    bundle = Bundle.open(exported_text.bundle, num_threads=1)
+    tuned, base = bundle.tuned(), bundle.base()
+    alone = list(tuned.generate_ids("say 3", 6))
+    interrupted = tuned.generate_ids("say 3", 6)
+    assert next(interrupted) == alone[0]
+    base.answer("something else")
+    with pytest.raises(BundleError, match="interrupted by another request"):
+        list(interrupted)
+    assert list(tuned.generate_ids("say 3", 6)) == alone
+
+
+def test_a_text_that_is_too_long_is_cut_and_says_so(exported: Exported) -> None:
+    tuned = Bundle.open(exported.bundle, num_threads=1).tuned()
+    tuned.answer("the cat")
+    assert not tuned.was_cut
+    assert tuned.answer("the cat sat on the mat " * 400) in tuned.record.labels
+    assert tuned.was_cut
 
 
 def test_sampling_is_seeded_and_top_p_cuts_the_tail() -> None:

@@ -78,15 +78,22 @@ def test_a_long_prompt_is_cut_from_the_left_and_the_template_stays(text: ModelTo
     words = " ".join(f"word{number}" for number in range(50))
     row = encoder(text, "Text: {prompt}\nLabel:").encode_row(words, "good", 30)
     assert row.was_cut
-    assert row.num_tokens == 30
+    assert len(row.prompt_ids) == 30
     decoded = text.tokenizer.decode(row.prompt_ids)
     assert decoded.startswith("Text:")
     assert decoded.endswith("word49\nLabel:")
 
 
-def test_a_response_that_leaves_no_room_is_refused(text: ModelTokenizer) -> None:
+def test_a_limit_below_the_template_is_refused(text: ModelTokenizer) -> None:
     with pytest.raises(RowError, match="leave room"):
-        encoder(text, "Text: {prompt}\nLabel:").encode_row("a", "good " * 40, 30)
+        encoder(text, "Text: {prompt}\nLabel:").encode_row("a long one", "good", 4)
+
+
+def test_the_cut_does_not_depend_on_the_response(text: ModelTokenizer) -> None:
+    words = " ".join(f"word{number}" for number in range(50))
+    made = encoder(text, "{prompt}\n")
+    short, long = made.encode_row(words, "a", 25), made.encode_row(words, "a b c d e f", 25)
+    assert short.prompt_ids == long.prompt_ids
 
 
 def test_the_lead_is_what_every_row_begins_with(text: ModelTokenizer) -> None:
