@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ptune_tui.cli.talk import say
-from ptune_tui.data import decode_file
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.tasks import write_atomically
 
@@ -112,6 +111,8 @@ def _texts(text: str | None, path: Path | None, prompt_field: str) -> Iterable[s
         return [text]
     if path is None:
         return (line.rstrip("\n") for line in sys.stdin if line.strip())
+    from ptune_tui.data import decode_file
+
     lines = enumerate(decode_file(path).split("\n"), start=1)
     is_json = path.suffix == ".jsonl"
     return [

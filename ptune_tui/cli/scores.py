@@ -13,7 +13,6 @@ import msgspec
 from ptune_tui.cli.display import Display
 from ptune_tui.cli.work import work
 from ptune_tui.config import DataConfig
-from ptune_tui.data import Row, check_labels, data_path, read_rows
 from ptune_tui.events import EvaluationDone, ModelReady, Prediction
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.metrics import accuracy, macro_f1
@@ -22,6 +21,7 @@ from ptune_tui.tasks import RESULT_FILE, EvaluateTask
 
 if TYPE_CHECKING:
     from export.runtime import Answerer
+    from ptune_tui.data import Row
 
 Progress = Callable[[str, int, int], None]
 _decoder = msgspec.json.Decoder(list[Prediction])
@@ -86,6 +86,8 @@ def score_run(
     display: Display,
 ) -> TargetScores:
     """Score a run in torch, in a worker."""
+    from ptune_tui.data import data_path
+
     run = find_run(target)
     folder = new_task_folder("evaluate")
     task = EvaluateTask(
@@ -126,6 +128,7 @@ def score_bundle(
 ) -> TargetScores:
     """Score a bundle in onnxruntime, in this process."""
     from export.runtime import Bundle
+    from ptune_tui.data import check_labels, data_path, read_rows
 
     bundle = Bundle.open(target, precision, num_threads)
     tuned = bundle.tuned(prompt)
