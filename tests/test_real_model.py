@@ -14,12 +14,13 @@ from export.bundle import read_manifest
 from export.encoding import RowEncoder
 from export.runtime import Bundle
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from ptune_tui.data import encode_rows, read_rows
+from ptune_tui.data import encode_rows
 from ptune_tui.default_model import DEFAULT_MODEL
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import EvaluationDone
+from ptune_tui.rows import read_rows
 from ptune_tui.tasks import ExportTask, TrainTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export

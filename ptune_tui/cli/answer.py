@@ -111,7 +111,7 @@ def _texts(text: str | None, path: Path | None, prompt_field: str) -> Iterable[s
         return [text]
     if path is None:
         return (line.rstrip("\n") for line in sys.stdin if line.strip())
-    from ptune_tui.data import decode_file
+    from ptune_tui.rows import decode_file
 
     lines = enumerate(decode_file(path).split("\n"), start=1)
     is_json = path.suffix == ".jsonl"

@@ -21,7 +21,7 @@ from ptune_tui.tasks import RESULT_FILE, EvaluateTask
 
 if TYPE_CHECKING:
     from export.runtime import Answerer
-    from ptune_tui.data import Row
+    from ptune_tui.rows import Row
 
 Progress = Callable[[str, int, int], None]
 _decoder = msgspec.json.Decoder(list[Prediction])
@@ -128,7 +128,8 @@ def score_bundle(
 ) -> TargetScores:
     """Score a bundle in onnxruntime, in this process."""
     from export.runtime import Bundle
-    from ptune_tui.data import check_labels, data_path, read_rows
+    from ptune_tui.data import check_labels, data_path
+    from ptune_tui.rows import read_rows
 
     bundle = Bundle.open(target, precision, num_threads)
     tuned = bundle.tuned(prompt)

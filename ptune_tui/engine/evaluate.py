@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from export.encoding import EncodedRow, RowEncoder, common_prefix
 from export.labels import LabelTrie
-from ptune_tui.data import Row
 from ptune_tui.engine.batches import collate, sorted_batches
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.model import FrozenModel
@@ -25,6 +24,7 @@ from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import label_logits, prefix_of
 from ptune_tui.errors import DataError
 from ptune_tui.metrics import accuracy, macro_f1
+from ptune_tui.rows import Row
 
 Progress = Callable[[int, int], None]
 _MAX_BATCH_TOKENS = 1024

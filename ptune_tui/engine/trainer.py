@@ -17,7 +17,6 @@ from torch import Tensor
 
 from export.encoding import EncodedRow
 from ptune_tui.config import TrainingConfig
-from ptune_tui.data import Row
 from ptune_tui.engine.batches import collate, training_order
 from ptune_tui.engine.evaluate import Evaluator, Scores, shared_lead
 from ptune_tui.engine.soft_prompt import SoftPrompt
@@ -36,6 +35,7 @@ from ptune_tui.events import (
     StepDone,
     Stop,
 )
+from ptune_tui.rows import Row
 
 _NUM_SAMPLES = 3
 _SPEED_WINDOW = 20

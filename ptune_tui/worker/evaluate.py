@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from export.encoding import answer_limit
-from ptune_tui.data import check_labels, data_path, encode_rows, read_rows
+from ptune_tui.data import check_labels, data_path, encode_rows
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.trainer import evaluation_event
 from ptune_tui.events import (
@@ -20,6 +20,7 @@ from ptune_tui.events import (
     StageStarted,
     TaskFinished,
 )
+from ptune_tui.rows import read_rows
 from ptune_tui.tasks import RESULT_FILE, EvaluateTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.tuned_model import TunedModelStage

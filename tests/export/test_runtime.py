@@ -16,8 +16,9 @@ from export.runtime import Bundle
 from export.sampling import Sampling, choose
 from export.speed import decode_tokens_per_second
 from ptune_tui.config import DataConfig
-from ptune_tui.data import encode_rows, read_rows
+from ptune_tui.data import encode_rows
 from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.rows import read_rows
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
 from tests.export.conftest import Exported, train_and_export
