@@ -170,7 +170,14 @@ def test_an_interrupt_stops_after_the_step_saves_and_ends_with_130(
         *(str(label_rows), "--max-steps", "100000", "--threads", "1", "--out", str(run)),
     ]
     environment = {**os.environ, "PTUNE_HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell's background job ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     events = run / "events.jsonl"
     deadline = time.monotonic() + 120
     while not (events.is_file() and b"StepDone" in events.read_bytes()):
