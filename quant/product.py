@@ -51,10 +51,11 @@ class FrozenProduct(torch.autograd.Function):
 
 
 def _takes(input_MK: Tensor) -> bool:
-    """Whether oneDNN takes a product; it refuses empty ones."""
+    """Whether oneDNN takes a product; it refuses empty ones and knows nothing of autocast."""
     return (
         input_MK.device.type == "cpu"
         and input_MK.dtype == torch.float32
         and input_MK.shape[0] > 0
+        and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
