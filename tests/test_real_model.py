@@ -14,7 +14,7 @@ from export.bundle import read_manifest
 from export.encoding import RowEncoder
 from export.runtime import Bundle
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
-from ptune_tui.data import encode_rows
+from ptune_tui.data import BUILTIN_FOLDER, encode_rows
 from ptune_tui.default_model import DEFAULT_MODEL
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel, load_frozen
@@ -92,20 +92,26 @@ def test_untuned_it_is_better_than_chance_on_sst2(frozen: FrozenModel, real_data
     assert scores.accuracy > 0.65
 
 
-def test_a_short_run_learns_and_ships_what_it_learned(default_model: Path, tmp_path: Path) -> None:
+def test_a_short_run_ships_what_it_trained(default_model: Path, tmp_path: Path) -> None:
     run, bundle = tmp_path / "run", tmp_path / "bundle"
     run.mkdir()
+    files = {"train": 48, "validation": 12}
+    for name, num_rows in files.items():
+        lines = (BUILTIN_FOLDER / "support_inbox" / f"{name}.jsonl").read_text().splitlines()
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines[:num_rows]))
     config = RunConfig(
         model=ModelConfig(source=str(default_model)),
-        data=DataConfig(train="support_inbox"),
+        data=DataConfig(
+            train=str(tmp_path / "train.jsonl"), validation=str(tmp_path / "validation.jsonl")
+        ),
         training=TrainingConfig(
-            max_steps=12, batch_size=8, evaluate_every=12, max_validation_rows=24, seed=3
+            max_steps=4, batch_size=8, evaluate_every=4, max_validation_rows=6, seed=3
         ),
     )
     events = list(train(TrainTask(config), run, Channel(run)))
     scores = [event for event in events if isinstance(event, EvaluationDone)]
     assert [event.tuned for event in scores] == [False, True, False, True]
-    assert [event.num_rows for event in scores] == [24, 24, 132, 132]
+    assert [event.num_rows for event in scores] == [6, 6, 12, 12]
     list(export(ExportTask(str(run), str(bundle), "support"), Channel(run)))
     manifest = read_manifest(bundle)
     assert manifest.parity["exact"].relative_error <= 1e-4

@@ -95,7 +95,8 @@ class PlaceScreen(Screen[None]):
 
     def refresh_place(self) -> None:
         """Draw the place and its bar."""
-        if self.is_mounted:
+        # A place that was just switched to may not have its widgets yet.
+        if self.is_mounted and self.query(PlaceBar):
             self.query_one(PlaceBar).show_status(self.ptune.status_text())
             self.show_state()
             usable = [self.check_action(row.action, ()) for row in ACTIONS]
