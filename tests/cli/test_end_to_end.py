@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
+from ptune_tui.jobs import attach
 from tests.cli.conftest import Outcome, run_ptune
 
 
@@ -178,14 +179,18 @@ def test_an_interrupt_stops_after_the_step_saves_and_ends_with_130(
         # A shell's background job ignores the signal, and so would its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    events = run / "events.jsonl"
-    deadline = time.monotonic() + 120
-    while not (events.is_file() and b"StepDone" in events.read_bytes()):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    _, talk = process.communicate(timeout=120)
+    try:
+        events = run / "events.jsonl"
+        deadline = time.monotonic() + 120
+        while not (events.is_file() and b"StepDone" in events.read_bytes()):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        _, talk = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        attach(run).kill()  # the worker is in a session of its own
     assert process.returncode == 130
     assert "Stopping after this step and saving" in talk
     assert (run / "adapter" / "adapter_model.safetensors").is_file()
