@@ -10,23 +10,22 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from textual.app import App, SystemCommand
+from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Static
 
 from ptune_tui.errors import explain
 from ptune_tui.events import TaskFinished
 from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
-from ptune_tui.tui.outcome import AppOutcome, outcome_of
-from ptune_tui.tui.screens.chat import ChatScreen
-from ptune_tui.tui.screens.place import PlaceScreen
-from ptune_tui.tui.screens.questions import HelpScreen, Leave, LeaveScreen
-from ptune_tui.tui.screens.setup import SetupScreen
-from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.wording import share_text
+
+if TYPE_CHECKING:
+    from ptune_tui.tui.outcome import AppOutcome
+    from ptune_tui.tui.screens.questions import Leave
 
 POLL_SECONDS = 0.25
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
@@ -55,7 +54,28 @@ def run_app(
     """
     app = PTuneApp(initial_screen, bundle, attach)
     app.run()
+    from ptune_tui.tui.outcome import outcome_of
+
     return outcome_of(app.session)
+
+
+# The first frame is drawn before the places are imported: half of a start's time is theirs.
+def _setup_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.setup import SetupScreen
+
+    return SetupScreen()
+
+
+def _train_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.train import TrainScreen
+
+    return TrainScreen()
+
+
+def _chat_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.chat import ChatScreen
+
+    return ChatScreen()
 
 
 class PTuneApp(App[None]):
@@ -74,7 +94,7 @@ class PTuneApp(App[None]):
 
     TITLE = "ptune"
     CSS_PATH = "app.tcss"
-    MODES = {"setup": SetupScreen, "train": TrainScreen, "chat": ChatScreen}  # noqa: RUF012
+    MODES = {"setup": _setup_screen, "train": _train_screen, "chat": _chat_screen}  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
@@ -96,7 +116,15 @@ class PTuneApp(App[None]):
         if attach is not None:
             self.session.attach(attach)
 
+    def compose(self) -> ComposeResult:
+        """The first frame."""
+        yield Static("ptune is opening ...", markup=False)
+
     def on_mount(self) -> None:
+        """Show the first place as soon as the first frame is drawn."""
+        self.call_after_refresh(self._open_first_place)
+
+    def _open_first_place(self) -> None:
         """Show the first place and begin to poll."""
         self.session.poll()
         self.switch_mode(self._initial_screen)
@@ -145,12 +173,17 @@ class PTuneApp(App[None]):
 
     def action_show_help(self) -> None:
         """Show the keys of the place."""
+        from ptune_tui.tui.screens.place import PlaceScreen
+        from ptune_tui.tui.screens.questions import HelpScreen
+
         if isinstance(self.screen, PlaceScreen):
             place = next(row.place for row in ACTIONS if row.place == self.screen.PLACE)
             self.push_screen(HelpScreen(place))
 
     async def action_quit(self) -> None:
         """Leave; ask first where work goes on."""
+        from ptune_tui.tui.screens.questions import LeaveScreen
+
         is_training = self.session.is_training
         if self._leaves_after_run or not (is_training or self.session.is_exporting):
             self._leave()
@@ -193,6 +226,8 @@ class PTuneApp(App[None]):
 
     def refresh_place(self) -> None:
         """Draw the place that is shown, from the session."""
+        from ptune_tui.tui.screens.place import PlaceScreen
+
         for screen in self.screen_stack:
             if isinstance(screen, PlaceScreen):
                 screen.refresh_place()

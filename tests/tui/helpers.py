@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -11,6 +12,7 @@ from textual.pilot import Pilot
 from ptune_tui.events import decode_command
 from ptune_tui.tasks import COMMANDS_FILE
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.screens.place import PlaceScreen
 
 
 async def wait_for(pilot: Pilot[None], condition: Callable[[], object]) -> None:
@@ -31,3 +33,18 @@ def commands(app: PTuneApp) -> list[object]:
     """What the app told its run."""
     lines = (run_folder(app) / COMMANDS_FILE).read_bytes().splitlines()
     return [decode_command(line) for line in lines]
+
+
+@asynccontextmanager
+async def opened(app: PTuneApp, size: tuple[int, int]) -> AsyncIterator[Pilot[None]]:
+    """The app with its first place shown: the first frame comes before it."""
+    async with app.run_test(size=size) as pilot:
+        await shown(pilot)
+        yield pilot
+
+
+async def shown(pilot: Pilot[None]) -> None:
+    """Wait until the first place is shown."""
+    app = pilot.app
+    await wait_for(pilot, lambda: isinstance(app.screen, PlaceScreen) and app.screen.is_mounted)
+    await pilot.pause()

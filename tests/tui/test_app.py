@@ -15,12 +15,12 @@ from ptune_tui.tui.screens.questions import HelpScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from tests.tui import fakes
-from tests.tui.helpers import wait_for
+from tests.tui.helpers import opened, wait_for
 
 
 async def test_places_have_a_key_each_even_while_one_writes(home: Path) -> None:
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         for key, screen in (("2", TrainScreen), ("3", ChatScreen), ("1", SetupScreen)):
             await pilot.press(key)
             await pilot.pause()
@@ -41,7 +41,7 @@ async def test_places_have_a_key_each_even_while_one_writes(home: Path) -> None:
 async def test_resizing_loses_nothing(tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     app = PTuneApp("setup", attach=run, bundle=tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         box = app.screen.query_one("#field-training-seed Input", Input)
         box.focus()
         box.value = "42"
@@ -55,7 +55,7 @@ async def test_resizing_loses_nothing(tmp_path: Path) -> None:
 
 async def test_help_lists_every_key_of_the_place() -> None:
     app = PTuneApp("train")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.query_one("#help Static", Static).render())
@@ -66,7 +66,7 @@ async def test_help_lists_every_key_of_the_place() -> None:
 
 async def test_palette_has_every_action_and_says_why_one_is_not_possible() -> None:
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         rows = {row.title: row for row in app.get_system_commands(app.screen)}
         assert len(rows) == len(ACTIONS)
         rows["Train: Stop"].callback()
@@ -81,7 +81,7 @@ async def test_palette_has_every_action_and_says_why_one_is_not_possible() -> No
 async def test_footer_fits_80_columns(place: str, tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     app = PTuneApp(place, attach=run)  # type: ignore[arg-type]
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.pause()
         keys = app.screen.query("FooterKey")
         assert 0 < len(keys) <= 7
@@ -90,7 +90,7 @@ async def test_footer_fits_80_columns(place: str, tmp_path: Path) -> None:
 
 async def test_idle_app_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     app = PTuneApp("train")
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.pause(0.3)
         drawn: list[object] = []
         monkeypatch.setattr(TrainScreen, "show_state", lambda self: drawn.append(self))

@@ -10,13 +10,13 @@ from textual.widgets import Input, Static
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.exchange import Exchange
-from tests.tui.helpers import wait_for
+from tests.tui.helpers import opened, wait_for
 
 
 @pytest.mark.usefixtures("fake_chat")
 async def test_chat_answers_side_by_side(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
         await pilot.press(*"hi", "enter")
         await wait_for(pilot, lambda: app.screen.state == "ready" and app.screen.query(Exchange))
@@ -32,7 +32,7 @@ async def test_chat_answers_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fake_chat")
 async def test_escape_stops_an_answer_and_then_goes_back(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
         await pilot.press(*"hang", "enter")
         await wait_for(pilot, lambda: app.screen.state == "waiting")
@@ -47,7 +47,7 @@ async def test_escape_stops_an_answer_and_then_goes_back(tmp_path: Path) -> None
 @pytest.mark.usefixtures("fake_chat")
 async def test_chat_whose_child_dies_says_so(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
         await pilot.press(*"die", "enter")
         await wait_for(pilot, lambda: app.screen.state == "failed")

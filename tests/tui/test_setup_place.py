@@ -11,7 +11,7 @@ from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import run_folder, wait_for
+from tests.tui.helpers import opened, run_folder, wait_for
 
 SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
 
@@ -22,7 +22,7 @@ async def test_enter_alone_starts_a_run_with_the_defaults(
 ) -> None:
     use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
-    async with app.run_test(size=size) as pilot:
+    async with opened(app, size=size) as pilot:
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
         task = read_task(run_folder(app))
@@ -33,7 +33,7 @@ async def test_enter_alone_starts_a_run_with_the_defaults(
 
 async def test_form_errors_show_under_the_field_and_hold_the_start() -> None:
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         row = app.screen.query_one("#field-training-max-steps", FieldRow)
         row.query_one(Input).value = "0"
         await pilot.pause()
@@ -50,7 +50,7 @@ async def test_form_errors_show_under_the_field_and_hold_the_start() -> None:
 async def test_form_changes_reach_command_and_run(use_worker: UseWorker) -> None:
     use_worker(fakes.beginning(), fakes.FOREVER)
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         app.screen.query_one("#field-training-seed", FieldRow).text = "7"
         app.screen.query_one("#field-data-train", FieldRow).text = "home_commands"
         await pilot.pause()
@@ -66,7 +66,7 @@ async def test_form_changes_reach_command_and_run(use_worker: UseWorker) -> None
 async def test_preview_is_made_by_a_worker(use_worker: UseWorker) -> None:
     use_worker(fakes.preview())
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         text = app.screen.query_one("#preview-text", Static)
         assert "F6" in str(text.render())
         await pilot.press("f6")

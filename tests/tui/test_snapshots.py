@@ -13,7 +13,7 @@ from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import wait_for
+from tests.tui.helpers import shown, wait_for
 
 Compare = Callable[..., bool]
 Prepare = Callable[[Pilot[None]], Awaitable[None]]
@@ -27,6 +27,7 @@ def clock() -> float:
 
 async def settle(pilot: Pilot[None]) -> None:
     """Wait until the setup has looked at the machine."""
+    await shown(pilot)
     await pilot.pause(0.5)
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
@@ -44,6 +45,7 @@ def test_setup_with_a_preview(
     use_worker(fakes.preview())
 
     async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
         await settle(pilot)
         await pilot.press("f6")
         session = pilot.app.session  # type: ignore[attr-defined]
@@ -56,6 +58,7 @@ def test_setup_with_a_preview(
 @both_sizes
 def test_setup_with_a_wrong_field(snap_compare: Compare, size: tuple[int, int]) -> None:
     async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
         row = pilot.app.screen.query_one("#field-training-learning-rate", FieldRow)
         row.query_one(Input).focus()
         row.text = "fast"
@@ -66,25 +69,25 @@ def test_setup_with_a_wrong_field(snap_compare: Compare, size: tuple[int, int]) 
 
 @both_sizes
 def test_train_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(PTuneApp("train"), terminal_size=size)
+    assert snap_compare(PTuneApp("train"), terminal_size=size, run_before=shown)
 
 
 @both_sizes
 def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
-    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
 
 
 @both_sizes
 def test_train_finished(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
-    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
 
 
 @both_sizes
 def test_train_failed(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.failed("/home/user/runs/one/worker.log"))
-    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
 
 
 @both_sizes
@@ -95,6 +98,7 @@ def test_train_exported(
     use_worker(fakes.exported(Path("/home/user/runs/one/bundle")))
 
     async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
         await pilot.press("x")
         await wait_for(pilot, lambda: pilot.app.session.bundle)  # type: ignore[attr-defined]
         await pilot.pause(0.3)
@@ -105,11 +109,13 @@ def test_train_exported(
 
 @both_sizes
 def test_chat_without_a_bundle(snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(PTuneApp("chat"), terminal_size=size)
+    assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=shown)
 
 
 def chat_after(*words: str) -> Prepare:
     async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+
         def is_ready() -> bool:
             return pilot.app.screen.state == "ready"  # type: ignore[attr-defined]
 
@@ -152,4 +158,4 @@ def test_leaving(snap_compare: Compare, tmp_path: Path) -> None:
 
 
 def test_too_small(snap_compare: Compare) -> None:
-    assert snap_compare(PTuneApp(), terminal_size=(50, 15))
+    assert snap_compare(PTuneApp(), terminal_size=(50, 15), run_before=shown)

@@ -16,13 +16,13 @@ from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import commands, wait_for
+from tests.tui.helpers import commands, opened, wait_for
 
 
 async def test_stop_and_evaluate_are_sent_and_disabled_afterwards(use_worker: UseWorker) -> None:
     use_worker(fakes.running(), fakes.OBEY)
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("enter")
         await wait_for(pilot, lambda: "120/300" in app.status_text())
         assert app.screen.check_action("export", ()) is None
@@ -39,7 +39,7 @@ async def test_export_shows_its_stages_and_offers_the_chat(
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     use_worker(fakes.exported(run / "bundle"))
     app = PTuneApp("train", attach=run)
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.pause()
         await pilot.press("x")
         await wait_for(pilot, lambda: app.session.bundle == run / "bundle")
@@ -59,7 +59,7 @@ async def test_export_shows_its_stages_and_offers_the_chat(
 async def test_worker_that_dies_shows_a_problem(use_worker: UseWorker) -> None:
     use_worker(fakes.running(), "sys.exit(9)")
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("enter")
         await wait_for(pilot, lambda: not app.session.is_training)
         await pilot.pause(0.3)
@@ -71,7 +71,7 @@ async def test_worker_that_dies_shows_a_problem(use_worker: UseWorker) -> None:
 async def test_quit_asks_once_while_a_run_goes_on(use_worker: UseWorker) -> None:
     use_worker(fakes.running(), fakes.OBEY)
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("enter")
         await wait_for(pilot, lambda: "120/300" in app.status_text())
         await pilot.press("ctrl+q")
@@ -90,7 +90,7 @@ async def test_quit_asks_once_while_a_run_goes_on(use_worker: UseWorker) -> None
 async def test_run_goes_on_in_the_background(use_worker: UseWorker) -> None:
     use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("enter")
         await wait_for(pilot, lambda: "120/300" in app.status_text())
         await pilot.press("q", "k")
@@ -108,7 +108,7 @@ async def test_discard_ends_a_run_that_does_not_listen(
     monkeypatch.setattr("ptune_tui.tui.app.DISCARD_SECONDS", 0.3)
     use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("enter")
         await wait_for(pilot, lambda: "120/300" in app.status_text())
         await pilot.press("q", "d")
