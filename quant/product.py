@@ -2,8 +2,8 @@
 
 Legend: M rows, K inputs, N outputs.
 
-`torch.nn.functional.linear` computes float32 on a CPU with MKL, which takes a slower path on
-processors of other makers. oneDNN is in every CPU build of torch, too, and reads a transposed view
+`torch.nn.functional.linear` computes float32 on a CPU with MKL, which measured slower on the AMD
+machine this was built on. oneDNN is in every CPU build of torch, too, and reads a transposed view
 without a copy. `bench/products.py` holds the two beside each other; `docs/results.md` has figures.
 """
 
