@@ -17,8 +17,12 @@ from msgspec import Meta, Struct
 from ptune_tui.errors import UsageError
 
 Scheme = Literal["int4", "nf4"]
-Kernel = Literal["auto", "stream", "cached"]
-Initialisation = Literal["text", "labels", "vocabulary"]
+Kernel = Literal["auto", "stream", "cached", "int8"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+ComputeType = Literal["auto", "float32", "bfloat16", "float16"]
+MethodName = Literal["prompt", "residual", "lowrank", "p-tuning", "prefix"]
+Initialisation = Literal["text", "labels", "vocabulary", "prompt"]
+Switch = Literal["auto", "on", "off"]
 Scoring = Literal["auto", "labels", "text"]
 
 Count = Annotated[int, Meta(ge=1)]
@@ -36,7 +40,20 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "int4"
     kernel: Annotated[
         Kernel,
-        Meta(description="`stream` dequantises inside each call, `cached` keeps a float copy"),
+        Meta(
+            description="`stream` dequantises inside each call, `cached` keeps a float copy, "
+            "`int8` trains in integer arithmetic"
+        ),
+    ] = "auto"
+    num_outlier_channels: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="loudest input channels that `int8` keeps in float32"),
+    ] = 16
+    device: Annotated[Device, Meta(description="where to train; `auto`: CUDA, else the CPU")] = (
+        "auto"
+    )
+    compute_type: Annotated[
+        ComputeType, Meta(description="of activations; `auto`: float32 on a CPU, bfloat16 on CUDA")
     ] = "auto"
 
 
@@ -67,12 +84,23 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class MethodConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What is trained."""
 
-    name: Annotated[Literal["prompt"], Meta(description="the method")] = "prompt"
+    name: Annotated[MethodName, Meta(description="the method")] = "prompt"
     num_virtual_tokens: Annotated[Count, Meta(description="length of the soft prompt")] = 20
     init: Annotated[Initialisation, Meta(description="where the first values come from")] = "text"
     init_text: Annotated[
         str | None, Meta(description='text for `init = "text"`; left out: made from the labels')
     ] = None
+    init_prompt: Annotated[
+        str | None, Meta(description='run or PEFT adapter folder for `init = "prompt"`')
+    ] = None
+    mlp_size: Annotated[
+        Count,
+        Meta(description="hidden width of `residual`, `p-tuning` and a reparametrised `prefix`"),
+    ] = 128
+    rank: Annotated[Count, Meta(description="of `lowrank`")] = 64
+    reparametrise: Annotated[
+        bool, Meta(description="whether `prefix` is trained through an MLP that is folded at save")
+    ] = False
 
 
 class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,9 +108,24 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     max_steps: Annotated[Count, Meta(description="optimiser steps")] = 300
     batch_size: Annotated[Count, Meta(description="rows a step")] = 32
+    micro_batch_size: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="rows computed at a time, gradients are summed; 0: as memory allows"),
+    ] = 0
+    checkpointing: Annotated[
+        Switch, Meta(description="recompute layers in the backward pass; less memory, slower")
+    ] = "auto"
+    bucket_width: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="rows are padded to a multiple of so many tokens; 0: chosen"),
+    ] = 0
     learning_rate: Annotated[
-        Positive, Meta(description="peak rate, in units of the vocabulary's standard deviation")
-    ] = 0.3
+        Positive | None,
+        Meta(
+            description="peak rate, in units of the standard deviation of the first values; "
+            "left out: the method's own"
+        ),
+    ] = None
     warmup_steps: Annotated[
         Annotated[int, Meta(ge=0)],
         Meta(description="steps of linear warm-up; at most a tenth of all steps"),
@@ -92,6 +135,13 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
     max_gradient_norm: Annotated[Positive, Meta(description="the gradient is clipped to it")] = 1.0
     evaluate_every: Annotated[Count, Meta(description="steps between validations")] = 50
+    early_stopping: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="stop after so many validations without a better one; 0: never"),
+    ] = 0
+    save_every: Annotated[
+        Count, Meta(description="steps between checkpoints that a run can be resumed from")
+    ] = 25
     max_validation_rows: Annotated[
         Count, Meta(description="rows of each validation while training; the last uses all")
     ] = 400

@@ -85,6 +85,20 @@ class DataReady(Struct, frozen=True, tag=True):
     num_shared_tokens: int  # leading template tokens that every row shares
 
 
+class PlanMade(Struct, frozen=True, tag=True):
+    """How the steps will be computed, and why; every choice can be forced."""
+
+    kernel: str
+    device: str
+    compute_type: str
+    micro_batch_size: int
+    checkpointing: bool
+    bucket_width: int
+    reasons: list[str]  # one sentence a choice
+    seconds_per_step: float | None = None  # of the probe; None where nothing was probed
+    probe_memory_bytes: int | None = None
+
+
 class StepDone(Struct, frozen=True, tag=True):
     """One optimiser step."""
 
@@ -143,6 +157,29 @@ class Diverged(Struct, frozen=True, tag=True):
 
     step: int
     what: Literal["loss", "gradient"]
+
+
+class RolledBack(Struct, frozen=True, tag=True):
+    """Training diverged and goes on from the last good state at a lower rate."""
+
+    step: int  # where it diverged
+    to_step: int
+    learning_rate: float  # the new peak, absolute
+    reason: str
+
+
+class RateTried(Struct, frozen=True, tag=True):
+    """One step of the range test of learning rates."""
+
+    learning_rate: float  # in units of the method, as `--learning-rate` takes it
+    loss: float  # smoothed
+
+
+class RateProposed(Struct, frozen=True, tag=True):
+    """What the range test proposes."""
+
+    learning_rate: float  # in units of the method
+    reason: str
 
 
 class ParityMeasured(Struct, frozen=True, tag=True):
@@ -213,12 +250,16 @@ Event = (
     | StageFinished
     | ModelReady
     | DataReady
+    | PlanMade
     | StepDone
     | EvaluationDone
     | SampleMade
     | CheckpointSaved
     | Notice
     | Diverged
+    | RolledBack
+    | RateTried
+    | RateProposed
     | ParityMeasured
     | ExportDone
     | PreviewMade

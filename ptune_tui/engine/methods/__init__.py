@@ -1,0 +1,3 @@
+"""What can be trained: one file a method, behind one protocol."""
+
+from __future__ import annotations
