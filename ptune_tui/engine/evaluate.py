@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from export.encoding import EncodedRow, RowEncoder, common_prefix
@@ -20,6 +19,7 @@ from ptune_tui.engine.batches import collate, sorted_batches
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import label_logits, prefix_of
 from ptune_tui.errors import DataError
@@ -79,22 +79,22 @@ class Evaluator:
     @torch.no_grad()
     def score(
         self,
-        soft_prompt_PH: Tensor | None,
+        prompt: Prompt | None,
         rows: Sequence[Row],
         encoded: Sequence[EncodedRow],
         on_progress: Progress | None = None,
     ) -> Scores:
-        """Score rows with a soft prompt, or with none.
+        """Score rows with a prompt, or with none.
 
         Args:
-            soft_prompt_PH (Tensor | None): float32 [P, H].
+            prompt (Prompt | None): What was trained; None scores the base.
             rows (Sequence[Row]): The rows.
             encoded (Sequence[EncodedRow]): The same in tokens.
             on_progress (Progress | None): Called with rows done and their number.
         """
         started = time.perf_counter()
         lead = shared_lead(encoded, self.encoder.lead_ids())
-        prefix = prefix_of(self.frozen, soft_prompt_PH, lead)
+        prefix = prefix_of(self.frozen, prompt, lead)
         texts = [row.prompt_ids[len(lead) :] for row in encoded]
         loss = None
         if self.labels is not None:

@@ -33,30 +33,34 @@ class Prefix:
 
 
 class PrefixCache(Cache):  # type: ignore[misc]
-    """Gives every row the prefix; keeps what it is given only where there is no prefix.
+    """Gives every row the prefix; keeps what it is given only where it records a new prefix.
 
     Args:
-        prefix (Prefix | None): What rows attend to; None records a new prefix.
+        prefix (Prefix | None): What rows attend to.
+        is_recording (bool): Whether the new keys and values, behind those of `prefix`, are kept.
     """
 
-    def __init__(self, prefix: Prefix | None) -> None:
+    def __init__(self, prefix: Prefix | None, *, is_recording: bool = False) -> None:
         super().__init__(layers=[])
         self.prefix = prefix
+        self.is_recording = is_recording
         self.recorded: list[tuple[Tensor, Tensor]] = []
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Keys and values to attend to, [B, h, n + T, D], for new ones [B, h, T, D]."""
-        if self.prefix is None:
-            self.recorded.append((key_states, value_states))
-            return key_states, value_states
-        num_rows = key_states.shape[0]
-        key, value = self.prefix.layers[layer_idx]
-        return (
-            torch.cat([key.expand(num_rows, -1, -1, -1), key_states], dim=2),
-            torch.cat([value.expand(num_rows, -1, -1, -1), value_states], dim=2),
-        )
+        pair = key_states, value_states
+        if self.prefix is not None:
+            num_rows = key_states.shape[0]
+            key, value = self.prefix.layers[layer_idx]
+            pair = (
+                torch.cat([key.expand(num_rows, -1, -1, -1), key_states], dim=2),
+                torch.cat([value.expand(num_rows, -1, -1, -1), value_states], dim=2),
+            )
+        if self.is_recording:
+            self.recorded.append(pair)
+        return pair
 
     def get_seq_length(self, _: int = 0) -> int:
         """Tokens before the rows' own."""
@@ -149,26 +153,29 @@ def causal_mask(num_before: int, num_new: int, window: int | None) -> Tensor:
     return visible[None, None]
 
 
-def record_prefix(network: Any, embeddings_nH: Tensor) -> Prefix:
-    """Run the prefix once at batch 1; gradients flow into its embeddings.
+def record_prefix(network: Any, embeddings_nH: Tensor, before: Prefix | None = None) -> Prefix:
+    """Run the prefix once at batch 1; gradients flow into its embeddings, and into `before`.
 
     Args:
         network (Any): The model.
         embeddings_nH (Tensor): float32 [n, H]; n may be 0.
+        before (Prefix | None): Keys and values that the embeddings come behind; they become the
+            beginning of the prefix.
     """
     length = embeddings_nH.shape[0]
     if length == 0:
-        return empty_prefix(network)
-    cache = PrefixCache(None)
+        return empty_prefix(network) if before is None else before
+    num_before = 0 if before is None else before.length
+    cache = PrefixCache(before, is_recording=True)
     with head_reads(network, None):
         network(
             inputs_embeds=embeddings_nH.unsqueeze(0),
-            attention_mask=causal_mask(0, length, sliding_window(network)),
-            position_ids=torch.arange(length).unsqueeze(0),
+            attention_mask=causal_mask(num_before, length, sliding_window(network)),
+            position_ids=torch.arange(num_before, num_before + length).unsqueeze(0),
             past_key_values=cache,
             use_cache=True,
         )
-    return Prefix(cache.recorded, length)
+    return Prefix(cache.recorded, num_before + length)
 
 
 def empty_prefix(network: Any) -> Prefix:

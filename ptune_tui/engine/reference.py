@@ -1,6 +1,6 @@
 """The trained model as the exporter's parity gate asks it: exact, in torch.
 
-Legend: T tokens, P virtual tokens, H hidden, V vocabulary.
+Legend: T tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -10,30 +10,30 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import PrefixCache, causal_mask, head_reads, sliding_window
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.step import prefix_of
 
 
 class TorchReference:
-    """Answers with a soft prompt in torch, float32.
+    """Answers with a prompt in torch, float32.
 
     Args:
         frozen (FrozenModel): The model.
-        soft_prompt_PH (Tensor): float32 [P, H].
+        prompt (Prompt | None): What was trained; None answers as the base.
     """
 
-    def __init__(self, frozen: FrozenModel, soft_prompt_PH: Tensor) -> None:
+    def __init__(self, frozen: FrozenModel, prompt: Prompt | None) -> None:
         self.frozen = frozen
         with torch.no_grad():
-            self.prefix = prefix_of(frozen, soft_prompt_PH, [])
+            self.prefix = prefix_of(frozen, prompt, [])
 
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Logits float32 [T, V] of tokens behind the soft prompt."""
+        """Logits float32 [T, V] of tokens behind the prompt."""
         network, length = self.frozen.network, len(ids)
         columns = torch.arange(length)
         with head_reads(network, (torch.zeros_like(columns), columns)):
@@ -47,5 +47,5 @@ class TorchReference:
         return np.asarray(output.logits[0].float().numpy())
 
     def continuations(self, rows: Sequence[list[int]], num_tokens: int) -> list[list[int]]:
-        """The greedy continuation of rows behind the soft prompt, without the end token."""
+        """The greedy continuation of rows behind the prompt, without the end token."""
         return generate_greedily(self.frozen, self.prefix, rows, num_tokens)

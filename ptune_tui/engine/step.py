@@ -1,7 +1,7 @@
 """The loss of a batch behind a shared prefix, with logits only where there are labels.
 
-Legend: B rows, T tokens of a row, n tokens of the prefix, N label positions, P virtual tokens,
-H hidden, V vocabulary.
+Legend: B rows, T tokens of a row, n tokens of the prefix or its lead, N label positions,
+P virtual tokens, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,20 +22,28 @@ from ptune_tui.engine.prefix import (
     record_prefix,
     sliding_window,
 )
+from ptune_tui.engine.prompt import LayerPrefix, Prompt
 
 
-def prefix_of(frozen: FrozenModel, soft_prompt_PH: Tensor | None, lead_ids: list[int]) -> Prefix:
-    """The prefix of virtual tokens and the template's lead; gradients flow into the former.
+def prefix_of(frozen: FrozenModel, prompt: Prompt | None, lead_ids: list[int]) -> Prefix:
+    """The prefix of a prompt and the template's lead; gradients flow into the prompt.
+
+    Virtual tokens run through the network together with the lead. A `LayerPrefix` holds keys and
+    values already, so only the lead runs, behind it: its positions begin at P.
 
     Args:
         frozen (FrozenModel): The model.
-        soft_prompt_PH (Tensor | None): float32 [P, H], or None for no soft prompt.
+        prompt (Prompt | None): What was trained, or None for the base alone.
         lead_ids (list[int]): Template tokens that every row begins with.
     """
-    parts = [frozen.embed(torch.tensor(lead_ids, dtype=torch.int64))]
-    if soft_prompt_PH is not None:
-        parts.insert(0, soft_prompt_PH)
-    return record_prefix(frozen.network, torch.cat(parts))
+    lead_nH = frozen.embed(torch.tensor(lead_ids, dtype=torch.int64))
+    if isinstance(prompt, LayerPrefix):
+        layers = [(key.unsqueeze(0), value.unsqueeze(0)) for key, value in prompt.keys_values]
+        before = Prefix(layers, prompt.num_virtual_tokens)
+        return record_prefix(frozen.network, lead_nH, before)
+    if prompt is not None:
+        lead_nH = torch.cat([prompt.embeddings_PH, lead_nH])
+    return record_prefix(frozen.network, lead_nH)
 
 
 def label_logits(network: Any, prefix: Prefix, batch: Batch) -> Tensor:
@@ -74,20 +82,20 @@ def response_loss(network: Any, prefix: Prefix, batch: Batch) -> Tensor:
 
 
 def training_gradient(
-    frozen: FrozenModel, soft_prompt_PH: Tensor, lead_ids: list[int], batch: Batch
+    frozen: FrozenModel, prompt: Prompt, lead_ids: list[int], batch: Batch
 ) -> float:
-    """Add a batch's gradient to the soft prompt and return the loss.
+    """Add a batch's gradient to what the prompt is made of and return the loss.
 
     The prefix runs once; the rows' gradient is collected on its keys and values and sent back
     through it once.
 
     Args:
         frozen (FrozenModel): The model.
-        soft_prompt_PH (Tensor): float32 [P, H], requires a gradient (or comes from what does).
+        prompt (Prompt): Its tensor requires a gradient (or comes from what does).
         lead_ids (list[int]): Template tokens that every row begins with.
         batch (Batch): The rows.
     """
-    prefix = prefix_of(frozen, soft_prompt_PH, lead_ids)
+    prefix = prefix_of(frozen, prompt, lead_ids)
     loss = response_loss(frozen.network, prefix, batch)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())

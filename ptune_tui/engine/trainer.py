@@ -1,7 +1,4 @@
-"""The training loop: a generator of events; it never knows who listens.
-
-Legend: P virtual tokens, H hidden.
-"""
+"""The training loop: a generator of events; it never knows who listens."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from dataclasses import dataclass, field
 
 import psutil
 import torch
-from torch import Tensor
 
 from export.encoding import EncodedRow
 from ptune_tui.config import TrainingConfig
 from ptune_tui.engine.batches import collate, training_order
 from ptune_tui.engine.evaluate import Evaluator, Scores, shared_lead
-from ptune_tui.engine.soft_prompt import SoftPrompt
+from ptune_tui.engine.methods.method import Method
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.step import training_gradient
 from ptune_tui.errors import UsageError
 from ptune_tui.events import (
@@ -52,28 +49,29 @@ class TaskRows:
 
 @dataclass
 class Trainer:
-    """Trains one soft prompt.
+    """Trains one prompt.
 
     Attributes:
         evaluator: The model, the template and the labels.
         rows: What to train on and to validate by.
-        prompt: The soft prompt; holds the best values found once `run` is through.
+        method: What is trained.
         settings: How to train.
         save: Writes the prompt of a step with its accuracy and returns the path.
         report_progress: Called with rows scored and their number during evaluations.
+        best: The best prompt found so far.
     """
 
     evaluator: Evaluator
     rows: TaskRows
-    prompt: SoftPrompt
+    method: Method
     settings: TrainingConfig
-    save: Callable[[Tensor, int, float], str]
+    save: Callable[[Prompt, int, float], str]
     report_progress: Callable[[int, int], None]
     best_accuracy: float = -1.0
     best_step: int = 0
     stopped_early: bool = False
     is_discarded: bool = False
-    _best_PH: Tensor | None = None
+    best: Prompt | None = None
     _seconds: list[float] = field(default_factory=list)
     _tokens: list[int] = field(default_factory=list)
 
@@ -91,9 +89,6 @@ class Trainer:
         yield StageStarted("train", time.time())
         started = time.perf_counter()
         yield from self._steps(commands, started)
-        if self._best_PH is not None:
-            with torch.no_grad():
-                self.prompt.embeddings.copy_(self._best_PH)
         yield StageFinished("train", time.perf_counter() - started)
         if settings.max_validation_rows < len(self.rows.validation) and not self.is_discarded:
             yield from self._evaluate_all()
@@ -102,9 +97,9 @@ class Trainer:
         settings = self.settings
         generator = torch.Generator().manual_seed(settings.seed)
         optimizer = torch.optim.AdamW(
-            [self.prompt.embeddings], lr=1.0, weight_decay=settings.weight_decay
+            self.method.parameters(), lr=1.0, weight_decay=settings.weight_decay
         )
-        peak_rate = settings.learning_rate * self.evaluator.frozen.vocabulary_std
+        peak_rate = (settings.learning_rate or self.method.default_rate) * self.method.unit
         lead = shared_lead(self.rows.train, self.evaluator.encoder.lead_ids())
         lengths = [row.num_tokens for row in self.rows.train]
         order = training_order(lengths, settings.batch_size, generator)
@@ -114,9 +109,9 @@ class Trainer:
             rate = peak_rate * schedule(step, settings.warmup_steps, settings.max_steps)
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad(set_to_none=True)
-            loss = training_gradient(self.evaluator.frozen, self.prompt(), lead, batch)
+            loss = training_gradient(self.evaluator.frozen, self.method(), lead, batch)
             norm = float(
-                torch.nn.utils.clip_grad_norm_(self.prompt.parameters(), settings.max_gradient_norm)
+                torch.nn.utils.clip_grad_norm_(self.method.parameters(), settings.max_gradient_norm)
             )
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 yield Diverged(step, "gradient" if math.isfinite(loss) else "loss")
@@ -158,7 +153,7 @@ class Trainer:
         sample = self._validation_sample()
         rows = [self.rows.validation_rows[number] for number in sample]
         encoded = [self.rows.validation[number] for number in sample]
-        prompt = self.prompt().detach() if tuned else None
+        prompt = self.method().detached() if tuned else None
         scores = self.evaluator.score(prompt, rows, encoded, self.report_progress)
         is_best = tuned and scores.accuracy >= self.best_accuracy
         yield evaluation_event(step, scores, tuned=tuned, is_best=is_best)
@@ -166,7 +161,7 @@ class Trainer:
             yield SampleMade(step, row.prompt, row.response, answer)
         if is_best and prompt is not None:
             self.best_accuracy, self.best_step = scores.accuracy, step
-            self._best_PH = prompt.clone()
+            self.best = prompt
             path = self.save(prompt, step, scores.accuracy)
             yield CheckpointSaved(step, path, scores.accuracy, is_best=True)
         yield StageFinished("evaluate", scores.seconds)
@@ -179,9 +174,9 @@ class Trainer:
 
     def _evaluate_all(self) -> Iterator[Event]:
         """Score base and best prompt on every validation row, where validations used only some."""
-        if self._best_PH is None:
+        if self.best is None:
             return
-        for prompt, who in ((None, "the base"), (self._best_PH, "the best prompt")):
+        for prompt, who in ((None, "the base"), (self.best, "the best prompt")):
             yield StageStarted("evaluate", time.time(), f"{who} on all validation rows")
             scores = self.evaluator.score(
                 prompt, self.rows.validation_rows, self.rows.validation, self.report_progress
@@ -191,7 +186,7 @@ class Trainer:
             yield evaluation_event(step, scores, tuned=is_tuned, is_best=is_tuned)
             yield StageFinished("evaluate", scores.seconds)
         self.best_accuracy = scores.accuracy
-        self.save(self._best_PH, self.best_step, scores.accuracy)
+        self.save(self.best, self.best_step, scores.accuracy)
 
 
 def schedule(step: int, warmup_steps: int, max_steps: int) -> float:

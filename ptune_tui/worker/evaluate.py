@@ -55,7 +55,7 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
     def say_progress(done: int, total: int) -> None:
         channel.progress(StageProgress("evaluate", done, total, "rows"))
 
-    prompts = [None, tuned.soft_prompt_PH] if task.with_base else [tuned.soft_prompt_PH]
+    prompts = [None, tuned.prompt] if task.with_base else [tuned.prompt]
     for prompt in prompts:
         is_tuned = prompt is not None
         yield StageStarted("evaluate", time.time(), "tuned" if is_tuned else "the base")

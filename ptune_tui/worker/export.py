@@ -19,7 +19,9 @@ from export.writer import (
     ExportedPrompt,
     Measured,
 )
+from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.reference import TorchReference
+from ptune_tui.errors import UsageError
 from ptune_tui.events import (
     Event,
     ExportDone,
@@ -47,6 +49,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
     stage = TunedModelStage(Path(task.run), channel)
     yield from stage.events()
     tuned = stage.tuned
+    prompt = _virtual_tokens(tuned)
     yield StageStarted("build", time.time())
 
     def say_layers(done: int, total: int) -> None:
@@ -54,8 +57,8 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
 
     writer = BundleWriter(
         model=_exported_model(tuned),
-        prompt=_exported_prompt(tuned, task.prompt_name),
-        reference=TorchReference(tuned.frozen, tuned.soft_prompt_PH),
+        prompt=_exported_prompt(tuned, prompt, task.prompt_name),
+        reference=TorchReference(tuned.frozen, prompt),
         probes=_probes(tuned, Path(task.run)),
         precision=task.precision,
         num_threads=tuned.config.training.num_threads,
@@ -117,11 +120,25 @@ def _exported_model(tuned: TunedModel) -> ExportedModel:
     )
 
 
-def _exported_prompt(tuned: TunedModel, name: str) -> ExportedPrompt:
+def _virtual_tokens(tuned: TunedModel) -> VirtualTokens:
+    """The run's virtual tokens.
+
+    Raises:
+        UsageError: The run trained keys and values.
+    """
+    if not isinstance(tuned.prompt, VirtualTokens):
+        raise UsageError(
+            "This run trained keys and values of every layer (`prefix`), which no bundle holds.",
+            "Train one of the other methods to export it; `ptune eval RUN` scores this one.",
+        )
+    return tuned.prompt
+
+
+def _exported_prompt(tuned: TunedModel, prompt: VirtualTokens, name: str) -> ExportedPrompt:
     card = tuned.card
     return ExportedPrompt(
         name=name,
-        soft_prompt=np.ascontiguousarray(tuned.soft_prompt_PH.numpy()),
+        soft_prompt=np.ascontiguousarray(prompt.embeddings_PH.numpy()),
         lead_ids=tuned.encoder().lead_ids(),
         template=card.template,
         end_token_id=card.end_token_id,
@@ -136,7 +153,7 @@ def _probes(tuned: TunedModel, run: Path) -> list[list[int]]:
     """Rows of the run's own validation data, up to the response, with room for a continuation."""
     prompts = msgspec.json.decode((run / PROBES_FILE).read_bytes(), type=list[str])
     context = tuned.frozen.config.max_position_embeddings
-    room = context - len(tuned.soft_prompt_PH) - CONTINUATION_TOKENS
+    room = context - tuned.prompt.num_virtual_tokens - CONTINUATION_TOKENS
     limit = min(tuned.card.max_prompt_tokens, room)
     encoder = tuned.encoder()
     return [encoder.encode_prompt(prompt, limit)[0] for prompt in prompts]

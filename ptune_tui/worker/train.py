@@ -9,15 +9,17 @@ from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
 
 from export.encoding import RowEncoder, answer_limit
 from ptune_tui.config import RunConfig, dump
 from ptune_tui.data import DataSet, encode_rows, load_data, prompt_limit
-from ptune_tui.engine.checkpoint import PromptCard, save_adapter
+from ptune_tui.engine.adapter import PromptCard, save_adapter
 from ptune_tui.engine.evaluate import Evaluator, shared_lead
+from ptune_tui.engine.methods.factory import make_method
+from ptune_tui.engine.methods.initialisation import default_init_text, start_ids
+from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.soft_prompt import SoftPrompt, default_init_text, start_ids
+from ptune_tui.engine.prompt import Prompt, VirtualTokens
 from ptune_tui.engine.trainer import TaskRows, Trainer
 from ptune_tui.errors import UsageError
 from ptune_tui.events import (
@@ -177,14 +179,14 @@ def _trainer(
     return Trainer(
         evaluator=Evaluator(frozen, encoder, data.labels, limit),
         rows=rows,
-        prompt=SoftPrompt(_start(config, frozen, data, rows)),
+        method=_method(config, frozen, data, rows),
         settings=config.training,
         save=save,
         report_progress=say_progress,
     )
 
 
-def _start(config: RunConfig, frozen: FrozenModel, data: DataSet, rows: TaskRows) -> Tensor:
+def _method(config: RunConfig, frozen: FrozenModel, data: DataSet, rows: TaskRows) -> Method:
     method = config.method
     examples = [row.response for row in data.train[:_NUM_INIT_EXAMPLES]]
     ids = start_ids(
@@ -196,7 +198,15 @@ def _start(config: RunConfig, frozen: FrozenModel, data: DataSet, rows: TaskRows
         Counter(token for row in rows.train for token in row.prompt_ids),
         torch.Generator().manual_seed(config.training.seed),
     )
-    return frozen.embed(ids)
+    return make_method(
+        method.name,
+        frozen,
+        VirtualTokens(frozen.embed(ids)),
+        mlp_size=method.mlp_size,
+        rank=method.rank,
+        reparametrise=method.reparametrise,
+        seed=config.training.seed,
+    )
 
 
 class _Saver:
@@ -207,7 +217,7 @@ class _Saver:
         self.frozen = frozen
         self.card = card
 
-    def __call__(self, soft_prompt_PH: Tensor, step: int, accuracy: float) -> str:
+    def __call__(self, prompt: Prompt, step: int, accuracy: float) -> str:
         card = msgspec.structs.replace(self.card, step=step, accuracy=accuracy)
-        save_adapter(self.folder, self.frozen, soft_prompt_PH, card)
+        save_adapter(self.folder, self.frozen, prompt, card)
         return str(self.folder)

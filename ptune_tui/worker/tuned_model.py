@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from export.encoding import RowEncoder
 from ptune_tui.config import RunConfig, load
-from ptune_tui.engine.checkpoint import PromptCard, check_base, load_adapter
+from ptune_tui.engine.adapter import PromptCard, check_base, load_adapter
 from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.errors import PTuneError
 from ptune_tui.events import Event
 from ptune_tui.worker.channel import Channel
@@ -24,7 +23,7 @@ class TunedModel:
     """A frozen model and a prompt trained on it."""
 
     frozen: FrozenModel
-    soft_prompt_PH: Tensor
+    prompt: Prompt
     card: PromptCard
     config: RunConfig
 
@@ -44,13 +43,13 @@ class TunedModelStage:
     def events(self) -> Iterator[Event]:
         """Load both and say how it goes."""
         adapter = self.run / ADAPTER_FOLDER
-        soft_prompt, card = load_adapter(adapter)
+        prompt, card = load_adapter(adapter)
         config = load(self.run / CONFIG_FILE)
         stage = ModelStage(config.model, config.training.num_threads, self.channel)
         yield from stage.events()
         assert stage.frozen is not None
         check_base(stage.frozen, card, adapter)
-        self.loaded = TunedModel(stage.frozen, soft_prompt, card, config)
+        self.loaded = TunedModel(stage.frozen, prompt, card, config)
 
     @property
     def tuned(self) -> TunedModel:

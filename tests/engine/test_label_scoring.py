@@ -13,6 +13,7 @@ from export.labels import LabelSearch, LabelTrie, exhaustive_scores
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.prefix import Prefix
+from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import prefix_of
 
@@ -30,7 +31,8 @@ def frozen(tiny_model: Path) -> FrozenModel:
 def prefix(frozen: FrozenModel) -> Prefix:
     torch.manual_seed(1)
     with torch.no_grad():
-        return prefix_of(frozen, 0.2 * torch.randn(3, frozen.config.hidden_size), [5, 6])
+        prompt = VirtualTokens(0.2 * torch.randn(3, frozen.config.hidden_size))
+        return prefix_of(frozen, prompt, [5, 6])
 
 
 def plain_log_probabilities(frozen: FrozenModel, prefix: Prefix, ids: list[int]) -> torch.Tensor:

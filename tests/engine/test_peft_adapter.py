@@ -12,9 +12,10 @@ import transformers
 
 from export.encoding import EncodedRow
 from export.template import Template
+from ptune_tui.engine.adapter import PromptCard, check_base, load_adapter, save_adapter
 from ptune_tui.engine.batches import collate
-from ptune_tui.engine.checkpoint import PromptCard, check_base, load_adapter, save_adapter
 from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.step import label_logits, prefix_of
 from ptune_tui.errors import DataError, ModelError
 from quant.packing import FrozenWeight
@@ -54,7 +55,7 @@ def float_twin(frozen: FrozenModel) -> transformers.PreTrainedModel:
 def test_peft_computes_the_same_logits_from_a_saved_adapter(
     frozen: FrozenModel, card: PromptCard, tmp_path: Path
 ) -> None:
-    prompt = 0.2 * torch.randn(6, frozen.config.hidden_size)
+    prompt = VirtualTokens(0.2 * torch.randn(6, frozen.config.hidden_size))
     save_adapter(tmp_path / "adapter", frozen, prompt, card)
     tuned = peft.PeftModel.from_pretrained(float_twin(frozen), str(tmp_path / "adapter")).eval()
     row = EncodedRow([40, 41, 42, 43], [50, 2])
@@ -68,10 +69,11 @@ def test_peft_computes_the_same_logits_from_a_saved_adapter(
 def test_an_adapter_reads_back_as_it_was_written(
     frozen: FrozenModel, card: PromptCard, tmp_path: Path
 ) -> None:
-    prompt = torch.randn(3, frozen.config.hidden_size)
+    prompt = VirtualTokens(torch.randn(3, frozen.config.hidden_size))
     save_adapter(tmp_path, frozen, prompt, card)
     loaded, found = load_adapter(tmp_path)
-    assert torch.equal(loaded, prompt)
+    assert isinstance(loaded, VirtualTokens)
+    assert torch.equal(loaded.embeddings_PH, prompt.embeddings_PH)
     assert found == card
 
 
@@ -86,7 +88,7 @@ def test_a_damaged_or_missing_adapter_is_a_sentence(
 ) -> None:
     with pytest.raises(DataError, match="no trained prompt"):
         load_adapter(tmp_path)
-    save_adapter(tmp_path, frozen, torch.randn(3, frozen.config.hidden_size), card)
+    save_adapter(tmp_path, frozen, VirtualTokens(torch.randn(3, frozen.config.hidden_size)), card)
     path = tmp_path / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match="damaged"):

@@ -11,7 +11,8 @@ from torch import Tensor
 from export.encoding import EncodedRow
 from ptune_tui.engine.batches import Batch, collate
 from ptune_tui.engine.model import FrozenModel, load_frozen
-from ptune_tui.engine.step import label_logits, prefix_of, training_gradient
+from ptune_tui.engine.prompt import LayerPrefix, VirtualTokens
+from ptune_tui.engine.step import label_logits, prefix_of, response_loss, training_gradient
 
 ROWS = [
     EncodedRow([5, 6, 40, 41, 42], [50, 2]),
@@ -55,7 +56,7 @@ def test_loss_and_gradient_equal_those_of_plain_concatenation(
     assert prompt.grad is not None
     shared = start(frozen)
     lead = ROWS[0].prompt_ids[:num_lead]
-    loss = training_gradient(frozen, shared, lead, collate(ROWS, num_lead))
+    loss = training_gradient(frozen, VirtualTokens(shared), lead, collate(ROWS, num_lead))
     assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
     assert shared.grad is not None
     error = (shared.grad - prompt.grad).norm() / prompt.grad.norm()
@@ -65,10 +66,10 @@ def test_loss_and_gradient_equal_those_of_plain_concatenation(
 def test_the_gradient_is_the_same_after_an_evaluation_pass(frozen: FrozenModel) -> None:
     batch = collate(ROWS, 0)
     before, after = start(frozen), start(frozen)
-    training_gradient(frozen, before, [], batch)
+    training_gradient(frozen, VirtualTokens(before), [], batch)
     with torch.no_grad():
-        label_logits(frozen.network, prefix_of(frozen, after, []), batch)
-    training_gradient(frozen, after, [], batch)
+        label_logits(frozen.network, prefix_of(frozen, VirtualTokens(after), []), batch)
+    training_gradient(frozen, VirtualTokens(after), [], batch)
     assert before.grad is not None
     assert after.grad is not None
     assert torch.equal(before.grad, after.grad)
@@ -76,7 +77,7 @@ def test_the_gradient_is_the_same_after_an_evaluation_pass(frozen: FrozenModel) 
 
 
 def test_padding_does_not_change_a_row(frozen: FrozenModel) -> None:
-    prefix = prefix_of(frozen, start(frozen).detach(), [])
+    prefix = prefix_of(frozen, VirtualTokens(start(frozen)).detached(), [])
     with torch.no_grad():
         alone = label_logits(frozen.network, prefix, collate(ROWS[1:2], 0))
         together = label_logits(frozen.network, prefix, collate(ROWS, 0))
@@ -85,7 +86,7 @@ def test_padding_does_not_change_a_row(frozen: FrozenModel) -> None:
 
 
 def test_nothing_but_the_prompt_collects_a_gradient(frozen: FrozenModel) -> None:
-    training_gradient(frozen, start(frozen), [], collate(ROWS, 0))
+    training_gradient(frozen, VirtualTokens(start(frozen)), [], collate(ROWS, 0))
     assert not any(parameter.requires_grad for parameter in frozen.network.parameters())
 
 
@@ -102,3 +103,34 @@ def test_labels_are_the_response_and_the_end_token_only() -> None:
         is_last = label == 2
         assert is_last or following[0] == label
     assert batch.num_tokens == sum(row.num_tokens - 1 - 2 for row in ROWS)
+
+
+def test_keys_and_values_of_a_text_are_as_good_as_the_text(frozen: FrozenModel) -> None:
+    tokens = VirtualTokens(start(frozen)).detached()
+    batch = collate(ROWS, 2)
+    with torch.no_grad():
+        expected = label_logits(frozen.network, prefix_of(frozen, tokens, [5, 6]), batch)
+        recorded = prefix_of(frozen, tokens, [])
+        pairs = [torch.stack([key[0], value[0]]) for key, value in recorded.layers]
+        prefix = prefix_of(frozen, LayerPrefix(torch.stack(pairs)), [5, 6])
+        found = label_logits(frozen.network, prefix, batch)
+    assert prefix.length == NUM_VIRTUAL_TOKENS + 2
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_the_gradient_reaches_keys_and_values_through_a_lead(frozen: FrozenModel) -> None:
+    config = frozen.config
+    shape = (config.num_hidden_layers, 2, config.num_key_value_heads, 3, config.head_dim)
+    generator = torch.Generator().manual_seed(4)
+    values = (0.3 * torch.randn(shape, generator=generator)).requires_grad_()
+    step = 1e-2 * torch.randn(shape, generator=generator)
+    batch = collate(ROWS, 2)
+    training_gradient(frozen, LayerPrefix(values), [5, 6], batch)
+    assert values.grad is not None
+    with torch.no_grad():
+        losses = [
+            float(response_loss(frozen.network, prefix_of(frozen, moved, [5, 6]), batch))
+            for moved in (LayerPrefix(values + step), LayerPrefix(values - step))
+        ]
+    difference = float((values.grad * 2 * step).sum())
+    assert losses[0] - losses[1] == pytest.approx(difference, rel=0.02)

@@ -11,6 +11,7 @@ import torch
 
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.engine.batches import sorted_batches, training_order
+from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.trainer import schedule
 from ptune_tui.events import (
     CheckpointSaved,
@@ -96,10 +97,11 @@ def test_the_checkpoint_is_the_best_prompt(run: Run, tmp_path: Path) -> None:
     events = run(max_steps=18)
     saved = [event for event in events if isinstance(event, CheckpointSaved)]
     assert saved[-1].accuracy == max(event.accuracy for event in saved)
-    from ptune_tui.engine.checkpoint import load_adapter
+    from ptune_tui.engine.adapter import load_adapter
 
     prompt, card = load_adapter(tmp_path / "adapter")
-    assert prompt.shape == (5, 64)
+    assert isinstance(prompt, VirtualTokens)
+    assert prompt.embeddings_PH.shape == (5, 64)
     assert card.accuracy == saved[-1].accuracy
     assert card.step == saved[-1].step
 
@@ -142,13 +144,14 @@ def test_every_start_is_made_of_vocabulary_rows(run: Run, tmp_path: Path, init: 
         max_steps=1,
         learning_rate=1e-9,
     )
-    from ptune_tui.engine.checkpoint import load_adapter
+    from ptune_tui.engine.adapter import load_adapter
     from ptune_tui.engine.model import load_frozen
 
     prompt, card = load_adapter(tmp_path / "adapter")
     frozen = load_frozen(Path(card.model), "tiny", "int4", "stream")
     table = frozen.embed(torch.arange(frozen.config.vocab_size))
-    nearest = (prompt[:, None] - table[None]).abs().amax(-1).amin(-1)
+    assert isinstance(prompt, VirtualTokens)
+    nearest = (prompt.embeddings_PH[:, None] - table[None]).abs().amax(-1).amin(-1)
     assert float(nearest.max()) < 1e-6
 
 

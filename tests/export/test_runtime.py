@@ -41,7 +41,7 @@ def test_exact_answers_equal_those_of_torch(
     encoder = tuned.encoder()
     limit = answer_limit(tuned.card.max_response_tokens)
     evaluator = Evaluator(tuned.frozen, encoder, tuned.card.labels, limit)
-    prompt = tuned.soft_prompt_PH if speaker == "tuned" else None
+    prompt = tuned.prompt if speaker == "tuned" else None
     expected = evaluator.score(
         prompt, rows, encode_rows(rows, encoder, tuned.card.max_prompt_tokens)
     ).answers

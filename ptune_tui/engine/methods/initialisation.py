@@ -1,8 +1,9 @@
-"""The soft prompt: P rows in the place of token embeddings, the only thing that is trained.
+"""Where a prompt starts: tokens of a text, of the labels, or common ones.
 
-Legend: P virtual tokens, H hidden, V vocabulary. After Lester et al. 2021, "The Power of Scale for
-Parameter-Efficient Prompt Tuning". A random start from N(0, 1) is some fifty times larger than the
-vocabulary's rows, so every start here is made of rows of the vocabulary.
+A random start from N(0, 1) is some fifty times larger than the vocabulary's rows, so every start
+here is made of rows of the vocabulary.
+
+Legend: P virtual tokens.
 """
 
 from __future__ import annotations
@@ -11,29 +12,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ptune_tui.config import Initialisation
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.errors import UsageError
 
 NUM_COMMON_TOKENS = 5000
-
-
-class SoftPrompt(nn.Module):
-    """Trainable virtual tokens.
-
-    Args:
-        start_PH (Tensor): First values, float32 [P, H].
-    """
-
-    def __init__(self, start_PH: Tensor) -> None:
-        super().__init__()
-        self.embeddings = nn.Parameter(start_PH.detach().clone().float())
-
-    def forward(self) -> Tensor:
-        """The virtual tokens, float32 [P, H]."""
-        return self.embeddings
 
 
 def start_ids(
@@ -45,7 +30,7 @@ def start_ids(
     token_counts: Counter[int],
     generator: torch.Generator,
 ) -> Tensor:
-    """Tokens whose embeddings the soft prompt starts from, int64 [P].
+    """Tokens whose embeddings the prompt starts from, int64 [P].
 
     Args:
         frozen (FrozenModel): The model.
@@ -65,7 +50,7 @@ def start_ids(
         ids = tokenizer.encode(init_text, add_special_tokens=False).ids
         if not ids:
             raise UsageError(
-                "The text that the soft prompt starts from is empty.", "Give `--init-text`."
+                "The text that the prompt starts from is empty.", "Give `--init-text`."
             )
         repeated = ids * -(-num_virtual_tokens // len(ids))
         return torch.tensor(repeated[:num_virtual_tokens])
