@@ -232,6 +232,30 @@ def field_names() -> list[str]:
     ]
 
 
+def description(dotted: str) -> str:
+    """What a field means, as its own documentation says it.
+
+    Args:
+        dotted (str): Its name (`training.seed`).
+    """
+    part, field = dotted.split(".")
+    parts: Any = msgspec.inspect.type_info(RunConfig)
+    kinds = {found.name: found.type for found in parts.fields}
+    fields = {found.name: found.type for found in kinds[part].fields}
+    text: str = fields[field].extra_json_schema["description"]
+    return text
+
+
+def differences(one: RunConfig, other: RunConfig) -> list[str]:
+    """Dotted names of the fields in which two configurations differ."""
+    raws = msgspec.to_builtins(one), msgspec.to_builtins(other)
+    return [
+        name
+        for name in field_names()
+        if len({repr(raw[name.split(".")[0]][name.split(".")[1]]) for raw in raws}) > 1
+    ]
+
+
 def _nearest_key_hint(message: str) -> str:
     """A hint that names the known key nearest to an unknown one."""
     if "unknown field" not in message:

@@ -26,7 +26,7 @@ class TaskStarted(Struct, frozen=True, tag=True):
 
     time: float  # seconds since the epoch
     pid: int
-    kind: Literal["train", "evaluate", "export", "preview"]
+    kind: Literal["train", "find_rate", "evaluate", "export", "preview"]
     protocol: int = PROTOCOL_VERSION
 
 
@@ -144,6 +144,20 @@ class CheckpointSaved(Struct, frozen=True, tag=True):
     is_best: bool
 
 
+class StateSaved(Struct, frozen=True, tag=True):
+    """Everything that an exact resume needs was written."""
+
+    step: int
+    path: str
+
+
+class Resumed(Struct, frozen=True, tag=True):
+    """The run goes on from a checkpoint; steps after it are done again, bit for bit."""
+
+    step: int  # the last one that the checkpoint holds
+    path: str
+
+
 class Notice(Struct, frozen=True, tag=True):
     """Something the user should know: a choice made, a fallback, a skipped row."""
 
@@ -153,10 +167,11 @@ class Notice(Struct, frozen=True, tag=True):
 
 
 class Diverged(Struct, frozen=True, tag=True):
-    """The loss or the gradient of a step is not finite."""
+    """Training went wrong at a step: not finite, or far from anything it had reached."""
 
     step: int
-    what: Literal["loss", "gradient"]
+    what: Literal["loss", "gradient", "prompt"]
+    reason: str = "is not finite"  # completes "the loss of step 3 ..."
 
 
 class RolledBack(Struct, frozen=True, tag=True):
@@ -255,6 +270,8 @@ Event = (
     | EvaluationDone
     | SampleMade
     | CheckpointSaved
+    | StateSaved
+    | Resumed
     | Notice
     | Diverged
     | RolledBack

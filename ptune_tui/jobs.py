@@ -77,6 +77,15 @@ class Job:
                 pass
 
     @property
+    def may_go_on(self) -> bool:
+        """Whether more may come after an ending.
+
+        A run that was attached to may have been resumed: the ending read so far is then an earlier
+        worker's, and the present one has not spoken yet.
+        """
+        return self._process is None and self.is_alive()
+
+    @property
     def log_path(self) -> Path:
         """Where the worker's own output goes."""
         return self.folder / LOG_FILE
@@ -198,12 +207,14 @@ def follow(job: Job, poll_seconds: float = 0.1) -> Iterator[Event]:
         job (Job): What to follow.
         poll_seconds (float): How long to wait between two looks.
     """
+    has_ended = False
     while True:
         was_alive = job.is_alive()  # asked first, so that what it wrote last is read below
         for event in job.events():
+            has_ended = isinstance(event, TaskFinished | TaskFailed)
             yield event
-            if isinstance(event, TaskFinished | TaskFailed):
-                return
+        if has_ended and not job.may_go_on:
+            return
         if not was_alive:
             yield _ended_without_a_word(job)
             return

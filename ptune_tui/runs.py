@@ -26,7 +26,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
-from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, read_task
+from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTask, read_task
 
 RunStatus = Literal["running", "finished", "stopped", "failed", "killed"]
 
@@ -60,6 +60,8 @@ class _Fold:
     def __init__(self) -> None:
         self.model: str | None = None
         self.started: float | None = None
+        self.worker_started: float | None = None  # the last one's, where the run was resumed
+        self.seconds_before: float = 0.0  # of the workers before that one
         self.last_step: StepDone | None = None
         self.tuned: list[EvaluationDone] = []
         self.base: EvaluationDone | None = None
@@ -76,6 +78,8 @@ class _Fold:
                 self.base = event
             case TaskStarted():
                 self.ending = None  # a resumed run has not ended
+                self.worker_started = event.time
+                self.seconds_before = self.last_step.elapsed_seconds if self.last_step else 0.0
                 self.started = event.time if self.started is None else self.started
             case ModelReady():
                 self.model = event.name
@@ -175,6 +179,36 @@ def find_run(text: str, folder: Path | None = None) -> Path:
     raise UsageError(f"There is no run `{text}` in {folder}.", hint)
 
 
+def resumable_config(run: Path) -> RunConfig:
+    """The configuration with which a run can go on.
+
+    Args:
+        run (Path): Its folder.
+
+    Raises:
+        UsageError: It is finished, or holds nothing to go on from.
+    """
+    config = run_config(run)
+    if config is None:
+        raise UsageError(
+            f"{run} is not a training run: its {TASK_FILE} is missing or unreadable.",
+            "`ptune runs` lists the runs.",
+        )
+    summary = summarise(run)
+    if summary.status == "finished":
+        raise UsageError(
+            f"{run} is finished: {summary.step} of {summary.max_steps} steps. Its learning rate "
+            "has come to its end, so more steps would be another run.",
+            f"To train on from its prompt: `ptune train --init prompt --init-prompt {run}`.",
+        )
+    if not (run / CHECKPOINTS_FOLDER).is_dir():
+        raise UsageError(
+            f"{run} has no checkpoint to go on from: it ended before the first was written.",
+            f"Start again with its configuration: `ptune train {run / 'config.toml'}`.",
+        )
+    return config
+
+
 def _run_folders(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
@@ -194,6 +228,6 @@ def _status(ending: TaskFinished | TaskFailed | None, is_held: bool) -> RunStatu
 def _seconds(fold: _Fold, is_held: bool) -> float:
     if isinstance(fold.ending, TaskFinished):
         return fold.ending.seconds
-    if is_held and fold.ending is None and fold.started is not None:
-        return time.time() - fold.started
+    if is_held and fold.ending is None and fold.worker_started is not None:
+        return fold.seconds_before + time.time() - fold.worker_started
     return fold.last_step.elapsed_seconds if fold.last_step else 0.0

@@ -21,6 +21,7 @@ COMMANDS_FILE = "commands.jsonl"
 LOG_FILE = "worker.log"
 LOCK_FILE = "lock.json"
 RESULT_FILE = "result.json"
+CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
 
 ExportPrecision = Literal["auto", "fast", "exact"]
 
@@ -29,6 +30,14 @@ class TrainTask(Struct, frozen=True, tag="train"):
     """Train a soft prompt; the folder is the run folder."""
 
     config: RunConfig
+    resume: bool = False  # go on from the folder's last checkpoint
+
+
+class FindRateTask(Struct, frozen=True, tag="find_rate"):
+    """Try rising learning rates on a prompt that is thrown away; changes no run."""
+
+    config: RunConfig
+    num_steps: int = 80
 
 
 class EvaluateTask(Struct, frozen=True, tag="evaluate"):
@@ -79,13 +88,14 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     def absolute(text: str | None) -> str | None:
         return str(Path(text).absolute()) if text and Path(text).exists() else text
 
-    data, model = config.data, config.model
+    data, model, method = config.data, config.model, config.method
     return msgspec.structs.replace(
         config,
         model=msgspec.structs.replace(model, source=absolute(model.source)),
         data=msgspec.structs.replace(
             data, train=absolute(data.train), validation=absolute(data.validation)
         ),
+        method=msgspec.structs.replace(method, init_prompt=absolute(method.init_prompt)),
     )
 
 

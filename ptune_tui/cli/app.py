@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import require_training_extra
-from ptune_tui.config import RunConfig
 from ptune_tui.jobs import start
 from ptune_tui.tasks import TrainTask
 
@@ -16,10 +15,10 @@ def open_app() -> None:
     _run()
 
 
-def open_training(folder: Path, config: RunConfig) -> None:
-    """Start a training run and open the app on it."""
+def open_training(folder: Path, task: TrainTask) -> None:
+    """Start a training run, or go on with one, and open the app on it."""
     require_training_extra()
-    start(folder, TrainTask(config))
+    start(folder, task)
     _run(attach=folder)
 
 

@@ -16,6 +16,11 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    PlanMade,
+    RateProposed,
+    RateTried,
+    Resumed,
+    RolledBack,
     StageFinished,
     StageProgress,
     StageStarted,
@@ -74,6 +79,8 @@ class PlainDisplay:
         """Show one event."""
         if isinstance(event, StepDone):
             self._show_step(event)
+        elif isinstance(event, RateTried):
+            self._line.update(f"rate {event.learning_rate:.2e}  loss {event.loss:.3f}")
         elif isinstance(event, StageProgress):
             self._line.show(f"{event.stage}: {_short(event.detail)}", event.done, event.total)
         else:
@@ -132,7 +139,15 @@ def sentence(event: Event) -> str | None:
             hint = f" hint: {event.hint}" if event.hint else ""
             return f"  note: {event.message}{hint}"
         case Diverged():
-            return f"  the {event.what} of step {event.step} is not finite"
+            return f"  the {event.what} of step {event.step} {event.reason}"
+        case RolledBack():
+            return f"  back to step {event.to_step}, with a peak rate of {event.learning_rate:.3g}"
+        case Resumed():
+            return f"  goes on after step {event.step}, from {event.path}"
+        case PlanMade():
+            return _plan(event)
+        case RateProposed():
+            return f"  learning rate {event.learning_rate:.3g}: {event.reason}"
         case ParityMeasured():
             return _parity(event)
         case ExportDone():
@@ -150,6 +165,17 @@ def minutes(seconds: float) -> str:
 
 def _template(text: str) -> str:
     return "the model's chat template" if text == "chat" else repr(text)
+
+
+def _plan(event: PlanMade) -> str:
+    recompute = ", layers recomputed" if event.checkpointing else ""
+    speed = "" if event.seconds_per_step is None else f", {event.seconds_per_step:.2f} s a step"
+    lines = [
+        f"  plan: kernel {event.kernel}, {event.compute_type} on {event.device}, "
+        f"{event.micro_batch_size} rows at a time, widths in steps of {event.bucket_width}"
+        f"{recompute}{speed}"
+    ]
+    return "\n".join([*lines, *(f"    {reason}" for reason in event.reasons)])
 
 
 def _evaluation(event: EvaluationDone) -> str:

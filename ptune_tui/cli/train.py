@@ -3,103 +3,150 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any
 
 import typer
 
 from ptune_tui import config as configuration
+from ptune_tui.cli import train_options as option
 from ptune_tui.cli.display import minutes
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
-from ptune_tui.config import Initialisation, Kernel, RunConfig, Scheme, Scoring
+from ptune_tui.config import RunConfig
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
+from ptune_tui.presets import DataSize, PresetName, preset_sentence, preset_values
 from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
-
-DisplayName = Literal["full", "plain", "json", "none"]
 
 
 def train(
-    config: Annotated[Path | None, typer.Argument(help="A configuration file (TOML).")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="`default`, a model folder, a GGUF file or a hub id.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="Training rows: a JSONL or CSV file, or a built-in set.")
-    ] = None,
-    validation: Annotated[str | None, typer.Option(help="Validation rows.")] = None,
-    template: Annotated[
-        str | None, typer.Option(help="Text with {prompt} and {response}, or `chat`.")
-    ] = None,
-    method: Annotated[Literal["prompt"] | None, typer.Option(help="What is trained.")] = None,
-    num_virtual_tokens: Annotated[
-        int | None, typer.Option(help="Length of the soft prompt.")
-    ] = None,
-    init: Annotated[
-        Initialisation | None, typer.Option(help="Where the first values come from.")
-    ] = None,
-    init_text: Annotated[str | None, typer.Option(help="The text of `--init text`.")] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Optimiser steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak rate, in units of the vocabulary's deviation.")
-    ] = None,
-    evaluate_every: Annotated[int | None, typer.Option(help="Steps between validations.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest row in tokens.")] = None,
-    scoring: Annotated[
-        Scoring | None, typer.Option(help="`labels`: a closed set; `text`: free text.")
-    ] = None,
-    prompt_field: Annotated[str | None, typer.Option(help="Name of the input column.")] = None,
-    response_field: Annotated[str | None, typer.Option(help="Name of the answer column.")] = None,
-    scheme: Annotated[Scheme | None, typer.Option(help="Grid for float checkpoints.")] = None,
-    kernel: Annotated[Kernel | None, typer.Option(help="How 4-bit products are computed.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads; 0: all cores.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder.")] = None,
-    display: Annotated[
-        DisplayName, typer.Option(help="`full` opens the app; `json` writes the events to stdout.")
-    ] = "plain",
+    config: option.ConfigArgument = None,
+    model: option.Model = None,
+    data: option.Data = None,
+    validation: option.Validation = None,
+    template: option.TemplateOption = None,
+    preset: option.Preset = None,
+    method: option.Method = None,
+    num_virtual_tokens: option.NumVirtualTokens = None,
+    init: option.Init = None,
+    init_text: option.InitText = None,
+    init_prompt: option.InitPrompt = None,
+    mlp_size: option.MlpSize = None,
+    rank: option.Rank = None,
+    reparametrise: option.Reparametrise = None,
+    max_steps: option.MaxSteps = None,
+    batch_size: option.BatchSize = None,
+    micro_batch_size: option.MicroBatchSize = None,
+    checkpointing: option.Checkpointing = None,
+    bucket_width: option.BucketWidth = None,
+    learning_rate: option.LearningRate = None,
+    warmup_steps: option.WarmupSteps = None,
+    weight_decay: option.WeightDecay = None,
+    max_gradient_norm: option.MaxGradientNorm = None,
+    evaluate_every: option.EvaluateEvery = None,
+    max_validation_rows: option.MaxValidationRows = None,
+    early_stopping: option.EarlyStopping = None,
+    save_every: option.SaveEvery = None,
+    max_tokens: option.MaxTokens = None,
+    scoring: option.ScoringOption = None,
+    prompt_field: option.PromptField = None,
+    response_field: option.ResponseField = None,
+    scheme: option.SchemeOption = None,
+    kernel: option.KernelOption = None,
+    num_outlier_channels: option.NumOutlierChannels = None,
+    device: option.DeviceOption = None,
+    compute_type: option.ComputeTypeOption = None,
+    seed: option.Seed = None,
+    threads: option.Threads = None,
+    out: option.Out = None,
+    display: option.Display = "plain",
 ) -> None:
     """Train a soft prompt."""
+    changes = {
+        "model.source": model,
+        "model.scheme": scheme,
+        "model.kernel": kernel,
+        "model.num_outlier_channels": num_outlier_channels,
+        "model.device": device,
+        "model.compute_type": compute_type,
+        "data.train": data,
+        "data.validation": validation,
+        "data.template": _unescaped(template),
+        "data.prompt_field": prompt_field,
+        "data.response_field": response_field,
+        "data.max_tokens": max_tokens,
+        "data.scoring": scoring,
+        "method.name": method,
+        "method.num_virtual_tokens": num_virtual_tokens,
+        "method.init": init,
+        "method.init_text": init_text,
+        "method.init_prompt": init_prompt,
+        "method.mlp_size": mlp_size,
+        "method.rank": rank,
+        "method.reparametrise": reparametrise,
+        "training.max_steps": max_steps,
+        "training.batch_size": batch_size,
+        "training.micro_batch_size": micro_batch_size,
+        "training.checkpointing": checkpointing,
+        "training.bucket_width": bucket_width,
+        "training.learning_rate": learning_rate,
+        "training.warmup_steps": warmup_steps,
+        "training.weight_decay": weight_decay,
+        "training.max_gradient_norm": max_gradient_norm,
+        "training.evaluate_every": evaluate_every,
+        "training.max_validation_rows": max_validation_rows,
+        "training.early_stopping": early_stopping,
+        "training.save_every": save_every,
+        "training.seed": seed,
+        "training.num_threads": threads,
+    }
     chosen = configuration.load(config) if config else RunConfig()
-    chosen = configuration.override(
-        chosen,
-        {
-            "model.source": model,
-            "model.scheme": scheme,
-            "model.kernel": kernel,
-            "data.train": data,
-            "data.validation": validation,
-            "data.template": _unescaped(template),
-            "data.prompt_field": prompt_field,
-            "data.response_field": response_field,
-            "data.max_tokens": max_tokens,
-            "data.scoring": scoring,
-            "method.name": method,
-            "method.num_virtual_tokens": num_virtual_tokens,
-            "method.init": init,
-            "method.init_text": init_text,
-            "training.max_steps": max_steps,
-            "training.batch_size": batch_size,
-            "training.learning_rate": learning_rate,
-            "training.evaluate_every": evaluate_every,
-            "training.seed": seed,
-            "training.num_threads": threads,
-        },
-    )
+    chosen = configuration.override(chosen, changes)
+    if preset is not None:
+        chosen = with_preset(chosen, preset, changes)
     chosen = with_absolute_paths(chosen)
+    _train(_new_run(chosen, out), TrainTask(chosen), display)
+
+
+def with_preset(config: RunConfig, name: PresetName, changes: dict[str, Any]) -> RunConfig:
+    """The configuration that a preset and the command line come to; says so.
+
+    Args:
+        config (RunConfig): With the command line's values in it.
+        name (PresetName): Which preset.
+        changes (dict[str, Any]): The command line's values, which win.
+
+    Raises:
+        DataError: The data cannot be read.
+    """
+    from ptune_tui.data import load_data
+
+    data = load_data(config.data, config.training.seed)
+    characters = sum(len(row.prompt) + len(row.response) for row in data.train)
+    size = DataSize(len(data.train), characters / len(data.train), data.labels is not None)
+    values = preset_values(name, size)
+    values |= {key: changes[key] for key in values if changes[key] is not None}
+    say(preset_sentence(name, size, values))
+    return configuration.override(config, values)
+
+
+def _new_run(config: RunConfig, out: Path | None) -> Path:
     if out is not None and (out / TASK_FILE).exists():
         raise UsageError(
-            f"{out} holds a run already.", "Name another folder with `--out`, or remove that one."
+            f"{out} holds a run already.",
+            "Name another folder with `--out`, or remove that one.",
         )
-    folder = out or new_folder(runs_folder(), Path(chosen.data.train).stem)
+    return out or new_folder(runs_folder(), Path(config.data.train).stem)
+
+
+def _train(folder: Path, task: TrainTask, display: option.DisplayName) -> None:
     if display == "full":
         from ptune_tui.cli.app import open_training
 
-        open_training(folder, chosen)
+        open_training(folder, task)
         return
-    events = work(folder, TrainTask(chosen), make_display(display))
+    events = work(folder, task, make_display(display))
     if display == "plain":
         for line in summary_lines(folder, events):
             say(line)
@@ -113,21 +160,23 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
     finished = events[-1]
     assert isinstance(finished, TaskFinished)
     scores = [event for event in events if isinstance(event, EvaluationDone)]
-    base = next((event.accuracy for event in reversed(scores) if not event.tuned), None)
+    base = next(
+        (event.accuracy for event in reversed(scores) if not event.tuned),
+        finished.summary.get("base_accuracy"),
+    )
     tuned = finished.summary.get("accuracy")
     lines = [""]
     if tuned is not None and base is not None:
         lines.append(
-            f"Accuracy {base:.3f} without, {float(tuned):.3f} with the soft prompt "
+            f"Accuracy {float(base):.3f} without, {float(tuned):.3f} with the soft prompt "
             f"(step {finished.summary['best_step']}), in {minutes(finished.seconds)}."
         )
     else:
         lines.append("Stopped before anything was saved.")
         return lines
+    lines += [f"Run: {folder}", "Next:"]
     return [
         *lines,
-        f"Run: {folder}",
-        "Next:",
         f"  ptune export {folder} --out {folder.name}-bundle",
         f"  ptune eval {folder} --data FILE",
     ]

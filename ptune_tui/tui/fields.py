@@ -211,6 +211,8 @@ def _choices(name: str, kind: object) -> tuple[str, ...]:
 
 
 def _number_type(kind: object) -> type[int] | type[float] | None:
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return next((found for found in map(_number_type, kind.types) if found), None)
     if isinstance(kind, msgspec.inspect.IntType):
         return int
     return float if isinstance(kind, msgspec.inspect.FloatType) else None

@@ -16,6 +16,8 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    Resumed,
+    RolledBack,
     SampleMade,
     StageFinished,
     StepDone,
@@ -76,8 +78,18 @@ class RunState:
                 self.data = event
             case Diverged():
                 self.task.add(_divergence(event))
+            case Resumed():
+                self._go_back(event.step)
+            case RolledBack():
+                self._go_back(event.to_step)
             case _:
                 pass
+
+    def _go_back(self, step: int) -> None:
+        """Forget what came after a step: it is done again."""
+        self.losses = [(number, loss) for number, loss in self.losses if number <= step]
+        self.tuned = [done for done in self.tuned if done.step <= step]
+        self.is_stopping = False
 
     def _add_step(self, event: StepDone) -> None:
         self.step = event
@@ -126,6 +138,6 @@ class ExportState:
 def _divergence(event: Diverged) -> Notice:
     return Notice(
         "diverged",
-        f"The {event.what} of step {event.step} is not finite.",
-        "Lower the learning rate.",
+        f"The {event.what} of step {event.step} {event.reason}.",
+        "Lower the learning rate where it happens again.",
     )

@@ -52,7 +52,7 @@ class Followed(Generic[State]):
     @property
     def is_active(self) -> bool:
         """Whether more is to come."""
-        return not self.state.task.is_over
+        return not self.state.task.is_over or self.job.may_go_on
 
     def poll(self) -> bool:
         """Take in the new events; says whether there were any."""

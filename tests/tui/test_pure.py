@@ -30,7 +30,7 @@ def test_form_has_the_configuration_s_descriptions_and_defaults() -> None:
     by_name = {field.name: field for field in fields.form_fields()}
     assert by_name["training.max_steps"].help == "optimiser steps"
     assert by_name["training.max_steps"].default == "300"
-    assert by_name["method.init"].choices == ("labels", "text", "vocabulary")
+    assert by_name["method.init"].choices == ("labels", "prompt", "text", "vocabulary")
     assert by_name["data.train"].choices == ("home_commands", "support_inbox", fields.OWN_FILE)
 
 

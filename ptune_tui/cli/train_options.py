@@ -1,0 +1,93 @@
+"""The options of `ptune train`; what each means is said once, in the configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ptune_tui.config import (
+    ComputeType,
+    Device,
+    Initialisation,
+    Kernel,
+    MethodName,
+    Scheme,
+    Scoring,
+    Switch,
+    description,
+)
+from ptune_tui.presets import PresetName
+
+DisplayName = Literal["full", "plain", "json", "none"]
+
+
+def _about(dotted: str, *names: str) -> Any:
+    """An option for a field of the configuration."""
+    text = description(dotted)
+    return typer.Option(*names, help=f"{text[0].upper()}{text[1:]}.")
+
+
+ConfigArgument = Annotated[Path | None, typer.Argument(help="A configuration file (TOML).")]
+Model = Annotated[str | None, _about("model.source", "--model")]
+SchemeOption = Annotated[Scheme | None, _about("model.scheme")]
+KernelOption = Annotated[Kernel | None, _about("model.kernel")]
+NumOutlierChannels = Annotated[int | None, _about("model.num_outlier_channels")]
+DeviceOption = Annotated[Device | None, _about("model.device")]
+ComputeTypeOption = Annotated[ComputeType | None, _about("model.compute_type")]
+Data = Annotated[str | None, _about("data.train", "--data")]
+Validation = Annotated[str | None, _about("data.validation")]
+TemplateOption = Annotated[str | None, _about("data.template")]
+PromptField = Annotated[str | None, _about("data.prompt_field")]
+ResponseField = Annotated[str | None, _about("data.response_field")]
+MaxTokens = Annotated[int | None, _about("data.max_tokens")]
+ScoringOption = Annotated[Scoring | None, _about("data.scoring")]
+Method = Annotated[MethodName | None, _about("method.name", "--method")]
+NumVirtualTokens = Annotated[int | None, _about("method.num_virtual_tokens")]
+Init = Annotated[Initialisation | None, _about("method.init")]
+InitText = Annotated[str | None, _about("method.init_text")]
+InitPrompt = Annotated[str | None, _about("method.init_prompt")]
+MlpSize = Annotated[int | None, _about("method.mlp_size")]
+Rank = Annotated[int | None, _about("method.rank")]
+Reparametrise = Annotated[
+    bool | None, _about("method.reparametrise", "--reparametrise/--no-reparametrise")
+]
+MaxSteps = Annotated[int | None, _about("training.max_steps")]
+BatchSize = Annotated[int | None, _about("training.batch_size")]
+MicroBatchSize = Annotated[int | None, _about("training.micro_batch_size")]
+Checkpointing = Annotated[Switch | None, _about("training.checkpointing")]
+BucketWidth = Annotated[int | None, _about("training.bucket_width")]
+LearningRate = Annotated[float | None, _about("training.learning_rate")]
+WarmupSteps = Annotated[int | None, _about("training.warmup_steps")]
+WeightDecay = Annotated[float | None, _about("training.weight_decay")]
+MaxGradientNorm = Annotated[float | None, _about("training.max_gradient_norm")]
+EvaluateEvery = Annotated[int | None, _about("training.evaluate_every")]
+MaxValidationRows = Annotated[int | None, _about("training.max_validation_rows")]
+EarlyStopping = Annotated[int | None, _about("training.early_stopping")]
+SaveEvery = Annotated[int | None, _about("training.save_every")]
+Seed = Annotated[int | None, _about("training.seed")]
+Threads = Annotated[int | None, _about("training.num_threads", "--threads")]
+Preset = Annotated[
+    PresetName | None,
+    typer.Option(help="Method, length and steps from the data's size; other options win over it."),
+]
+Out = Annotated[Path | None, typer.Option(help="The run folder.")]
+Resume = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="Go on with a run from its last checkpoint, bit for bit."),
+]
+FindRate = Annotated[
+    bool,
+    typer.Option(
+        "--find-lr",
+        help="Try rising learning rates, draw loss against rate, print the rate to use; "
+        "no run is made.",
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="With `--find-lr`: every rate and loss as JSON on stdout.")
+]
+Display = Annotated[
+    DisplayName, typer.Option(help="`full` opens the app; `json` writes the events to stdout.")
+]
