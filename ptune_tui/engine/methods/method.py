@@ -11,17 +11,20 @@ from ptune_tui.engine.prompt import Prompt
 
 
 class Method(Protocol):
-    """Something trainable that folds to a prompt; every method is an `nn.Module`.
+    """Something trainable that folds to a prompt; every method is an `nn.Module`."""
 
-    Attributes:
-        default_rate: Learning rate that suits the method where the user names none, in units of
-            `unit`.
-        unit: Standard deviation of the values the method starts from (the vocabulary's entries, or
-            the keys and values of a text): what its learning rate is measured in.
-    """
+    @property
+    def default_rate(self) -> float:
+        """Learning rate that suits the method where the user names none, in units of `unit`."""
+        ...
 
-    default_rate: float
-    unit: float
+    @property
+    def unit(self) -> float:
+        """Standard deviation of the values the method starts from: what its rate is measured in.
+
+        Of the vocabulary's entries, or of the keys and values of a text.
+        """
+        ...
 
     def __call__(self) -> Prompt:
         """The prompt with gradients; computed once a step, shared by all micro-batches."""
