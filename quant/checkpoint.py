@@ -52,6 +52,10 @@ class WeightSource(Protocol):
         """Rows `start:stop` of a float tensor, float32 [n, K]."""
         ...
 
+    def columns(self, name: str, start: int, stop: int) -> Tensor:
+        """Columns `start:stop` of a float tensor as rows, float32 [n, K] of a stored [K, N]."""
+        ...
+
     def read(self, name: str) -> Tensor:
         """A whole float tensor, float32."""
         ...
@@ -98,6 +102,12 @@ class SafetensorsSource:
             rows: Tensor = file.get_slice(name)[start:stop]
             # A copy even where the file has float32: a view would keep the mapping alive.
             return rows.to(torch.float32, copy=True)
+
+    def columns(self, name: str, start: int, stop: int) -> Tensor:
+        """Columns `start:stop` of a float tensor as rows, float32 [n, K] of a stored [K, N]."""
+        with safe_open(self.files[name], framework="pt") as file:
+            columns: Tensor = file.get_slice(name)[:, start:stop]
+            return columns.t().to(torch.float32, copy=True).contiguous()
 
     def read(self, name: str) -> Tensor:
         """A whole float tensor, float32."""

@@ -136,6 +136,11 @@ class GGUFSource:
         index = slice(start, stop) if order is None else order[start:stop].numpy()
         return self._floats(name, self.tensors[name].data_ND[index])
 
+    def columns(self, name: str, start: int, stop: int) -> Tensor:
+        """Columns `start:stop` of a float matrix as rows, float32 [n, K] of a stored [K, N]."""
+        num_rows = self.shape(name)[0]
+        return self.rows(name, 0, num_rows)[:, start:stop].t().contiguous()
+
     def read(self, name: str) -> Tensor:
         """A whole float vector, float32 [N]."""
         vector = self._floats(name, self.tensors[name].data_ND).squeeze(0)

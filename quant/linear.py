@@ -142,6 +142,8 @@ class QuantEmbedding(torch.nn.Module):
     Args:
         weight: Frozen weight [V, H], or a store to share.
         compute_dtype: Dtype of the rows.
+        scale: What a scaled embedding (Gemma, BART) multiplies its rows by, as transformers has it:
+            a tensor is rounded to the dtype of the rows first, a number is not.
 
     Attributes:
         num_embeddings: V.
@@ -149,12 +151,19 @@ class QuantEmbedding(torch.nn.Module):
     """
 
     def __init__(
-        self, weight: QuantTensor | WeightStore, compute_dtype: torch.dtype = torch.float32
+        self,
+        weight: QuantTensor | WeightStore,
+        compute_dtype: torch.dtype = torch.float32,
+        scale: Tensor | float | None = None,
     ) -> None:
         super().__init__()
         self.store = weight if isinstance(weight, WeightStore) else WeightStore(weight)
         self.num_embeddings, self.embedding_dim = self.store.weight.shape
         self.compute_dtype = compute_dtype
+        if isinstance(scale, Tensor):
+            self.register_buffer("scale", scale.detach().to(compute_dtype), persistent=False)
+        else:
+            self.scale = scale
 
     @property
     def weight(self) -> QuantTensor:
@@ -169,10 +178,12 @@ class QuantEmbedding(torch.nn.Module):
             ids: Integer tensor [...] of ids below V.
 
         Returns:
-            Float [..., H] of the compute dtype; the values of `weight.dequantize()`.
+            Float [..., H] of the compute dtype; the values of `weight.dequantize()`, scaled.
         """
-        rows_MH = self.weight.rows(ids.flatten()).dequantize()
-        return rows_MH.to(self.compute_dtype).view(*ids.shape, self.embedding_dim)
+        rows_MH = self.weight.rows(ids.flatten()).dequantize().to(self.compute_dtype)
+        if self.scale is not None:
+            rows_MH = rows_MH * self.scale
+        return rows_MH.view(*ids.shape, self.embedding_dim)
 
     def extra_repr(self) -> str:
         """What `print(model)` shows of the layer."""

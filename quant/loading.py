@@ -15,20 +15,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 import torch
-import transformers
-from accelerate import init_empty_weights
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
-from quant.checkpoint import WeightSource, open_source, read_json
+from quant.checkpoint import WeightSource, open_source
 from quant.errors import QuantError
-from quant.gguf import GGUFSource
 from quant.linear import Kernel, QuantEmbedding, QuantLinear, WeightStore
-from quant.packing import FrozenWeight, QuantTensor, weights_hash
+from quant.packing import FrozenWeight, weights_hash
 from quant.report import LayerReport, QuantReport
-from quant.weights import INT4, INT8, Grid, Scheme, read_matrix, read_vector
+from quant.skeleton import Skeleton, build_skeleton
+from quant.weights import INT4, INT8, Grid, Scheme, StoredAs, read_floats, read_matrix
 
-# Model types in which linear layers, the embedding and norms are all that has weights.
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm3")
+# State-space mixers multiply by this weight themselves, so it stays a float layer. It is small.
+_READ_DIRECTLY = ("dt_proj",)
 
 Progress = Callable[[int, int, str], None]
 
@@ -40,8 +39,9 @@ class LoadedModel:
     Attributes:
         model: transformers causal language model in evaluation mode; nothing in it takes gradients.
         report: Bytes and errors, layer by layer, and the weights' hash.
-        weights: The frozen weights by Hugging Face parameter name: what an export writes. Matrices
-            are codes, vectors float32. `lm_head.weight` is there only where it is untied.
+        weights: The frozen weights by the model's parameter name: what an export writes. Matrices
+            are codes [N, K], whatever the order in the file; the rest is float32. A tied head is
+            not there.
         config: transformers' configuration.
     """
 
@@ -57,6 +57,7 @@ def load(
     scheme: Scheme = "int4",
     kernel: Kernel = "cached",
     compute_dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
     on_progress: Progress | None = None,
 ) -> LoadedModel:
     """Loads a model onto the grid.
@@ -67,155 +68,136 @@ def load(
         scheme: What float matrices are put on. The embedding and the head go on 8 bits either way.
         kernel: `stream` or `cached`, see `quant.linear`.
         compute_dtype: Dtype of activations, norms and float copies.
+        device: Where the model computes; it is quantised on the CPU.
         on_progress: Called with (tensors done, tensors in all, name) after every tensor.
 
     Raises:
-        QuantError: If the model cannot be read, is of a family that is not supported, or its
-            weights do not fit its configuration.
+        QuantError: If the model cannot be read, is of a kind that is not supported, or its weights
+            do not fit its configuration.
     """
     if scheme not in get_args(Scheme):
         raise QuantError(f"no scheme is called {scheme!r}", f"use one of {get_args(Scheme)}")
     source = open_source(path)
-    config = _read_config(source)
-    with init_empty_weights(include_buffers=False):
-        model = transformers.AutoModelForCausalLM.from_config(
-            config, attn_implementation="sdpa", dtype=compute_dtype
-        )
-    filler = _Filler(source, scheme, compute_dtype, on_progress, _expected_names(model, source))
-    filler.fill(model)
-    model.requires_grad_(False).eval()
+    skeleton = build_skeleton(source, compute_dtype)
+    model = skeleton.model
+    filler = _Filler(source, skeleton, scheme, compute_dtype, on_progress)
+    filler.fill()
+    model.requires_grad_(False).eval().to(device)
     for module in model.modules():
         if isinstance(module, QuantLinear):
             module.set_kernel(kernel)
     report = QuantReport(
         tuple(filler.layers),
         weights_hash(filler.weights),
-        config.model_type,
+        model.config.model_type,
         source.kind,
         scheme,
     )
     return LoadedModel(model, report, filler.weights, model.config)
 
 
-def _read_config(source: WeightSource) -> Any:
-    if isinstance(source, GGUFSource):
-        return transformers.LlamaConfig(**source.config)
-    raw = read_json(source.path / "config.json")
-    family = raw.get("model_type")
-    if family not in FAMILIES:
-        raise QuantError(
-            f"{source.path}: the model type {family!r} is not supported",
-            f"model types that work: {', '.join(FAMILIES)}",
-        )
-    if "quantization_config" in raw:
-        raise QuantError(
-            f"{source.path}: the model is quantised already, with "
-            f"{raw['quantization_config'].get('quant_method', 'an unknown method')!r}",
-            "take the model's float checkpoint, or a GGUF file of type Q4_0, Q4_1 or Q8_0",
-        )
-    return transformers.AutoConfig.from_pretrained(
-        source.path, trust_remote_code=False, local_files_only=True
-    )
-
-
-def _expected_names(model: Any, source: WeightSource) -> list[str]:
-    """Names of the model's parameters, a tied head left out, once they match the checkpoint's."""
-    tied = model.config.tie_word_embeddings
-    expected = [
-        name
-        for name, _ in model.named_parameters(remove_duplicate=False)
-        if not (tied and name == "lm_head.weight")
-    ]
-    missing = sorted(set(expected) - source.names)
-    if missing:
-        raise QuantError(
-            f"{source.path}: {len(missing)} tensors are missing, the first is {missing[0]}",
-            "a shard may be missing, or the configuration is of another model",
-        )
-    # Old checkpoints store the rotary frequencies, and tied ones the head, a second time.
-    unexpected = sorted(
-        name
-        for name in source.names - set(expected)
-        if not (name.endswith("rotary_emb.inv_freq") or (tied and name == "lm_head.weight"))
-    )
-    if unexpected:
-        raise QuantError(
-            f"{source.path}: {len(unexpected)} tensors have no place in the model, the first is "
-            f"{unexpected[0]}",
-            "the configuration is of another model, or the model is of a variant that is not "
-            "supported",
-        )
-    return expected
-
-
 class _Filler:
-    """Puts frozen modules and real vectors in the place of a skeleton's weights."""
+    """Puts frozen modules and real floats in the place of a skeleton's weights."""
 
     def __init__(
         self,
         source: WeightSource,
+        skeleton: Skeleton,
         scheme: Scheme,
         compute_dtype: torch.dtype,
         on_progress: Progress | None,
-        names: list[str],
     ) -> None:
         self.source = source
-        self.scheme = scheme
+        self.skeleton = skeleton
+        self.inner_grid: Grid = "nf4" if scheme == "nf4" else INT4
         self.compute_dtype = compute_dtype
         self.on_progress = on_progress
-        self.num_tensors = len(names)
         self.weights: dict[str, FrozenWeight | Tensor] = {}
         self.layers: list[LayerReport] = []
+        self.stores: dict[str, WeightStore] = {}
 
-    def fill(self, model: Any) -> None:
+    def fill(self) -> None:
         """Replaces the modules of the model in the order in which it has them."""
-        embedding: WeightStore | None = None
+        model = self.skeleton.model
+        embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
         for name, module in list(model.named_modules()):
-            if isinstance(module, torch.nn.Embedding):
-                filled = self._embedding(name, module)
-                embedding = filled.store
-                model.set_submodule(name, filled)
-            elif isinstance(module, torch.nn.Linear):
-                tied = name == "lm_head" and model.config.tie_word_embeddings
-                model.set_submodule(name, self._linear(name, module, embedding if tied else None))
+            if module is embedding:
+                model.set_submodule(name, self._embedding(name, module))
+            elif _is_linear(name, module):
+                model.set_submodule(name, self._linear(name, module, is_head=module is head))
             else:
-                self._fill_vectors(name, module)
+                self._fill_floats(name, module)
 
     def _embedding(self, name: str, module: torch.nn.Embedding) -> QuantEmbedding:
+        scale = getattr(module, "embed_scale", None)
+        if scale is None and type(module).forward is not torch.nn.Embedding.forward:
+            raise QuantError(
+                f"{self.source.path}: the embedding {name} is a {type(module).__name__}, which "
+                "does more than to look rows up",
+                "take a model with a plain or a scaled embedding",
+            )
         shape = (module.num_embeddings, module.embedding_dim)
-        weight = self._matrix(f"{name}.weight", shape, is_vocabulary=True)
-        assert isinstance(weight, QuantTensor)
-        return QuantEmbedding(weight, self.compute_dtype)
+        store = self._store(f"{name}.weight", shape, INT8)
+        return QuantEmbedding(store, self.compute_dtype, scale)
 
-    def _linear(
-        self, name: str, module: torch.nn.Linear, tied_to: WeightStore | None
-    ) -> QuantLinear:
-        shape = (module.out_features, module.in_features)
-        weight = tied_to or self._matrix(f"{name}.weight", shape, is_vocabulary=name == "lm_head")
+    def _linear(self, name: str, module: Any, *, is_head: bool) -> QuantLinear:
+        is_transposed = isinstance(module, Conv1D)
+        shape = (
+            (module.nf, module.nx) if is_transposed else (module.out_features, module.in_features)
+        )
+        grid = INT8 if is_head else self.inner_grid
+        store = self._store(f"{name}.weight", shape, grid, is_transposed)
         bias = None
         if module.bias is not None:
-            bias = self._vector(f"{name}.bias", (module.out_features,)).to(self.compute_dtype)
-        return QuantLinear(weight, bias, "stream", self.compute_dtype)
+            bias = self._floats(f"{name}.bias", module.bias)
+        return QuantLinear(store, bias, "stream", self.compute_dtype)
 
-    def _fill_vectors(self, name: str, module: torch.nn.Module) -> None:
-        for key, parameter in list(module.named_parameters(recurse=False)):
-            vector = self._vector(f"{name}.{key}", tuple(parameter.shape))
-            filled = torch.nn.Parameter(vector.to(self.compute_dtype), requires_grad=False)
-            setattr(module, key, filled)
+    def _fill_floats(self, name: str, module: torch.nn.Module) -> None:
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        for key, tensor in own:
+            full_name = f"{name}.{key}" if name else key
+            if full_name not in self.skeleton.stored and full_name not in self.skeleton.tied:
+                continue
+            floats = self._floats(full_name, tensor)
+            if isinstance(tensor, torch.nn.Parameter):
+                floats = torch.nn.Parameter(floats, requires_grad=False)
+            setattr(module, key, floats)
 
-    def _matrix(self, name: str, shape: tuple[int, int], *, is_vocabulary: bool) -> FrozenWeight:
-        inner: Grid = "nf4" if self.scheme == "nf4" else INT4
-        weight, report = read_matrix(self.source, name, shape, INT8 if is_vocabulary else inner)
-        self._done(name, weight, report)
-        return weight
+    def _store(
+        self, name: str, shape: tuple[int, int], grid: Grid, is_transposed: bool = False
+    ) -> WeightStore:
+        origin = self.skeleton.tied.get(name, name)
+        if origin not in self.stores:
+            stored = StoredAs(self.skeleton.stored[origin], is_transposed)
+            weight, report = read_matrix(self.source, origin, stored, shape, grid)
+            self._done(origin, weight, report)
+            self.stores[origin] = WeightStore(weight)
+        return self.stores[origin]
 
-    def _vector(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        vector, report = read_vector(self.source, name, shape)
-        self._done(name, vector, report)
-        return vector
+    def _floats(self, name: str, tensor: Tensor) -> Tensor:
+        """The values of a parameter or buffer in the dtype in which the model computes with it."""
+        origin = self.skeleton.tied.get(name, name)
+        if origin not in self.weights:
+            stored = StoredAs(self.skeleton.stored[origin])
+            floats, report = read_floats(self.source, origin, stored, tuple(tensor.shape))
+            self._done(origin, floats, report)
+        values = self.weights[origin]
+        assert isinstance(values, Tensor)
+        return values.to(self.skeleton.dtype_of(name, self.compute_dtype))
 
     def _done(self, name: str, weight: FrozenWeight | Tensor, report: LayerReport) -> None:
         self.weights[name] = weight
         self.layers.append(report)
         if self.on_progress is not None:
-            self.on_progress(len(self.layers), self.num_tensors, name)
+            self.on_progress(len(self.layers), len(self.skeleton.stored), name)
+
+
+def _is_linear(name: str, module: torch.nn.Module) -> bool:
+    """Whether a module is a matrix product and nothing else, and no other module reads its weight.
+
+    A subclass with a forward of its own computes something else and keeps its floats.
+    """
+    if name.rpartition(".")[2] in _READ_DIRECTLY:
+        return False
+    forward = type(module).forward
+    return forward is torch.nn.Linear.forward or isinstance(module, Conv1D)

@@ -103,6 +103,11 @@ class QuantTensor:
         """Where the stored tensors are."""
         return self.codes.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What `dequantize` gives; some of transformers' models cast the head's input to it."""
+        return torch.float32
+
     def stored_tensors(self) -> dict[str, Tensor]:
         """The stored tensors by name, in a fixed order."""
         named = {

@@ -6,6 +6,7 @@ Legend: N output rows, K input columns.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -29,26 +30,40 @@ INT8 = QuantSpec(8, 32, "zero_point")  # embedding and head: what errs here, err
 CHUNK_ELEMENTS = 1 << 19
 
 
+@dataclass(frozen=True)
+class StoredAs:
+    """Where a parameter is in a checkpoint.
+
+    Attributes:
+        name: What the checkpoint calls it.
+        is_transposed: Whether it is stored [K, N], as GPT-2's layers are.
+    """
+
+    name: str
+    is_transposed: bool = False
+
+
 def read_matrix(
-    source: WeightSource, name: str, shape: tuple[int, int], grid: Grid
+    source: WeightSource, name: str, stored: StoredAs, shape: tuple[int, int], grid: Grid
 ) -> tuple[FrozenWeight, LayerReport]:
     """Reads a matrix; one that the file has on a grid of ours stays as it is.
 
     Args:
         source: The checkpoint.
-        name: Hugging Face name.
+        name: The model's name, for the report.
+        stored: The checkpoint's name and order.
         shape: (N, K) that the model expects.
         grid: What float matrices are put on.
 
     Raises:
         QuantError: If the tensor has another shape or type, or values that fit no grid.
     """
-    _check_shape(source, name, shape)
-    stored = source.quantised(name)
-    if stored is not None:
-        return stored, _layer_report(name, stored, None)
+    _check_shape(source, stored.name, shape[::-1] if stored.is_transposed else shape)
+    on_grid = None if stored.is_transposed else source.quantised(stored.name)
+    if on_grid is not None:
+        return on_grid, _layer_report(name, on_grid, None)
     chunk_rows = max(1, CHUNK_ELEMENTS // shape[1])
-    read_rows = _row_reader(source, name)
+    read_rows = _row_reader(source, stored)
     weight: FrozenWeight
     if grid == "nf4":
         weight, error = quantize_rows_nf4(read_rows, shape, chunk_rows)
@@ -56,40 +71,42 @@ def read_matrix(
         weight, error = quantize_rows(read_rows, shape, grid, chunk_rows)
     if not math.isfinite(error):
         raise QuantError(
-            f"{source.path}: tensor {name} holds values that are not finite or too large to "
+            f"{source.path}: tensor {stored.name} holds values that are not finite or too large to "
             "quantise",
             "the file is damaged, or the model was saved after its training diverged",
         )
     return weight, _layer_report(name, weight, error)
 
 
-def read_vector(
-    source: WeightSource, name: str, shape: tuple[int, ...]
+def read_floats(
+    source: WeightSource, name: str, stored: StoredAs, shape: tuple[int, ...]
 ) -> tuple[Tensor, LayerReport]:
-    """Reads a bias or the weight of a norm as float32.
+    """Reads what stays float32: a bias, a norm, learned positions.
 
     Args:
         source: The checkpoint.
-        name: Hugging Face name.
+        name: The model's name, for the report.
+        stored: The checkpoint's name.
         shape: Shape that the model expects.
 
     Raises:
         QuantError: If the tensor has another shape or type.
     """
-    _check_shape(source, name, shape)
-    if source.quantised(name) is not None:
+    _check_shape(source, stored.name, shape)
+    if source.quantised(stored.name) is not None:
         raise QuantError(
-            f"{source.path}: tensor {name} is quantised ({source.dtype(name)}), which is not "
-            "expected of a vector",
+            f"{source.path}: tensor {stored.name} is quantised ({source.dtype(stored.name)}), "
+            "which is not expected of a vector",
             "convert the model again with its norms and biases in F32",
         )
-    vector = source.read(name)
-    num_bytes = vector.numel() * vector.element_size()
-    return vector, LayerReport(name, shape, "float32", num_bytes, num_bytes, None)
+    floats = source.read(stored.name)
+    num_bytes = floats.numel() * floats.element_size()
+    return floats, LayerReport(name, shape, "float32", num_bytes, num_bytes, None)
 
 
-def _row_reader(source: WeightSource, name: str) -> RowReader:
-    return lambda start, stop: source.rows(name, start, stop)
+def _row_reader(source: WeightSource, stored: StoredAs) -> RowReader:
+    read = source.columns if stored.is_transposed else source.rows
+    return lambda start, stop: read(stored.name, start, stop)
 
 
 def _check_shape(source: WeightSource, name: str, shape: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
 from quant.loading import LoadedModel
 from quant.packing import FrozenWeight
@@ -57,10 +58,11 @@ def llama_folder(tmp_path: Path, make_model: Callable[..., Any]) -> Path:
 def float_twin(loaded: LoadedModel) -> Any:
     """transformers' own model with the dequantised weights: what the frozen one must equal."""
     twin = transformers.AutoModelForCausalLM.from_config(loaded.config, dtype=torch.float32).eval()
-    state = {name: as_floats(weight) for name, weight in loaded.weights.items()}
-    if loaded.config.tie_word_embeddings:
-        state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    twin.load_state_dict(state)
+    for name, tensor in twin.state_dict().items():
+        floats = as_floats(loaded.weights[twin.all_tied_weights_keys.get(name, name)])
+        holder = twin.get_submodule(name.rpartition(".")[0])
+        is_transposed = isinstance(holder, Conv1D) and name.endswith("weight")
+        tensor.copy_(floats.t() if is_transposed else floats)
     return twin
 
 
