@@ -3,8 +3,10 @@
     manifest.json      this schema
     model.onnx         `fast`; exact.onnx: `exact`; both read model.data
     tokenizer.json
-    prompts/NAME.safetensors       the soft prompt, float32 [P, H]
-    prompts/NAME.fast.kv.safetensors, NAME.exact.kv.safetensors   its prefix, one a precision
+    prompts/NAME.safetensors       the prompt: virtual tokens, float32 [P, H], or the keys and
+                                   values of every layer, float32 [L, 2, h, P, D]
+    prompts/NAME.fast.kv.safetensors, NAME.exact.kv.safetensors   the prefix of prompt and template
+                                   lead, one a precision; left out where the prompt is itself that
 
 onnxruntime loads a data file with a flipped byte without a word, so every file is checked against
 its sha256 before it is opened.
@@ -24,6 +26,7 @@ from typing import Literal
 import msgspec
 
 from export.errors import BundleError
+from export.prompts import PromptKind
 from export.session import DecoderShape
 from export.template import Template
 
@@ -75,12 +78,14 @@ class Golden(msgspec.Struct, frozen=True):
     top_logits: dict[str, list[float]]
 
 
-class PromptRecord(msgspec.Struct, frozen=True):
-    """One soft prompt of the bundle.
+# A default that is left out keeps the checksum of manifests that were written without the field.
+class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One prompt of the bundle.
 
     Attributes:
-        file: The soft prompt, relative to the bundle.
-        prefixes: Its key/value prefix, one file a precision.
+        file: The prompt, relative to the bundle.
+        prefixes: Its key/value prefix, one file a precision; the same file for both where the
+            prompt is a layer prefix that no lead follows.
         num_virtual_tokens: P.
         lead_ids: Template tokens behind the virtual ones that the prefix covers.
         template: How a row becomes text.
@@ -89,6 +94,7 @@ class PromptRecord(msgspec.Struct, frozen=True):
         labels: The closed set of responses, or None for free text.
         max_response_tokens: Longest response seen in training, end token included.
         scores: Measured scores, by name.
+        kind: What `file` holds.
     """
 
     file: str
@@ -101,6 +107,7 @@ class PromptRecord(msgspec.Struct, frozen=True):
     labels: list[str] | None
     max_response_tokens: int
     scores: dict[str, float]
+    kind: PromptKind = "virtual tokens"
 
 
 class Manifest(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.bundle import ParityRecord, Precision
+from export.prompts import AnyPrompt
 from export.sampling import log_softmax
 from export.session import DecoderSession
 
@@ -22,10 +23,10 @@ MAX_KL_DIVERGENCE = 0.01
 
 
 class Reference(Protocol):
-    """The trained model, exact, as the gate asks it. Both count the soft prompt in front."""
+    """The trained model, exact, as the gate asks it. Both answer behind the prompt."""
 
     def logits(self, ids: Sequence[int]) -> FloatArray:
-        """Logits float32 [T, V] of a row's tokens behind the soft prompt."""
+        """Logits float32 [T, V] of a row's tokens behind the prompt."""
         ...
 
     def continuations(self, rows: Sequence[list[int]], num_tokens: int) -> list[list[int]]:
@@ -59,7 +60,7 @@ def ask_reference(reference: Reference, rows: Sequence[list[int]], num_tokens: i
 
 def measure(
     session: DecoderSession,
-    soft_prompt: FloatArray,
+    prompt: AnyPrompt,
     probes: Sequence[Probe],
     num_tokens: int,
     end_token_id: int,
@@ -71,7 +72,7 @@ def measure(
 
     Args:
         session (DecoderSession): The graph.
-        soft_prompt (FloatArray): float32 [P, H].
+        prompt (AnyPrompt): What the reference was asked behind.
         probes (Sequence[Probe]): What the reference answered.
         num_tokens (int): Tokens of each greedy continuation.
         end_token_id (int): The token that ends a continuation.
@@ -81,11 +82,8 @@ def measure(
     """
     largest_error = largest_logit = 0.0
     divergence, num_agreeing, num_positions, num_identical = 0.0, 0, 0, 0
-    vocab_size = session.shape.vocab_size
-    virtual = list(range(vocab_size, vocab_size + len(soft_prompt)))
     for probe in probes:
-        start = len(virtual)
-        session.forward(virtual, 0, soft_prompt=soft_prompt)
+        start = session.begin(prompt, [])
         got = session.forward(probe.ids, start, wanted=range(len(probe.ids)))
         largest_error = max(largest_error, float(np.abs(got - probe.logits).max()))
         largest_logit = max(largest_logit, float(np.abs(probe.logits).max()))

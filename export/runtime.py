@@ -25,7 +25,7 @@ from export.bundle import Manifest, Precision, PromptRecord, read_manifest, veri
 from export.encoding import RowEncoder, answer_limit
 from export.errors import BundleError
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
-from export.prompts import load_prefix, load_prompt
+from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
 from export.sampling import Sampling, choose, log_softmax
 from export.session import DecoderSession
 
@@ -101,7 +101,7 @@ class Bundle:
         return Tokenizer.from_file(str(verify_file(self.folder, self.manifest, "tokenizer.json")))
 
     def tuned(self, name: str | None = None) -> Answerer:
-        """Answers with a soft prompt.
+        """Answers with a prompt.
 
         Args:
             name (str | None): The prompt; None where the bundle has just one.
@@ -110,8 +110,7 @@ class Bundle:
             BundleError: There is no such prompt, or its files were changed.
         """
         name, record = self._record(name)
-        path = verify_file(self.folder, self.manifest, record.file)
-        prompt = load_prompt(path, self.manifest.shape.hidden_size)
+        prompt = self._checked_prompt(verify_file(self.folder, self.manifest, record.file), record)
         prefix = None
         if self.precision in record.prefixes:
             kv_path = verify_file(self.folder, self.manifest, record.prefixes[self.precision])
@@ -119,7 +118,7 @@ class Bundle:
         return Answerer(self, f"tuned:{name}", record, prompt, prefix)
 
     def base(self, name: str | None = None) -> Answerer:
-        """Answers by the same template and labels without the soft prompt."""
+        """Answers by the same template and labels without the prompt."""
         name, record = self._record(name)
         return Answerer(self, f"base:{name}", record, None, None)
 
@@ -161,17 +160,25 @@ class Bundle:
             )
         return name, prompts[name]
 
+    def _checked_prompt(self, path: Path, record: PromptRecord) -> AnyPrompt:
+        prompt = load_prompt(path, record.kind)
+        length = record.num_virtual_tokens
+        if isinstance(prompt, TokenPrompt):
+            hidden_size = self.manifest.shape.hidden_size
+            _check_shape(path, prompt.embeddings_PH, (length, hidden_size))
+        else:
+            _check_shape(path, prompt.keys_values, self._prefix_shape(length))
+        return prompt
+
     def _checked_prefix(self, path: Path, record: PromptRecord) -> FloatArray:
-        shape = self.manifest.shape
         prefix = load_prefix(path)
         length = record.num_virtual_tokens + len(record.lead_ids)
-        expected = (shape.num_layers, 2, shape.num_key_value_heads, length, shape.head_size)
-        if prefix.shape != expected:
-            raise BundleError(
-                f"{path} has the shape {prefix.shape} instead of {expected}.",
-                "Export the run again.",
-            )
+        _check_shape(path, prefix, self._prefix_shape(length))
         return prefix
+
+    def _prefix_shape(self, length: int) -> tuple[int, ...]:
+        shape = self.manifest.shape
+        return (shape.num_layers, 2, shape.num_key_value_heads, length, shape.head_size)
 
     def _self_test(self) -> None:
         """Ask the golden question: a kernel that computes something else is refused."""
@@ -195,7 +202,7 @@ class Answerer:
     bundle: Bundle
     key: str
     record: PromptRecord
-    soft_prompt: FloatArray | None
+    prompt: AnyPrompt | None
     prefix: FloatArray | None
     encoder: RowEncoder = field(init=False)
     was_cut: bool = field(init=False, default=False)
@@ -209,8 +216,8 @@ class Answerer:
 
     @property
     def num_virtual_tokens(self) -> int:
-        """P, or 0 without a soft prompt."""
-        return 0 if self.soft_prompt is None else len(self.soft_prompt)
+        """P, or 0 without a prompt."""
+        return 0 if self.prompt is None else self.prompt.num_virtual_tokens
 
     @cached_property
     def label_trie(self) -> LabelTrie:
@@ -315,15 +322,18 @@ class Answerer:
         return logits[0], start + len(ids) - shared
 
     def _compute_prefix(self) -> FloatArray:
-        """Run the virtual tokens and the template's lead once."""
-        session, lead = self.bundle.session, self.record.lead_ids
-        vocab_size = self.bundle.manifest.shape.vocab_size
-        ids = [*range(vocab_size, vocab_size + self.num_virtual_tokens), *lead]
-        if not ids:
-            return session.prefix(0)
+        """Run the prompt and the template's lead once."""
+        session = self.bundle.session
         self.bundle.release()
-        session.forward(ids, 0, soft_prompt=self.soft_prompt)
-        return session.prefix(len(ids))
+        return session.prefix(session.begin(self.prompt, self.record.lead_ids))
 
     def _without_response_prefix(self, piece: str) -> str:
         return piece.removeprefix(self.encoder.renderer.response_prefix)
+
+
+def _check_shape(path: Path, array: FloatArray, expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        raise BundleError(
+            f"{path} has the shape {array.shape} instead of {expected}.",
+            "It belongs to another model, or was damaged; export the run again.",
+        )

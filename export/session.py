@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from export.errors import RowError
 from export.ort import open_session, ort_value
+from export.prompts import AnyPrompt, PrefixPrompt
 
 FloatArray = npt.NDArray[np.float32]
 _FIRST_CAPACITY = 256
@@ -94,6 +95,33 @@ class DecoderSession:
         self._session.run_with_iobinding(binding)
         logits: FloatArray = binding.get_outputs()[0].numpy()[0]
         return logits
+
+    def begin(self, prompt: AnyPrompt | None, lead_ids: Sequence[int]) -> int:
+        """Put a prompt and the template's lead at the beginning of the cache.
+
+        Args:
+            prompt (AnyPrompt | None): None for no prompt.
+            lead_ids (Sequence[int]): Template tokens behind it.
+
+        Returns:
+            int: The position behind them.
+
+        Raises:
+            RowError: They are longer than the model's context.
+        """
+        start = 0
+        ids = list(lead_ids)
+        soft_prompt = None
+        if isinstance(prompt, PrefixPrompt):
+            start = prompt.num_virtual_tokens
+            self.restore(prompt.keys_values)
+        elif prompt is not None:
+            soft_prompt = prompt.embeddings_PH
+            vocab_size = self.shape.vocab_size
+            ids = [*range(vocab_size, vocab_size + len(soft_prompt)), *ids]
+        if ids:
+            self.forward(ids, start, soft_prompt=soft_prompt)
+        return start + len(ids)
 
     def prefix(self, length: int) -> FloatArray:
         """A copy of the cache's first rows, float32 [L, 2, heads, length, D]."""

@@ -1,6 +1,6 @@
 """From a trained prompt to a bundle: store, build, compare, and only then put it in place.
 
-Legend: P virtual tokens, H hidden.
+Legend: D head size.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from torch import Tensor
 
@@ -35,12 +34,11 @@ from export.errors import ExportError, ParityError
 from export.family import DecoderSpec, decoder_spec, rotary_tables
 from export.graph import build_graph, store_model
 from export.parity import Probe, Reference, ask_reference, measure
-from export.prompts import save_prefix, save_prompt
+from export.prompts import AnyPrompt, PrefixPrompt, save_prefix, save_prompt
 from export.session import DecoderSession, DecoderShape
 from export.template import Template
 from quant.packing import FrozenWeight, QuantTensor
 
-FloatArray = npt.NDArray[np.float32]
 GRAPH_FILES: dict[Precision, str] = {"fast": "model.onnx", "exact": "exact.onnx"}
 DATA_FILE = "model.data"
 CONTINUATION_TOKENS = 32
@@ -74,12 +72,12 @@ class ExportedModel:
 
 @dataclass(frozen=True)
 class ExportedPrompt:
-    """The soft prompt of a bundle.
+    """The prompt of a bundle.
 
     Attributes:
         name: What to call it.
-        soft_prompt: float32 [P, H].
-        lead_ids: Template tokens behind the virtual ones, computed once with them.
+        prompt: Virtual tokens, or the keys and values of every layer.
+        lead_ids: Template tokens behind the prompt, computed once with it.
         template: How a row becomes text.
         end_token_id: The token that ends a response.
         max_prompt_tokens: A longer prompt is cut from the left.
@@ -89,7 +87,7 @@ class ExportedPrompt:
     """
 
     name: str
-    soft_prompt: FloatArray
+    prompt: AnyPrompt
     lead_ids: list[int]
     template: Template
     end_token_id: int
@@ -122,7 +120,7 @@ class BundleWriter:
 
     Attributes:
         model: The base.
-        prompt: The soft prompt.
+        prompt: What was trained.
         reference: The trained model in torch, exact.
         probes: Rows of tokens to compare on.
         precision: `auto` takes `fast` where it passes, else `exact`.
@@ -207,7 +205,7 @@ class BundleWriter:
     ) -> ParityRecord:
         return measure(
             session,
-            self.prompt.soft_prompt,
+            self.prompt.prompt,
             probes,
             CONTINUATION_TOKENS,
             self.prompt.end_token_id,
@@ -247,19 +245,20 @@ class BundleWriter:
         prompt = self.prompt
         (folder / "prompts").mkdir()
         file = f"prompts/{prompt.name}.safetensors"
-        save_prompt(folder / file, prompt.soft_prompt)
-        prefixes = {}
+        save_prompt(folder / file, prompt.prompt)
+        is_whole_prefix = isinstance(prompt.prompt, PrefixPrompt) and not prompt.lead_ids
+        prefixes: dict[str, str] = {}
         for precision, session in sessions.items():
-            vocab_size = session.shape.vocab_size
-            virtual = range(vocab_size, vocab_size + len(prompt.soft_prompt))
-            ids = [*virtual, *prompt.lead_ids]
-            session.forward(ids, 0, soft_prompt=prompt.soft_prompt)
+            if is_whole_prefix:
+                prefixes[precision] = file
+                continue
+            length = session.begin(prompt.prompt, prompt.lead_ids)
             prefixes[precision] = f"prompts/{prompt.name}.{precision}.kv.safetensors"
-            save_prefix(folder / prefixes[precision], session.prefix(len(ids)))
+            save_prefix(folder / prefixes[precision], session.prefix(length))
         return PromptRecord(
             file=file,
-            prefixes={str(precision): name for precision, name in prefixes.items()},
-            num_virtual_tokens=len(prompt.soft_prompt),
+            prefixes=prefixes,
+            num_virtual_tokens=prompt.prompt.num_virtual_tokens,
             lead_ids=prompt.lead_ids,
             template=prompt.template,
             end_token_id=prompt.end_token_id,
@@ -267,6 +266,7 @@ class BundleWriter:
             labels=prompt.labels,
             max_response_tokens=prompt.max_response_tokens,
             scores=prompt.scores,
+            kind=prompt.prompt.kind,
         )
 
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:

@@ -11,6 +11,7 @@ import numpy as np
 
 from export.bundle import total_bytes
 from export.parity import MAX_KL_DIVERGENCE
+from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
 from export.writer import (
     CONTINUATION_TOKENS,
     Built,
@@ -19,9 +20,8 @@ from export.writer import (
     ExportedPrompt,
     Measured,
 )
-from ptune_tui.engine.prompt import VirtualTokens
+from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.engine.reference import TorchReference
-from ptune_tui.errors import UsageError
 from ptune_tui.events import (
     Event,
     ExportDone,
@@ -49,7 +49,6 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
     stage = TunedModelStage(Path(task.run), channel)
     yield from stage.events()
     tuned = stage.tuned
-    prompt = _virtual_tokens(tuned)
     yield StageStarted("build", time.time())
 
     def say_layers(done: int, total: int) -> None:
@@ -57,8 +56,8 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
 
     writer = BundleWriter(
         model=_exported_model(tuned),
-        prompt=_exported_prompt(tuned, prompt, task.prompt_name),
-        reference=TorchReference(tuned.frozen, prompt),
+        prompt=_exported_prompt(tuned, task.prompt_name),
+        reference=TorchReference(tuned.frozen, tuned.prompt),
         probes=_probes(tuned, Path(task.run)),
         precision=task.precision,
         num_threads=tuned.config.training.num_threads,
@@ -120,25 +119,11 @@ def _exported_model(tuned: TunedModel) -> ExportedModel:
     )
 
 
-def _virtual_tokens(tuned: TunedModel) -> VirtualTokens:
-    """The run's virtual tokens.
-
-    Raises:
-        UsageError: The run trained keys and values.
-    """
-    if not isinstance(tuned.prompt, VirtualTokens):
-        raise UsageError(
-            "This run trained keys and values of every layer (`prefix`), which no bundle holds.",
-            "Train one of the other methods to export it; `ptune eval RUN` scores this one.",
-        )
-    return tuned.prompt
-
-
-def _exported_prompt(tuned: TunedModel, prompt: VirtualTokens, name: str) -> ExportedPrompt:
+def _exported_prompt(tuned: TunedModel, name: str) -> ExportedPrompt:
     card = tuned.card
     return ExportedPrompt(
         name=name,
-        soft_prompt=np.ascontiguousarray(prompt.embeddings_PH.numpy()),
+        prompt=_shipped(tuned.prompt),
         lead_ids=tuned.encoder().lead_ids(),
         template=card.template,
         end_token_id=card.end_token_id,
@@ -147,6 +132,13 @@ def _exported_prompt(tuned: TunedModel, prompt: VirtualTokens, name: str) -> Exp
         max_response_tokens=card.max_response_tokens,
         scores={"validation_accuracy_torch": card.accuracy},
     )
+
+
+def _shipped(prompt: Prompt) -> AnyPrompt:
+    """The prompt as the runtime holds it, without torch."""
+    if isinstance(prompt, LayerPrefix):
+        return PrefixPrompt(np.ascontiguousarray(prompt.keys_values.numpy()))
+    return TokenPrompt(np.ascontiguousarray(prompt.embeddings_PH.numpy()))
 
 
 def _probes(tuned: TunedModel, run: Path) -> list[list[int]]:

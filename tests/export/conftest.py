@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
+from ptune_tui.engine.adapter import save_adapter
+from ptune_tui.engine.prompt import LayerPrefix
 from ptune_tui.tasks import ExportTask, TrainTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
-from ptune_tui.worker.train import train
+from ptune_tui.worker.train import ADAPTER_FOLDER, train
+from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,46 @@ def exported_text(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) ->
         encoding="utf-8",
     )
     return train_and_export(folder, tiny_model, DataConfig(train=str(rows)))
+
+
+def tuned_model(run: Path) -> TunedModel:
+    """A run's prompt and its base, in torch."""
+    stage = TunedModelStage(run, Channel(run))
+    list(stage.events())
+    return stage.tuned
+
+
+def export_layer_prefix(made: Exported, folder: Path, num_virtual_tokens: int = 5) -> Exported:
+    """The same run with random keys and values in place of its prompt, and its bundle."""
+    run, bundle = folder / "run", folder / "bundle"
+    shutil.copytree(made.run, run)
+    tuned = tuned_model(run)
+    config = tuned.frozen.config
+    shape = (
+        config.num_hidden_layers,
+        2,
+        config.num_key_value_heads,
+        num_virtual_tokens,
+        config.head_dim,
+    )
+    prefix = LayerPrefix(torch.randn(shape, generator=torch.Generator().manual_seed(3)))
+    save_adapter(run / ADAPTER_FOLDER, tuned.frozen, prefix, tuned.card)
+    list(export(ExportTask(str(run), str(bundle), "mine"), Channel(run)))
+    return Exported(run, bundle, made.rows)
+
+
+@pytest.fixture(scope="session")
+def exported_prefix(tmp_path_factory: pytest.TempPathFactory, exported: Exported) -> Exported:
+    """A bundle with labels whose prompt is keys and values of every layer; do not change it."""
+    return export_layer_prefix(exported, tmp_path_factory.mktemp("exported-prefix"))
+
+
+@pytest.fixture(scope="session")
+def exported_prefix_text(
+    tmp_path_factory: pytest.TempPathFactory, exported_text: Exported
+) -> Exported:
+    """The same with free text and the chat template, whose lead follows the prompt."""
+    return export_layer_prefix(exported_text, tmp_path_factory.mktemp("exported-prefix-text"))
 
 
 @pytest.fixture

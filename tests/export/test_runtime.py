@@ -19,24 +19,18 @@ from ptune_tui.config import DataConfig
 from ptune_tui.data import encode_rows
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.rows import read_rows
-from ptune_tui.worker.channel import Channel
-from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
-from tests.export.conftest import Exported, train_and_export
+from tests.export.conftest import Exported, train_and_export, tuned_model
 
 
-def trained(run: Path) -> TunedModel:
-    stage = TunedModelStage(run, Channel(run))
-    list(stage.events())
-    return stage.tuned
-
-
-@pytest.mark.parametrize("which", ["exported", "exported_text"])
+@pytest.mark.parametrize(
+    "which", ["exported", "exported_text", "exported_prefix", "exported_prefix_text"]
+)
 @pytest.mark.parametrize("speaker", ["tuned", "base"])
 def test_exact_answers_equal_those_of_torch(
     request: pytest.FixtureRequest, which: str, speaker: str
 ) -> None:
     made: Exported = request.getfixturevalue(which)
-    tuned = trained(made.run)
+    tuned = tuned_model(made.run)
     rows = read_rows(made.rows, DataConfig())[:20]
     encoder = tuned.encoder()
     limit = answer_limit(tuned.card.max_response_tokens)
@@ -59,8 +53,12 @@ def test_classify_agrees_with_scoring_every_label(exported: Exported) -> None:
         assert found.log_probability == pytest.approx(scores[found.label], abs=1e-5)
 
 
-def test_swapping_prompts_back_and_forth_changes_no_answer(exported_text: Exported) -> None:
-    bundle = Bundle.open(exported_text.bundle, num_threads=1)
+@pytest.mark.parametrize("which", ["exported_text", "exported_prefix_text"])
+def test_swapping_prompts_back_and_forth_changes_no_answer(
+    request: pytest.FixtureRequest, which: str
+) -> None:
+    made: Exported = request.getfixturevalue(which)
+    bundle = Bundle.open(made.bundle, num_threads=1)
     tuned, base = bundle.tuned(), bundle.base()
     first = [tuned.answer("say 3"), base.answer("say 3")]
     # The second text does not begin with the template's lead, token by token.
@@ -70,8 +68,10 @@ def test_swapping_prompts_back_and_forth_changes_no_answer(exported_text: Export
     assert [tuned.answer("say 3"), base.answer("say 3")] == first
 
 
-def test_a_stored_prefix_equals_a_computed_one(exported: Exported) -> None:
-    bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
+@pytest.mark.parametrize("which", ["exported", "exported_prefix", "exported_prefix_text"])
+def test_a_stored_prefix_equals_a_computed_one(request: pytest.FixtureRequest, which: str) -> None:
+    made: Exported = request.getfixturevalue(which)
+    bundle = Bundle.open(made.bundle, "exact", num_threads=1)
     tuned = bundle.tuned()
     assert tuned.prefix is not None
     stored = tuned.prefix.copy()
@@ -151,7 +151,9 @@ def test_nf4_models_export_within_the_gate(
     assert manifest.parity["exact"].passed
 
 
-def test_answering_imports_nothing_of_training(exported: Exported) -> None:
+@pytest.mark.parametrize("which", ["exported", "exported_prefix"])
+def test_answering_imports_nothing_of_training(request: pytest.FixtureRequest, which: str) -> None:
+    exported: Exported = request.getfixturevalue(which)
     code = (
         "import sys; from export.runtime import Bundle\n"
         f"b = Bundle.open({str(exported.bundle)!r}); print(b.tuned().answer('the cat'))\n"
