@@ -49,6 +49,7 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     max_rows: int | None = None
     prompt_field: str | None = None  # None: as in training
     response_field: str | None = None
+    force: bool = False  # on other weights than it was trained on
 
 
 class ExportTask(Struct, frozen=True, tag="export"):
@@ -59,6 +60,7 @@ class ExportTask(Struct, frozen=True, tag="export"):
     prompt_name: str
     precision: ExportPrecision = "auto"
     overwrite: bool = False
+    force: bool = False  # on other weights than it was trained on
 
 
 class PreviewTask(Struct, frozen=True, tag="preview"):

@@ -35,6 +35,9 @@ def evaluate(
         Path | None, typer.Option(help="Write each row's answer to this JSONL file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Score a run on other weights than it was trained on.")
+    ] = False,
     precision: Annotated[PrecisionName | None, typer.Option(help="Of a bundle.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of a bundle; 0: all cores.")] = 0,
 ) -> None:
@@ -58,7 +61,15 @@ def evaluate(
             line.close()
             return found
         display = make_display("none" if as_json else "plain")
-        return score_run(name, data, columns, with_base=base, max_rows=max_rows, display=display)
+        return score_run(
+            name,
+            data,
+            columns,
+            with_base=base,
+            max_rows=max_rows,
+            force=force,
+            display=display,
+        )
 
     scores = score(target)
     other = score(against) if against else None

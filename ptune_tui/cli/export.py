@@ -27,6 +27,9 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Export on other weights than it was trained on.")
+    ] = False,
     display: Annotated[
         Literal["plain", "json", "none"], typer.Option(help="`json` writes the events to stdout.")
     ] = "plain",
@@ -39,6 +42,7 @@ def export(
         prompt_name=name,
         precision=precision,
         overwrite=overwrite,
+        force=force,
     )
     work(new_task_folder("export"), task, make_display(display))
     if display == "plain":

@@ -83,9 +83,10 @@ def score_run(
     *,
     with_base: bool,
     max_rows: int | None,
+    force: bool,
     display: Display,
 ) -> TargetScores:
-    """Score a run in torch, in a worker."""
+    """Score a run in torch, in a worker; `force` takes a prompt to other weights."""
     from ptune_tui.data import data_path
 
     run = find_run(target)
@@ -97,6 +98,7 @@ def score_run(
         max_rows=max_rows,
         prompt_field=columns.prompt,
         response_field=columns.response,
+        force=force,
     )
     events = work(folder, task, display)
     evaluations = [event for event in events if isinstance(event, EvaluationDone)]

@@ -35,7 +35,7 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
         channel (Channel): Where progress is said.
     """
     started = time.perf_counter()
-    stage = TunedModelStage(Path(task.run), channel)
+    stage = TunedModelStage(Path(task.run), channel, task.force)
     yield from stage.events()
     tuned = stage.tuned
     card = tuned.card

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
-import torch
 
 from export.encoding import RowEncoder, answer_limit
 from ptune_tui.config import RunConfig, dump
 from ptune_tui.data import DataSet, encode_rows, load_data, prompt_limit
 from ptune_tui.engine.adapter import PromptCard, save_adapter
 from ptune_tui.engine.evaluate import Evaluator, shared_lead
-from ptune_tui.engine.methods.factory import make_method
-from ptune_tui.engine.methods.initialisation import default_init_text, start_ids
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.prompt import Prompt, VirtualTokens
+from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.trainer import TaskRows, Trainer
 from ptune_tui.errors import UsageError
 from ptune_tui.events import (
@@ -34,13 +31,12 @@ from ptune_tui.events import (
 )
 from ptune_tui.tasks import TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.new_method import new_method
 from ptune_tui.worker.task_model import ModelStage
 
-ADAPTER_FOLDER = "adapter"
 CONFIG_FILE = "config.toml"
 PROBES_FILE = "probes.json"
 NUM_PROBES = 20
-_NUM_INIT_EXAMPLES = 2
 
 
 def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
@@ -69,7 +65,9 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     _save_probes(folder, data)
     yield StageFinished("tokenise", time.perf_counter() - tokenising)
     card = _card(config, frozen, data, encoder, max_prompt_tokens, max_response_tokens)
-    trainer = _trainer(config, frozen, data, rows, encoder, card, folder, channel)
+    new = new_method(config, frozen, data, rows.train)
+    yield from new.notices
+    trainer = _trainer(config, frozen, data, rows, new.method, encoder, card, folder, channel)
     base_accuracy = None
     for event in trainer.run(channel.commands):
         if isinstance(event, EvaluationDone) and not event.tuned:
@@ -165,6 +163,7 @@ def _trainer(
     frozen: FrozenModel,
     data: DataSet,
     rows: TaskRows,
+    method: Method,
     encoder: RowEncoder,
     card: PromptCard,
     folder: Path,
@@ -179,33 +178,10 @@ def _trainer(
     return Trainer(
         evaluator=Evaluator(frozen, encoder, data.labels, limit),
         rows=rows,
-        method=_method(config, frozen, data, rows),
+        method=method,
         settings=config.training,
         save=save,
         report_progress=say_progress,
-    )
-
-
-def _method(config: RunConfig, frozen: FrozenModel, data: DataSet, rows: TaskRows) -> Method:
-    method = config.method
-    examples = [row.response for row in data.train[:_NUM_INIT_EXAMPLES]]
-    ids = start_ids(
-        frozen,
-        method.num_virtual_tokens,
-        method.init,
-        method.init_text or default_init_text(data.labels, examples),
-        data.labels,
-        Counter(token for row in rows.train for token in row.prompt_ids),
-        torch.Generator().manual_seed(config.training.seed),
-    )
-    return make_method(
-        method.name,
-        frozen,
-        VirtualTokens(frozen.embed(ids)),
-        mlp_size=method.mlp_size,
-        rank=method.rank,
-        reparametrise=method.reparametrise,
-        seed=config.training.seed,
     )
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from export.encoding import RowEncoder
 from ptune_tui.config import RunConfig, load
-from ptune_tui.engine.adapter import PromptCard, check_base, load_adapter
+from ptune_tui.engine.adapter import PromptCard, load_adapter, other_weights
 from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER, check_shape
 from ptune_tui.engine.prompt import Prompt
-from ptune_tui.errors import PTuneError
-from ptune_tui.events import Event
+from ptune_tui.errors import ModelError, PTuneError
+from ptune_tui.events import Event, Notice
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.task_model import ModelStage
-from ptune_tui.worker.train import ADAPTER_FOLDER, CONFIG_FILE
+from ptune_tui.worker.train import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,40 @@ class TunedModel:
 
 @dataclass
 class TunedModelStage:
-    """Loads a run's prompt and its base; `tuned` is there once `events` is through."""
+    """Loads a run's prompt and its base; `tuned` is there once `events` is through.
+
+    Attributes:
+        run: The run's folder.
+        channel: Where progress is said.
+        force: Whether a prompt is used on other weights than it was trained on.
+    """
 
     run: Path
     channel: Channel
+    force: bool = False
     loaded: TunedModel | None = None
 
     def events(self) -> Iterator[Event]:
-        """Load both and say how it goes."""
+        """Load both and say how it goes.
+
+        Raises:
+            DataError: There is no prompt, it is damaged, or of another shape than the model takes.
+            ModelError: The prompt was trained on other weights, and `force` is off.
+        """
         adapter = self.run / ADAPTER_FOLDER
         prompt, card = load_adapter(adapter)
         config = load(self.run / CONFIG_FILE)
         stage = ModelStage(config.model, config.training.num_threads, self.channel)
         yield from stage.events()
         assert stage.frozen is not None
-        check_base(stage.frozen, card, adapter)
+        check_shape(stage.frozen, prompt, str(adapter))
+        mismatch = other_weights(stage.frozen, card.weights_hash, str(adapter))
+        if mismatch and not self.force:
+            raise ModelError(
+                mismatch, "Use the model it was trained on, or `--force` to try it on this one."
+            )
+        if mismatch:
+            yield Notice("other-weights", mismatch, "Its scores may have nothing to do with those.")
         self.loaded = TunedModel(stage.frozen, prompt, card, config)
 
     @property
