@@ -1,7 +1,8 @@
 """Where a prompt starts: a text, the labels, common tokens, or an earlier prompt.
 
-A random start from N(0, 1) is 7 times larger than the entries of SmolLM2's vocabulary, whose standard
-deviation is 0.135. So every start here is made of rows of the vocabulary, or of an earlier prompt.
+A random start from N(0, 1) is 7 times larger than the entries of SmolLM2's vocabulary, whose
+standard deviation is 0.135. So every start here is made of rows of the vocabulary, or of an earlier
+prompt.
 
 Legend: P virtual tokens, L layers, h key/value heads, D head size.
 """
