@@ -123,7 +123,7 @@ class Evaluator:
         for numbers in sorted_batches([row.num_tokens for row in encoded], _MAX_BATCH_TOKENS):
             batch = collate([encoded[number] for number in numbers], num_lead)
             logits = label_logits(self.frozen.network, prefix, batch).float()
-            total += float(functional.cross_entropy(logits, batch.labels, reduction="sum"))
+            total += float(functional.cross_entropy(logits.cpu(), batch.labels, reduction="sum"))
             count += len(batch.labels)
         return total / count
 

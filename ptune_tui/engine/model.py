@@ -16,6 +16,7 @@ from torch import Tensor
 
 from export.template import CHAT, PLAIN, Template
 from ptune_tui.config import Kernel, Scheme
+from ptune_tui.engine.masks import device_of, shares_prefix
 from ptune_tui.errors import ModelError
 from ptune_tui.hardware import machine
 from quant.checkpoint import read_json
@@ -86,19 +87,30 @@ class FrozenModel:
     @property
     def device(self) -> torch.device:
         """Where it computes."""
-        return torch.device("cpu")
+        return device_of(self.network)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """Of activations; what is trained stays float32 and is cast where it joins."""
+        dtype: torch.dtype = self.network.get_input_embeddings().compute_dtype
+        return dtype
+
+    @cached_property
+    def shares_prefix(self) -> bool:
+        """Whether rows can share the keys and values of a prefix, see `masks.shares_prefix`."""
+        return shares_prefix(self.network)
 
     @cached_property
     def vocabulary_std(self) -> float:
         """Standard deviation of the embedding's entries, from 4,096 evenly spread rows."""
-        vocab_size = self.config.vocab_size
+        vocab_size = self.network.get_input_embeddings().num_embeddings
         rows = torch.linspace(0, vocab_size - 1, min(4096, vocab_size)).long()
         return float(self.embed(rows).std())
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Embeddings float32 [.., H] of token ids int64 [..]."""
-        embedded: Tensor = self.network.get_input_embeddings()(ids)
-        return embedded
+        """Embeddings float32 [.., H] of token ids int64 [..], scaled where the model does so."""
+        embedded: Tensor = self.network.get_input_embeddings()(ids.to(self.device))
+        return embedded.float()
 
 
 def load_tokenizer(path: Path) -> ModelTokenizer:
@@ -173,6 +185,9 @@ def load_frozen(
     scheme: Scheme,
     kernel: str,
     on_progress: Callable[[int, int, str], None] | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    compute_dtype: torch.dtype = torch.float32,
 ) -> FrozenModel:
     """Load a model, put it on the grid and read its tokenizer.
 
@@ -182,10 +197,19 @@ def load_frozen(
         scheme (Scheme): The grid for float checkpoints.
         kernel (str): `stream` or `cached`.
         on_progress (Callable | None): Called with tensors done, their number and the current one.
+        device (torch.device | str): Where it computes.
+        compute_dtype (torch.dtype): Of activations.
     """
     if kernel not in ("stream", "cached"):
         raise ValueError(f"no such kernel: {kernel}")
-    loaded = load(path, scheme=scheme, kernel=kernel, on_progress=on_progress)  # type: ignore[arg-type]
+    loaded = load(
+        path,
+        scheme=scheme,
+        kernel=kernel,  # type: ignore[arg-type]
+        compute_dtype=compute_dtype,
+        device=device,
+        on_progress=on_progress,
+    )
     return FrozenModel(name, loaded, load_tokenizer(path), kernel)
 
 

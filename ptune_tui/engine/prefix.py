@@ -18,18 +18,24 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 
+from ptune_tui.engine.masks import causal_mask, device_of
+
 
 @dataclass(frozen=True)
 class Prefix:
-    """Keys and values of the prefix, one pair a layer.
+    """What every row comes behind: keys and values, one pair a layer.
 
     Attributes:
-        layers: (key, value) of each layer, float32 [1, h, n, D].
+        layers: (key, value) of each layer, [1, h, n, D] of the compute dtype; no pair at all where
+            n is 0 or the model cannot share them.
         length: n.
+        embeddings_nH: The prefix itself, float32, where the model keeps more than keys and values
+            (state-space and hybrid layers): it runs again in front of every row.
     """
 
     layers: list[tuple[Tensor, Tensor]]
     length: int
+    embeddings_nH: Tensor | None = None
 
 
 class PrefixCache(Cache):  # type: ignore[misc]
@@ -51,7 +57,7 @@ class PrefixCache(Cache):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor]:
         """Keys and values to attend to, [B, h, n + T, D], for new ones [B, h, T, D]."""
         pair = key_states, value_states
-        if self.prefix is not None:
+        if self.prefix is not None and self.prefix.layers:
             num_rows = key_states.shape[0]
             key, value = self.prefix.layers[layer_idx]
             pair = (
@@ -70,34 +76,42 @@ class PrefixCache(Cache):  # type: ignore[misc]
 class RowCache(Cache):  # type: ignore[misc]
     """Keys and values of several rows, written from `position` on; for scoring and generating.
 
+    Memory is taken at the first tokens, whose keys and values say how many heads there are and of
+    what size.
+
     Args:
         prefix (Prefix): The beginning of every row.
-        num_rows (int): B.
         capacity (int): C, the prefix included.
     """
 
-    def __init__(self, prefix: Prefix, num_rows: int, capacity: int) -> None:
+    def __init__(self, prefix: Prefix, capacity: int) -> None:
         super().__init__(layers=[])
         self.position = prefix.length
-        self._layers: list[tuple[Tensor, Tensor]] = []
-        for pair in prefix.layers:
-            buffers = []
-            for tensor in pair:
-                _, num_heads, _, head_size = tensor.shape
-                buffer = tensor.new_zeros((num_rows, num_heads, capacity, head_size))
-                buffer[:, :, : prefix.length] = tensor
-                buffers.append(buffer)
-            self._layers.append((buffers[0], buffers[1]))
+        self._prefix = prefix
+        self._capacity = capacity
+        self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         """Write new keys and values [B, h, S, D]; returns all so far [B, h, position + S, D]."""
+        if layer_idx not in self._layers:
+            self._layers[layer_idx] = (
+                self._buffer(key_states, layer_idx, 0),
+                self._buffer(value_states, layer_idx, 1),
+            )
         stop = self.position + key_states.shape[2]
         key, value = self._layers[layer_idx]
         key[:, :, self.position : stop] = key_states
         value[:, :, self.position : stop] = value_states
         return key[:, :, :stop], value[:, :, :stop]
+
+    def _buffer(self, states: Tensor, layer_idx: int, part: int) -> Tensor:
+        num_rows, num_heads, _, head_size = states.shape
+        buffer = states.new_zeros((num_rows, num_heads, self._capacity, head_size))
+        if self._prefix.layers:
+            buffer[:, :, : self._prefix.length] = self._prefix.layers[layer_idx][part]
+        return buffer
 
     def get_seq_length(self, _: int = 0) -> int:
         """Tokens so far."""
@@ -105,10 +119,11 @@ class RowCache(Cache):  # type: ignore[misc]
 
     def selected(self, rows: Tensor) -> RowCache:
         """A copy of some rows, by int64 index [b]."""
-        part = RowCache.__new__(RowCache)
-        Cache.__init__(part, layers=[])
+        part = RowCache(self._prefix, self._capacity)
         part.position = self.position
-        part._layers = [(key[rows], value[rows]) for key, value in self._layers]
+        part._layers = {
+            layer: (key[rows], value[rows]) for layer, (key, value) in self._layers.items()
+        }
         return part
 
 
@@ -128,29 +143,14 @@ def head_reads(network: Any, index: tuple[Tensor, Tensor] | None) -> Iterator[No
         hidden_BTH = arguments[0]
         if index is None:
             return (hidden_BTH[:1, :0], *arguments[1:])
-        return (hidden_BTH[index].unsqueeze(0), *arguments[1:])
+        rows, columns = (part.to(hidden_BTH.device) for part in index)
+        return (hidden_BTH[rows, columns].unsqueeze(0), *arguments[1:])
 
     hook = network.get_output_embeddings().register_forward_pre_hook(gather)
     try:
         yield
     finally:
         hook.remove()
-
-
-def causal_mask(num_before: int, num_new: int, window: int | None) -> Tensor:
-    """Which keys each new token sees, bool [1, 1, S, num_before + S].
-
-    Args:
-        num_before (int): Keys before the new tokens; all visible but for the window.
-        num_new (int): S.
-        window (int | None): Sliding window: keys with distance below it; None for all.
-    """
-    queries = torch.arange(num_before, num_before + num_new).unsqueeze(1)
-    keys = torch.arange(num_before + num_new).unsqueeze(0)
-    visible = keys <= queries
-    if window is not None:
-        visible &= queries - keys < window
-    return visible[None, None]
 
 
 def record_prefix(network: Any, embeddings_nH: Tensor, before: Prefix | None = None) -> Prefix:
@@ -164,31 +164,16 @@ def record_prefix(network: Any, embeddings_nH: Tensor, before: Prefix | None = N
     """
     length = embeddings_nH.shape[0]
     if length == 0:
-        return empty_prefix(network) if before is None else before
+        return before or Prefix([], 0)
+    device, dtype = device_of(network), network.get_input_embeddings().compute_dtype
     num_before = 0 if before is None else before.length
     cache = PrefixCache(before, is_recording=True)
     with head_reads(network, None):
         network(
-            inputs_embeds=embeddings_nH.unsqueeze(0),
-            attention_mask=causal_mask(num_before, length, sliding_window(network)),
-            position_ids=torch.arange(num_before, num_before + length).unsqueeze(0),
+            inputs_embeds=embeddings_nH.to(device, dtype).unsqueeze(0),
+            attention_mask=causal_mask(network, num_before, length),
+            position_ids=torch.arange(num_before, num_before + length, device=device).unsqueeze(0),
             past_key_values=cache,
             use_cache=True,
         )
     return Prefix(cache.recorded, num_before + length)
-
-
-def empty_prefix(network: Any) -> Prefix:
-    """No prefix at all."""
-    config = network.config
-    head_size = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
-    none = torch.zeros((1, config.num_key_value_heads, 0, head_size))
-    return Prefix([(none, none)] * config.num_hidden_layers, 0)
-
-
-def sliding_window(network: Any) -> int | None:
-    """The model's sliding window, or None."""
-    window: int | None = getattr(network.config, "sliding_window", None)
-    return window

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ptune_tui.engine.forward import logits_behind
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.prefix import PrefixCache, causal_mask, head_reads, sliding_window
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.step import prefix_of
 
@@ -34,17 +34,11 @@ class TorchReference:
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """Logits float32 [T, V] of tokens behind the prompt."""
-        network, length = self.frozen.network, len(ids)
-        columns = torch.arange(length)
-        with head_reads(network, (torch.zeros_like(columns), columns)):
-            output = network(
-                input_ids=torch.tensor([list(ids)]),
-                attention_mask=causal_mask(self.prefix.length, length, sliding_window(network)),
-                position_ids=(self.prefix.length + columns).unsqueeze(0),
-                past_key_values=PrefixCache(self.prefix),
-                use_cache=True,
-            )
-        return np.asarray(output.logits[0].float().numpy())
+        columns = torch.arange(len(ids))
+        index = (torch.zeros_like(columns), columns)
+        rows_BT = torch.tensor([list(ids)])
+        logits_TV = logits_behind(self.frozen.network, self.prefix, rows_BT, index)
+        return np.asarray(logits_TV.float().cpu().numpy())
 
     def continuations(self, rows: Sequence[list[int]], num_tokens: int) -> list[list[int]]:
         """The greedy continuation of rows behind the prompt, without the end token."""

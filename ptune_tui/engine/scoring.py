@@ -16,10 +16,29 @@ from torch import Tensor
 
 from export.labels import LabelSearch, LabelTrie
 from ptune_tui.engine.batches import sorted_batches
+from ptune_tui.engine.forward import cached_logits, logits_behind
+from ptune_tui.engine.masks import attention_mask, causal_mask
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.prefix import Prefix, RowCache, causal_mask, head_reads, sliding_window
+from ptune_tui.engine.prefix import Prefix, RowCache
 
 _MAX_BATCH_TOKENS = 1536
+
+
+@dataclass
+class RowTokens:
+    """Rows that are read again from their beginning, where a model shares no keys and values.
+
+    Attributes:
+        ids_BC: Their tokens and room for more, int64.
+        position: As in `RowCache`.
+    """
+
+    ids_BC: Tensor
+    position: int
+
+    def selected(self, rows: Tensor) -> RowTokens:
+        """A copy of some rows, by int64 index [b]."""
+        return RowTokens(self.ids_BC[rows], self.position)
 
 
 @dataclass(frozen=True)
@@ -27,12 +46,12 @@ class RowsRead:
     """Rows behind a prefix, read up to where the response begins.
 
     Attributes:
-        cache: Their keys and values; the next tokens go behind the longest row.
+        cache: Their keys and values; the next tokens go behind the longest row. Or their tokens.
         lengths: Tokens of each row behind the prefix, int64 [B].
-        log_probabilities: Of the next token, float32 [B, V].
+        log_probabilities: Of the next token, float32 [B, V], on the CPU.
     """
 
-    cache: RowCache
+    cache: RowCache | RowTokens
     lengths: Tensor
     log_probabilities: Tensor
 
@@ -49,22 +68,26 @@ def read_rows(
         rows (Sequence[list[int]]): Tokens of each row behind the prefix, at least one each.
         num_reserved (int): Tokens that will be asked for behind the rows.
     """
+    network = frozen.network
     lengths = torch.tensor([len(row) for row in rows])
     width = int(lengths.max())
-    input_ids = torch.zeros((len(rows), width), dtype=torch.int64)
+    ids_BC = torch.zeros((len(rows), width + num_reserved), dtype=torch.int64)
     for index, row in enumerate(rows):
-        input_ids[index, : len(row)] = torch.tensor(row)
-    cache = RowCache(prefix, len(rows), prefix.length + width + num_reserved)
-    with head_reads(frozen.network, (torch.arange(len(rows)), lengths - 1)):
-        output = frozen.network(
-            input_ids=input_ids,
-            attention_mask=causal_mask(prefix.length, width, sliding_window(frozen.network)),
-            position_ids=torch.arange(prefix.length, prefix.length + width).unsqueeze(0),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        ids_BC[index, : len(row)] = torch.tensor(row)
+    ends = (torch.arange(len(rows)), lengths - 1)
+    cache: RowCache | RowTokens
+    if prefix.embeddings_nH is not None:
+        cache = RowTokens(ids_BC, prefix.length)
+        logits_BV = logits_behind(network, prefix, ids_BC[:, :width], ends)
+    else:
+        cache = RowCache(prefix, prefix.length + width + num_reserved)
+        positions_1T = torch.arange(prefix.length, prefix.length + width, device=frozen.device)[
+            None
+        ]
+        mask = causal_mask(network, prefix.length, width, len(rows))
+        logits_BV = cached_logits(network, cache, ids_BC[:, :width], ends, mask, positions_1T)
     cache.position += width
-    return RowsRead(cache, lengths, output.logits[0].float().log_softmax(-1))
+    return RowsRead(cache, lengths, logits_BV.float().log_softmax(-1).cpu())
 
 
 @torch.no_grad()
@@ -76,7 +99,7 @@ def continue_rows(
     ids_BS: Tensor,
     last_B: Tensor,
 ) -> Tensor:
-    """Log-probabilities behind each row's column `last_B` of new tokens, float32 [B, V].
+    """Log-probabilities behind column `last_B` of new tokens, float32 [B, V], on the CPU.
 
     Args:
         frozen (FrozenModel): The model.
@@ -86,8 +109,24 @@ def continue_rows(
         ids_BS (Tensor): New tokens, int64 [B, S], right-padded.
         last_B (Tensor): Column of each row's last real token, int64 [B].
     """
+    if isinstance(read.cache, RowTokens):
+        logits_BV = _logits_of_tokens(frozen, prefix, read, read.cache, num_behind, ids_BS, last_B)
+    else:
+        logits_BV = _logits_of_cache(frozen, prefix, read, read.cache, num_behind, ids_BS, last_B)
+    return logits_BV.float().log_softmax(-1).cpu()
+
+
+def _logits_of_cache(
+    frozen: FrozenModel,
+    prefix: Prefix,
+    read: RowsRead,
+    cache: RowCache,
+    num_behind: int,
+    ids_BS: Tensor,
+    last_B: Tensor,
+) -> Tensor:
     num_rows, num_new = ids_BS.shape
-    width = read.cache.position - prefix.length - num_behind
+    width = cache.position - prefix.length - num_behind
     steps = torch.arange(num_behind, num_behind + num_new)
     queries_BS = prefix.length + read.lengths.unsqueeze(1) + steps
     keys_BK = torch.cat(
@@ -102,20 +141,34 @@ def continue_rows(
     is_real_BK[:, prefix.length : prefix.length + width] = torch.arange(
         width
     ) < read.lengths.unsqueeze(1)
-    distance_BSK = queries_BS.unsqueeze(2) - keys_BK.unsqueeze(1)
-    visible_BSK = (distance_BSK >= 0) & is_real_BK.unsqueeze(1)
-    if (window := sliding_window(frozen.network)) is not None:
-        visible_BSK &= distance_BSK < window
-    with head_reads(frozen.network, (torch.arange(num_rows), last_B)):
-        output = frozen.network(
-            input_ids=ids_BS,
-            attention_mask=visible_BSK.unsqueeze(1),
-            position_ids=queries_BS,
-            past_key_values=read.cache,
-            use_cache=True,
-        )
-    logits: Tensor = output.logits[0].float()
-    return logits.log_softmax(-1)
+    distance_BSK = (queries_BS.unsqueeze(2) - keys_BK.unsqueeze(1)).to(frozen.device)
+    visible_BSK = (distance_BSK >= 0) & is_real_BK.unsqueeze(1).to(frozen.device)
+    return cached_logits(
+        frozen.network,
+        cache,
+        ids_BS,
+        (torch.arange(num_rows), last_B),
+        attention_mask(frozen.network, distance_BSK, visible_BSK),
+        queries_BS.to(frozen.device),
+    )
+
+
+def _logits_of_tokens(
+    frozen: FrozenModel,
+    prefix: Prefix,
+    read: RowsRead,
+    cache: RowTokens,
+    num_behind: int,
+    ids_BS: Tensor,
+    last_B: Tensor,
+) -> Tensor:
+    num_rows, num_new = ids_BS.shape
+    starts_B = read.lengths + num_behind
+    columns_BS = starts_B.unsqueeze(1) + torch.arange(num_new)
+    cache.ids_BC.scatter_(1, columns_BS, ids_BS)
+    width = int(starts_B.max()) + num_new
+    ends = (torch.arange(num_rows), starts_B + last_B)
+    return logits_behind(frozen.network, prefix, cache.ids_BC[:, :width], ends)
 
 
 def classify(

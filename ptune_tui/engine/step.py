@@ -13,16 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ptune_tui.engine.batches import Batch
+from ptune_tui.engine.forward import logits_behind
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.prefix import (
-    Prefix,
-    PrefixCache,
-    causal_mask,
-    head_reads,
-    record_prefix,
-    sliding_window,
-)
+from ptune_tui.engine.prefix import Prefix, record_prefix
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
+from ptune_tui.errors import ModelError
 
 
 def prefix_of(frozen: FrozenModel, prompt: Prompt | None, lead_ids: list[int]) -> Prefix:
@@ -35,19 +30,43 @@ def prefix_of(frozen: FrozenModel, prompt: Prompt | None, lead_ids: list[int]) -
         frozen (FrozenModel): The model.
         prompt (Prompt | None): What was trained, or None for the base alone.
         lead_ids (list[int]): Template tokens that every row begins with.
+
+    Raises:
+        ModelError: The prompt holds keys and values, and the model has layers without them.
     """
     lead_nH = frozen.embed(torch.tensor(lead_ids, dtype=torch.int64))
     if isinstance(prompt, LayerPrefix):
-        layers = [(key.unsqueeze(0), value.unsqueeze(0)) for key, value in prompt.keys_values]
+        require_shared_prefix(frozen)
+        values = prompt.keys_values.to(frozen.device, frozen.compute_dtype)
+        layers = [(key.unsqueeze(0), value.unsqueeze(0)) for key, value in values]
         before = Prefix(layers, prompt.num_virtual_tokens)
         return record_prefix(frozen.network, lead_nH, before)
     if prompt is not None:
-        lead_nH = torch.cat([prompt.embeddings_PH, lead_nH])
+        lead_nH = torch.cat([prompt.embeddings_PH.to(frozen.device), lead_nH])
+    if not frozen.shares_prefix:
+        return Prefix([], lead_nH.shape[0], lead_nH)
     return record_prefix(frozen.network, lead_nH)
 
 
+def require_shared_prefix(frozen: FrozenModel) -> None:
+    """A prompt of keys and values needs a model that has them in every layer.
+
+    Args:
+        frozen (FrozenModel): The model.
+
+    Raises:
+        ModelError: It has others.
+    """
+    if not frozen.shares_prefix:
+        raise ModelError(
+            f"{frozen.name} ({frozen.config.model_type}) does not keep keys and values in every "
+            "layer, so a prompt of the method `prefix` has no place in it.",
+            'Use `method.name = "prompt"` or another method that trains virtual tokens.',
+        )
+
+
 def label_logits(network: Any, prefix: Prefix, batch: Batch) -> Tensor:
-    """Logits that predict the labels, float32 [N, V].
+    """Logits that predict the labels, [N, V] of the compute dtype.
 
     Padding is on the right and attention is causal, so no real token ever sees it.
 
@@ -56,18 +75,7 @@ def label_logits(network: Any, prefix: Prefix, batch: Batch) -> Tensor:
         prefix (Prefix): What every row attends to.
         batch (Batch): The rows.
     """
-    width = batch.input_ids.shape[1]
-    positions = torch.arange(prefix.length, prefix.length + width).unsqueeze(0)
-    with head_reads(network, (batch.label_rows, batch.label_columns)):
-        output = network(
-            input_ids=batch.input_ids,
-            attention_mask=causal_mask(prefix.length, width, sliding_window(network)),
-            position_ids=positions,
-            past_key_values=PrefixCache(prefix),
-            use_cache=True,
-        )
-    logits: Tensor = output.logits[0]
-    return logits
+    return logits_behind(network, prefix, batch.input_ids, (batch.label_rows, batch.label_columns))
 
 
 def response_loss(network: Any, prefix: Prefix, batch: Batch) -> Tensor:
@@ -78,7 +86,8 @@ def response_loss(network: Any, prefix: Prefix, batch: Batch) -> Tensor:
         prefix (Prefix): What every row attends to.
         batch (Batch): The rows.
     """
-    return functional.cross_entropy(label_logits(network, prefix, batch).float(), batch.labels)
+    logits = label_logits(network, prefix, batch).float()
+    return functional.cross_entropy(logits, batch.labels.to(logits.device))
 
 
 def training_gradient(

@@ -13,7 +13,7 @@ from ptune_tui.engine.methods.prompt import PromptTuning
 from ptune_tui.engine.methods.residual import ResidualPromptTuning
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
-from ptune_tui.engine.step import prefix_of
+from ptune_tui.engine.step import prefix_of, require_shared_prefix
 from ptune_tui.errors import UsageError
 
 _AnyMethod = (
@@ -85,7 +85,11 @@ def layers_of(frozen: FrozenModel, tokens: VirtualTokens) -> LayerPrefix:
     Args:
         frozen (FrozenModel): The model.
         tokens (VirtualTokens): [P, H].
+
+    Raises:
+        ModelError: The model has layers without keys and values.
     """
+    require_shared_prefix(frozen)
     with torch.no_grad():
         prefix = prefix_of(frozen, tokens, [])
     pairs = [torch.cat([key, value]) for key, value in prefix.layers]
