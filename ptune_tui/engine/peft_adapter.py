@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.prefix import empty_prefix
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
+from ptune_tui.engine.step import prefix_of
 from ptune_tui.errors import DataError
 from ptune_tui.tasks import write_atomically
 
@@ -141,8 +141,10 @@ def check_shape(frozen: FrozenModel, prompt: Prompt, where: str) -> None:
             )
         return
     num_layers, _, num_heads, _, head_size = prompt.keys_values.shape
-    layers = empty_prefix(frozen.network).layers
-    expected_heads, expected_size = layers[0][0].shape[1], layers[0][0].shape[3]
+    # Configurations name their heads in many ways, so one token is asked.
+    with torch.no_grad():
+        layers = prefix_of(frozen, None, [0]).layers
+    _, expected_heads, _, expected_size = layers[0][0].shape
     if (num_layers, num_heads, head_size) != (len(layers), expected_heads, expected_size):
         raise DataError(
             f"The prompt in {where} holds keys and values of {num_layers} layers, {num_heads} "
@@ -160,7 +162,8 @@ def _peft_config(frozen: FrozenModel, prompt: Prompt, base: str) -> PeftConfig:
     else:
         kind, token_dim = PromptTuningConfig, prompt.embeddings_PH.shape[1]
         num_layers = frozen.config.num_hidden_layers
-        num_heads = frozen.config.num_attention_heads
+        # PEFT wants a number even of a state-space model, and makes no use of it here.
+        num_heads = getattr(frozen.config, "num_attention_heads", 1)
     return kind(
         task_type=TaskType.CAUSAL_LM,
         num_virtual_tokens=prompt.num_virtual_tokens,
