@@ -18,7 +18,18 @@ from ptune_tui.errors import Category
 
 PROTOCOL_VERSION = 1
 
-Stage = Literal["load", "tokenise", "train", "evaluate", "save", "build", "parity", "write"]
+Stage = Literal[
+    "load",
+    "tokenise",
+    "train",
+    "evaluate",
+    "save",
+    "build",
+    "parity",
+    "write",
+    "prepare",
+    "measure",
+]
 
 
 class TaskStarted(Struct, frozen=True, tag=True):
@@ -26,7 +37,7 @@ class TaskStarted(Struct, frozen=True, tag=True):
 
     time: float  # seconds since the epoch
     pid: int
-    kind: Literal["train", "find_rate", "evaluate", "export", "preview"]
+    kind: Literal["train", "find_rate", "evaluate", "export", "preview", "bench_train"]
     protocol: int = PROTOCOL_VERSION
 
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"
 EVENTS_FILE = "events.jsonl"
@@ -71,7 +72,13 @@ class PreviewTask(Struct, frozen=True, tag="preview"):
     num_rows: int = 8
 
 
-Task = TrainTask | EvaluateTask | ExportTask | PreviewTask
+class BenchTrainTask(Struct, frozen=True, tag="bench-train"):
+    """Measure our training step beside PEFT's; the figures go to `result.json`."""
+
+    setting: BenchSetting
+
+
+Task = TrainTask | EvaluateTask | ExportTask | PreviewTask | BenchTrainTask
 
 
 _task_decoder: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from ptune_tui import __version__
-from ptune_tui.cli import answer, demo, evaluate, export, listing, train
+from ptune_tui.cli import answer, bench, demo, evaluate, export, listing, train
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -57,6 +57,7 @@ app.command()(answer.chat)
 app.command()(listing.models)
 app.command()(listing.runs)
 app.command()(listing.doctor)
+app.add_typer(bench.bench)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
     LOG_FILE,
+    BenchTrainTask,
     EvaluateTask,
     ExportTask,
     PreviewTask,
@@ -32,6 +33,7 @@ _KINDS = {
     EvaluateTask: "evaluate",
     ExportTask: "export",
     PreviewTask: "preview",
+    BenchTrainTask: "bench-train",
 }
 
 
@@ -102,6 +104,10 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.export import export
 
         return export(task, channel)
+    if isinstance(task, BenchTrainTask):
+        from ptune_tui.worker.bench.train import bench_train
+
+        return bench_train(task, folder, channel)
     from ptune_tui.worker.preview import preview
 
     return preview(task)

@@ -1,0 +1,157 @@
+"""`ptune bench`: speed beside other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ptune_tui.cli.work import make_display, work
+from ptune_tui.data import builtin_names, data_path
+from ptune_tui.errors import UsageError
+from ptune_tui.jobs import new_task_folder
+from ptune_tui.tasks import RESULT_FILE, BenchTrainTask
+from ptune_tui.training_speed import (
+    KERNELS,
+    PRECISIONS,
+    REFERENCE,
+    BenchMethod,
+    BenchSetting,
+    ContenderSpeed,
+    TrainingSpeed,
+)
+
+bench = typer.Typer(name="bench", help="Measure speed beside other programs.")
+_DEFAULT = BenchSetting()
+
+
+@bench.callback()
+def measure() -> None:
+    """Measure speed beside other programs."""
+
+
+@bench.command()
+def train(
+    model: Annotated[
+        str, typer.Option(help="A folder, GGUF file, hub id, or `default`.")
+    ] = _DEFAULT.model,
+    data: Annotated[
+        str, typer.Option(help="Rows, repeated and cut to exactly `--tokens` tokens.")
+    ] = _DEFAULT.data,
+    rows: Annotated[int, typer.Option(help="Rows a step.", min=1)] = _DEFAULT.num_rows,
+    tokens: Annotated[
+        int, typer.Option(help="Each row's own tokens, response included.", min=2)
+    ] = _DEFAULT.num_tokens,
+    num_virtual_tokens: Annotated[
+        int, typer.Option(help="Length of the prompt.", min=1)
+    ] = _DEFAULT.num_virtual_tokens,
+    method: Annotated[
+        BenchMethod, typer.Option(help="Virtual tokens, or keys and values of every layer.")
+    ] = _DEFAULT.method,
+    rounds: Annotated[
+        int, typer.Option(help="Steps of each that count.", min=1)
+    ] = _DEFAULT.num_rounds,
+    threads: Annotated[
+        int, typer.Option(help="Processor threads; 0: all cores.", min=0)
+    ] = _DEFAULT.num_threads,
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Ours, of {', '.join(KERNELS)}; may be given several times.",
+            show_default=", ".join(_DEFAULT.kernels),
+        ),
+    ] = None,
+    against: Annotated[
+        str, typer.Option(help=f"PEFT's, of {', '.join(PRECISIONS)}; `none` for ours alone.")
+    ] = ",".join(_DEFAULT.against),
+    template: Annotated[str | None, typer.Option(help="How a row becomes text.")] = None,
+    prompt_field: Annotated[str, typer.Option(help="Name of the input column.")] = "prompt",
+    response_field: Annotated[str, typer.Option(help="Name of the answer column.")] = "response",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Measure our training step beside that of PEFT and transformers.
+
+    Same base, rows, threads and first prompt; the contenders take turns, step by step, each in a
+    process of its own, and the median counts. Tokens are the rows' own.
+    """
+    is_builtin = data in builtin_names()
+    setting = BenchSetting(
+        model=model,
+        data=data if is_builtin else str(data_path(data).absolute()),
+        method=method,
+        num_rows=rows,
+        num_tokens=tokens,
+        num_virtual_tokens=num_virtual_tokens,
+        num_rounds=rounds,
+        num_threads=threads,
+        kernels=_checked("--kernel", kernel or _DEFAULT.kernels, KERNELS),
+        against=_checked("--against", [] if against == "none" else against.split(","), PRECISIONS),
+        template=None if template is None else template.replace("\\n", "\n"),
+        prompt_field=prompt_field,
+        response_field=response_field,
+    )
+    folder = new_task_folder("bench-train")
+    work(folder, BenchTrainTask(setting), make_display("none" if as_json else "plain"))
+    content = (folder / RESULT_FILE).read_bytes()
+    if as_json:
+        typer.echo(content.decode())
+        return
+    for line in table(msgspec.json.decode(content, type=TrainingSpeed)):
+        typer.echo(line)
+
+
+def table(speed: TrainingSpeed) -> list[str]:
+    """The figures as lines of text.
+
+    Args:
+        speed (TrainingSpeed): What was measured.
+    """
+    setting = speed.setting
+    columns = ("tokens/s", "s/step", "memory", "speed", "memory", "cosine")
+    lines = [
+        f"{setting.model}, {setting.method}: {setting.num_rows} rows of {setting.num_tokens} "
+        f"tokens, {setting.num_virtual_tokens} virtual tokens, {setting.num_threads} threads, "
+        f"medians of {setting.num_rounds} alternating steps",
+        f"{'':16}" + "".join(f"{column:>10}" for column in columns),
+        *(_line(contender) for contender in speed.contenders),
+    ]
+    if speed.fastest:
+        lines.append(f"speed and the second memory: ratios to {speed.fastest}, PEFT's fastest")
+    if REFERENCE in setting.against:
+        lines.append(f"cosine: of the prompt's gradient with that of peft {REFERENCE}")
+    return lines
+
+
+def _line(contender: ContenderSpeed) -> str:
+    if contender.unavailable is not None:
+        return f"{contender.name:16}  cannot run: {contender.unavailable}"
+    cells = (
+        _cell(contender.tokens_per_second, ".0f"),
+        _cell(contender.seconds_per_step, ".3f"),
+        _cell((contender.peak_memory_bytes or 0) / 1e9, ".2f", " GB"),
+        _cell(contender.speed_ratio, ".2f", "x"),
+        _cell(contender.memory_ratio, ".2f", "x"),
+        _cell(contender.gradient_cosine, ".5f"),
+    )
+    return f"{contender.name:16}" + "".join(f"{cell:>10}" for cell in cells)
+
+
+def _cell(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _checked(option: str, names: Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, each once.
+
+    Raises:
+        UsageError: One of them is not known.
+    """
+    chosen = tuple(dict.fromkeys(name.strip() for name in names))
+    for name in chosen:
+        if name not in known:
+            raise UsageError(
+                f"`{option}` is one of {', '.join(known)}, not {name!r}.", "See `--help`."
+            )
+    return chosen

@@ -1,0 +1,61 @@
+"""The engine as the bench uses it: the only file of the bench that knows its interface.
+
+Legend: P virtual tokens, H hidden.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ptune_tui.engine.batches import collate
+from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.engine.step import training_gradient
+from ptune_tui.training_speed import BenchSetting
+from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
+
+
+def load(child: ChildSetting, kernel: str) -> FrozenModel:
+    """The frozen base with a kernel."""
+    return load_frozen(Path(child.model_path), child.model_name, "int4", kernel)
+
+
+def first_prompt(frozen: FrozenModel, setting: BenchSetting, text: str) -> Tensor:
+    """The prompt that every contender starts from: a text's embeddings, repeated to length P.
+
+    Returns:
+        float32 [P, H].
+    """
+    ids = frozen.text.tokenizer.encode(text, add_special_tokens=False).ids
+    length = setting.num_virtual_tokens
+    repeated = (ids * -(-length // len(ids)))[:length]
+    return frozen.embed(torch.tensor(repeated)).float().clone()
+
+
+class OurContender:
+    """Our training step.
+
+    Args:
+        child (ChildSetting): The model.
+        kernel (str): Of its linear layers.
+        folder (SharedFolder): Rows and first prompt.
+    """
+
+    def __init__(self, child: ChildSetting, kernel: str, folder: SharedFolder) -> None:
+        shared = folder.read_rows()
+        self._lead_ids = shared.lead_ids
+        self._frozen = load(child, kernel)
+        self._batch = collate(shared.rows, len(shared.lead_ids))
+        self.parameter = nn.Parameter(load_file(folder.prompt)[PROMPT])
+
+    def backward(self) -> float:
+        """Add the rows' gradient to the parameter; returns the loss."""
+        return training_gradient(self._frozen, self.parameter, self._lead_ids, self._batch)
+
+    def prompt_gradient(self) -> Tensor:
+        """The parameter's gradient, float32 [P, H]."""
+        assert self.parameter.grad is not None
+        return self.parameter.grad

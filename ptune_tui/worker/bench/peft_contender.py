@@ -1,0 +1,102 @@
+"""PEFT and transformers at their best: no padding, no cache, no mask that is all ones.
+
+Legend: B rows, T tokens of a row, P virtual tokens, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peft
+import torch
+import transformers
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from export.encoding import EncodedRow
+from ptune_tui.training_speed import BenchSetting
+from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
+
+_IGNORED = -100  # transformers' label of a token that is not in the loss
+
+
+class PeftContender:
+    """PEFT's training step on the dequantised base.
+
+    Args:
+        child (ChildSetting): What is measured.
+        precision (str): `fp32`, `bf16`, or NF4 with products in bf16 (`nf4`) or in fp32
+            (`nf4-fp32`).
+        folder (SharedFolder): Model, rows and first prompt.
+    """
+
+    def __init__(self, child: ChildSetting, precision: str, folder: SharedFolder) -> None:
+        base = _load(folder, precision)
+        _switch_dropout_off(base)
+        self._model: Any = peft.get_peft_model(base, _config(child.setting))
+        # Not `eval`: bitsandbytes would repack its weights and lose the gradient.
+        self._model.train()
+        self.parameter = _set_prompt(self._model, load_file(folder.prompt)[PROMPT])
+        self._input_ids, self._labels = _collate(folder.read_rows().rows)
+
+    def backward(self) -> float:
+        """Add the rows' gradient to the parameter; returns the loss."""
+        output = self._model(input_ids=self._input_ids, labels=self._labels, use_cache=False)
+        output.loss.backward()
+        return float(output.loss.detach())
+
+    def prompt_gradient(self) -> Tensor:
+        """The parameter's gradient, float32 [P, H]."""
+        assert self.parameter.grad is not None
+        return self.parameter.grad
+
+
+def _load(folder: SharedFolder, precision: str) -> Any:
+    dtype = torch.float32 if precision in ("fp32", "nf4-fp32") else torch.bfloat16
+    quantisation = None
+    if precision.startswith("nf4"):
+        quantisation = transformers.BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=dtype,  # its own default is float32
+        )
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder.float_model,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        quantization_config=quantisation,
+        device_map={"": "cpu"} if quantisation else None,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+
+
+def _switch_dropout_off(base: Any) -> None:
+    """Make the gradient one of the prompt and the rows alone, as ours is."""
+    for module in base.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
+
+
+def _config(setting: BenchSetting) -> peft.PeftConfig:
+    return peft.PromptTuningConfig(
+        task_type=peft.TaskType.CAUSAL_LM, num_virtual_tokens=setting.num_virtual_tokens
+    )
+
+
+def _set_prompt(model: Any, start_PH: Tensor) -> nn.Parameter:
+    parameter: nn.Parameter = model.prompt_encoder["default"].embedding.weight
+    with torch.no_grad():
+        parameter.copy_(start_PH)
+    return parameter
+
+
+def _collate(rows: list[EncodedRow]) -> tuple[Tensor, Tensor]:
+    """Token ids and labels, int64 [B, T]; the rows are of one length, so nothing is padded."""
+    input_ids = torch.tensor([row.prompt_ids + row.response_ids for row in rows])
+    labels = torch.tensor(
+        [[_IGNORED] * len(row.prompt_ids) + row.response_ids for row in rows], dtype=torch.int64
+    )
+    return input_ids, labels
