@@ -19,6 +19,8 @@ APP = TRAINING | {"onnxruntime", "ptune_tui.engine", "ptune_tui.worker", "export
         ("import ptune_tui.jobs, ptune_tui.runs, ptune_tui.chats", APP | {"textual"}),
         ("import export.runtime", TRAINING | {"ptune_tui", "textual"}),
         ("import ptune_tui.worker.chat", TRAINING | {"textual", "ptune_tui.engine"}),
+        ("import ptune_tui.worker.bench.train", APP - {"ptune_tui.worker", "export"} | {"textual"}),
+        ("import ptune_tui.worker.bench.ours", {"textual", "typer", "peft", "bitsandbytes"}),
         ("import ptune_tui.data, ptune_tui.metrics", TRAINING | {"textual", "onnxruntime"}),
         ("import ptune_tui.engine.trainer, export.writer, quant.loading", {"textual", "typer"}),
     ],
@@ -41,5 +43,16 @@ def test_help_loads_nothing_heavy() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "loaded: []"
-    for command in ["demo", "train", "eval", "export", "run", "chat", "models", "runs", "doctor"]:
+    for command in [
+        "demo",
+        "train",
+        "eval",
+        "export",
+        "run",
+        "chat",
+        "models",
+        "runs",
+        "doctor",
+        "bench",
+    ]:
         assert command in done.stdout

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
 from ptune_tui.cli.work import make_display, work
-from ptune_tui.data import builtin_names, data_path
 from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.tasks import RESULT_FILE, BenchTrainTask
@@ -76,10 +76,12 @@ def train(
     Same base, rows, threads and first prompt; the contenders take turns, step by step, each in a
     process of its own, and the median counts. Tokens are the rows' own.
     """
+    from ptune_tui.data import builtin_names
+
     is_builtin = data in builtin_names()
     setting = BenchSetting(
         model=model,
-        data=data if is_builtin else str(data_path(data).absolute()),
+        data=data if is_builtin else str(Path(data).absolute()),
         method=method,
         num_rows=rows,
         num_tokens=tokens,

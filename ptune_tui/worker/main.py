@@ -33,7 +33,7 @@ _KINDS = {
     EvaluateTask: "evaluate",
     ExportTask: "export",
     PreviewTask: "preview",
-    BenchTrainTask: "bench-train",
+    BenchTrainTask: "bench_train",
 }
 
 

@@ -1,6 +1,6 @@
 """The engine as the bench uses it: the only file of the bench that knows its interface.
 
-Legend: P virtual tokens, H hidden.
+Legend: P virtual tokens, H hidden, L layers, h key/value heads, D head size.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ptune_tui.engine.batches import collate
+from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.engine.step import training_gradient
 from ptune_tui.training_speed import BenchSetting
 from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
@@ -24,15 +26,18 @@ def load(child: ChildSetting, kernel: str) -> FrozenModel:
 
 
 def first_prompt(frozen: FrozenModel, setting: BenchSetting, text: str) -> Tensor:
-    """The prompt that every contender starts from: a text's embeddings, repeated to length P.
+    """The prompt that every contender starts from: a text, repeated to length P.
 
     Returns:
-        float32 [P, H].
+        Its embeddings, float32 [P, H], or for `prefix` its keys and values, [L, 2, h, P, D].
     """
     ids = frozen.text.tokenizer.encode(text, add_special_tokens=False).ids
     length = setting.num_virtual_tokens
     repeated = (ids * -(-length // len(ids)))[:length]
-    return frozen.embed(torch.tensor(repeated)).float().clone()
+    embeddings_PH = frozen.embed(torch.tensor(repeated)).float().clone()
+    if setting.method == "prompt":
+        return embeddings_PH
+    return layers_of(frozen, VirtualTokens(embeddings_PH)).keys_values
 
 
 class OurContender:
@@ -50,12 +55,17 @@ class OurContender:
         self._frozen = load(child, kernel)
         self._batch = collate(shared.rows, len(shared.lead_ids))
         self.parameter = nn.Parameter(load_file(folder.prompt)[PROMPT])
+        self._prompt: Prompt = (
+            VirtualTokens(self.parameter)
+            if child.setting.method == "prompt"
+            else LayerPrefix(self.parameter)
+        )
 
     def backward(self) -> float:
         """Add the rows' gradient to the parameter; returns the loss."""
-        return training_gradient(self._frozen, self.parameter, self._lead_ids, self._batch)
+        return training_gradient(self._frozen, self._prompt, self._lead_ids, self._batch)
 
     def prompt_gradient(self) -> Tensor:
-        """The parameter's gradient, float32 [P, H]."""
+        """The parameter's gradient, float32 [P, H] or [L, 2, h, P, D]."""
         assert self.parameter.grad is not None
         return self.parameter.grad

@@ -1,6 +1,7 @@
 """PEFT and transformers at their best: no padding, no cache, no mask that is all ones.
 
-Legend: B rows, T tokens of a row, P virtual tokens, H hidden.
+Legend: B rows, T tokens of a row, P virtual tokens, H hidden, L layers, h key/value heads,
+D head size.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from export.encoding import EncodedRow
-from ptune_tui.training_speed import BenchSetting
 from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
 
 _IGNORED = -100  # transformers' label of a token that is not in the loss
@@ -31,12 +31,16 @@ class PeftContender:
     """
 
     def __init__(self, child: ChildSetting, precision: str, folder: SharedFolder) -> None:
+        start = load_file(folder.prompt)[PROMPT]
         base = _load(folder, precision)
         _switch_dropout_off(base)
-        self._model: Any = peft.get_peft_model(base, _config(child.setting))
+        self._layers_shape = None if child.setting.method == "prompt" else start.shape
+        self._model: Any = peft.get_peft_model(base, _config(start))
         # Not `eval`: bitsandbytes would repack its weights and lose the gradient.
         self._model.train()
-        self.parameter = _set_prompt(self._model, load_file(folder.prompt)[PROMPT])
+        self.parameter: nn.Parameter = self._model.prompt_encoder["default"].embedding.weight
+        with torch.no_grad():
+            self.parameter.copy_(start if self._layers_shape is None else _flat_layers(start))
         self._input_ids, self._labels = _collate(folder.read_rows().rows)
 
     def backward(self) -> float:
@@ -46,9 +50,14 @@ class PeftContender:
         return float(output.loss.detach())
 
     def prompt_gradient(self) -> Tensor:
-        """The parameter's gradient, float32 [P, H]."""
-        assert self.parameter.grad is not None
-        return self.parameter.grad
+        """The parameter's gradient, float32 [P, H] or [L, 2, h, P, D]."""
+        gradient = self.parameter.grad
+        assert gradient is not None
+        if self._layers_shape is None:
+            return gradient
+        num_layers, _, num_heads, length, head_size = self._layers_shape
+        per_head = gradient.view(length, num_layers, 2, num_heads, head_size)
+        return per_head.permute(1, 2, 3, 0, 4)
 
 
 def _load(folder: SharedFolder, precision: str) -> Any:
@@ -80,17 +89,25 @@ def _switch_dropout_off(base: Any) -> None:
             module.attention_dropout = 0.0
 
 
-def _config(setting: BenchSetting) -> peft.PeftConfig:
-    return peft.PromptTuningConfig(
-        task_type=peft.TaskType.CAUSAL_LM, num_virtual_tokens=setting.num_virtual_tokens
+def _config(start: Tensor) -> peft.PeftConfig:
+    """PEFT's configuration of the method that a first prompt [P, H] or [L, 2, h, P, D] is of."""
+    if start.dim() == 2:
+        return peft.PromptTuningConfig(
+            task_type=peft.TaskType.CAUSAL_LM, num_virtual_tokens=start.shape[0]
+        )
+    num_layers, _, num_heads, length, head_size = start.shape
+    return peft.PrefixTuningConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
+        num_virtual_tokens=length,
+        token_dim=num_heads * head_size,
+        num_layers=num_layers,
+        num_attention_heads=num_heads,
     )
 
 
-def _set_prompt(model: Any, start_PH: Tensor) -> nn.Parameter:
-    parameter: nn.Parameter = model.prompt_encoder["default"].embedding.weight
-    with torch.no_grad():
-        parameter.copy_(start_PH)
-    return parameter
+def _flat_layers(keys_values: Tensor) -> Tensor:
+    """Keys and values [L, 2, h, P, D] in PEFT's layout, [P, L * 2 * h * D]."""
+    return keys_values.permute(3, 0, 1, 2, 4).flatten(1)
 
 
 def _collate(rows: list[EncodedRow]) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """Writes what all contenders read, in a process that ends before the first of them starts.
 
-Legend: P virtual tokens, H hidden, L layers, h key/value heads, D head size.
+Legend: N output rows, K input columns.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+import transformers
+from accelerate import init_empty_weights
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
 from export.encoding import EncodedRow, RowEncoder
 from export.errors import RowError
@@ -94,15 +97,19 @@ def exact_rows(
 
 
 def write_float_model(config: Any, weights: dict[str, FrozenWeight | Tensor], path: Path) -> None:
-    """Write a frozen model's dequantised weights as transformers reads them, float32.
+    """Write a frozen model's dequantised weights in the layout of transformers, float32.
 
     Args:
         config (Any): transformers' configuration.
-        weights (dict[str, FrozenWeight | Tensor]): By parameter name; a tied head is left out.
+        weights (dict[str, FrozenWeight | Tensor]): By parameter name, matrices [N, K]; a tied head
+            is left out.
         path (Path): The folder; made here.
     """
     path.mkdir()
     config.save_pretrained(path)
+    with init_empty_weights():
+        empty = transformers.AutoModelForCausalLM.from_config(config)
+    transposed = {name for name, module in empty.named_modules() if isinstance(module, Conv1D)}
     shard: dict[str, Tensor] = {}
     weight_map: dict[str, str] = {}
     num_shard_bytes = num_bytes = 0
@@ -110,6 +117,8 @@ def write_float_model(config: Any, weights: dict[str, FrozenWeight | Tensor], pa
     for name in names:
         weight = weights[name]
         values = weight.dequantize() if isinstance(weight, FrozenWeight) else weight
+        if name.removesuffix(".weight") in transposed:
+            values = values.t()
         shard[name] = values.float().contiguous()
         num_shard_bytes += shard[name].nbytes
         if num_shard_bytes < SHARD_BYTES and name != names[-1]:
