@@ -6,30 +6,78 @@ import json
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ptune_tui.errors import ModelError
+from ptune_tui.gguf_header import ArrayLength, Header, read_header
 
-# GGUF value types, https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
-SCALARS = {
-    0: "B",
-    1: "b",
-    2: "H",
-    3: "h",
-    4: "I",
-    5: "i",
-    6: "f",
-    7: "?",
-    10: "Q",
-    11: "q",
-    12: "d",
+
+@dataclass(frozen=True)
+class Family:
+    """How the layers of a model family are built, and what its configurations leave out.
+
+    Attributes:
+        is_gated: Whether the MLP has three matrices (gate, up, down) or two.
+        is_tied: Whether the output head is the embedding where the configuration does not say.
+        head_size: Where the configuration does not say; None: the hidden size over the heads.
+        activation: Inside the MLP, where the configuration does not say.
+        num_layer_norms: Norms of the hidden size in a layer.
+        norms_have_biases: Layer norms have, root-mean-square norms have not.
+        norms_heads: Whether queries and keys have a norm of the head size.
+        query_biases: Whether query, key and value have biases where the configuration is silent.
+        output_biases: Whether the attention's output has one wherever they have.
+        mlp_biases: Whether the MLP's matrices have biases where the configuration is silent.
+        position_offset: Unused rows of the table of positions; None: it has no such table.
+    """
+
+    is_gated: bool = True
+    is_tied: bool = False
+    head_size: int | None = None
+    activation: str = "silu"
+    num_layer_norms: int = 2
+    norms_have_biases: bool = False
+    norms_heads: bool = False
+    query_biases: bool = False
+    output_biases: bool = True
+    mlp_biases: bool = False
+    position_offset: int | None = None
+
+
+LLAMA = Family()
+_OLDER = {"is_gated": False, "norms_have_biases": True, "query_biases": True, "mlp_biases": True}
+_GEMMA = {"is_tied": True, "head_size": 256, "activation": "gelu_pytorch_tanh"}
+# By transformers' model type; its configuration classes are where the defaults come from.
+FAMILIES = {
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "smollm3": Family(is_tied=True),
+    "phi3": LLAMA,
+    "qwen2": Family(query_biases=True, output_biases=False),
+    "qwen3": Family(head_size=128, norms_heads=True),
+    "gemma": Family(**_GEMMA),  # type: ignore[arg-type]
+    "gemma2": Family(**_GEMMA, num_layer_norms=4),  # type: ignore[arg-type]
+    "gemma3_text": Family(**_GEMMA, num_layer_norms=4, norms_heads=True),  # type: ignore[arg-type]
+    "gpt2": Family(**_OLDER, is_tied=True, activation="gelu_new", position_offset=0),  # type: ignore[arg-type]
+    "gpt_neox": Family(**_OLDER, activation="gelu"),  # type: ignore[arg-type]
+    "opt": Family(**_OLDER, is_tied=True, activation="relu", position_offset=2),  # type: ignore[arg-type]
 }
-STRING, ARRAY = 8, 9
+# The published configurations of Gemma 3 leave out what transformers' class has as defaults.
+_LEFT_OUT: dict[str, dict[str, int]] = {
+    "gemma3_text": {
+        "num_attention_heads": 8,
+        "num_key_value_heads": 4,
+        "vocab_size": 262208,
+    }
+}
+_GGUF_FAMILIES = {"gemma3": "gemma3_text", "gptneox": "gpt_neox"}
+_EXPERT_KEYS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_STATE_SPACE_KEYS = ("state_size", "mamba_d_state", "ssm_cfg", "linear_num_value_heads")
+_ATTENTION_LAYERS = {"full_attention", "sliding_attention", "chunked_attention", "attention"}
 
 
 @dataclass(frozen=True)
 class ModelNumbers:
-    """The sizes that memory depends on.
+    """The sizes that memory and time depend on.
 
     Attributes:
         hidden_size: Width of the residual stream.
@@ -40,6 +88,13 @@ class ModelNumbers:
         num_key_value_heads: Key and value heads.
         head_size: Width of a head.
         is_tied: Whether the output head is the embedding.
+        embedding_size: Width of the embedding; other than the hidden size in some OPT models.
+        is_gated: Whether the MLP has three matrices or two.
+        activation: Inside the MLP, as transformers calls it.
+        num_layer_norms: Norms of the hidden size in a layer.
+        norms_heads: Whether queries and keys have a norm of the head size.
+        num_vector_weights: Weights of norms, biases and the table of positions.
+        assumption: A sentence, where the family is not known here.
     """
 
     hidden_size: int
@@ -50,17 +105,43 @@ class ModelNumbers:
     num_key_value_heads: int
     head_size: int
     is_tied: bool
+    embedding_size: int
+    is_gated: bool = True
+    activation: str = "silu"
+    num_layer_norms: int = 2
+    norms_heads: bool = False
+    num_vector_weights: int = 0
+    assumption: str | None = None
+
+    @property
+    def query_size(self) -> int:
+        """Width of all query heads."""
+        return self.num_heads * self.head_size
+
+    @property
+    def key_value_size(self) -> int:
+        """Width of all key heads, which is that of all value heads."""
+        return self.num_key_value_heads * self.head_size
 
     @property
     def num_layer_weights(self) -> int:
-        """Weights of all layers' matrices: query, key, value, output, and a gated MLP."""
-        heads = 2 * (self.num_heads + self.num_key_value_heads) * self.head_size
-        return self.num_layers * self.hidden_size * (heads + 3 * self.intermediate_size)
+        """Weights of all matrices but the vocabulary's: what the 4-bit grid holds."""
+        attention = 2 * (self.query_size + self.key_value_size)
+        mlp = (3 if self.is_gated else 2) * self.intermediate_size
+        layers = self.num_layers * self.hidden_size * (attention + mlp)
+        if self.embedding_size != self.hidden_size:
+            layers += 2 * self.embedding_size * self.hidden_size
+        return layers
 
     @property
     def num_vocabulary_weights(self) -> int:
         """Weights of the embedding and, where it is not tied, of the output head."""
-        return self.vocab_size * self.hidden_size * (1 if self.is_tied else 2)
+        return self.vocab_size * self.embedding_size * (1 if self.is_tied else 2)
+
+    @property
+    def num_parameters(self) -> int:
+        """All weights."""
+        return self.num_layer_weights + self.num_vocabulary_weights + self.num_vector_weights
 
 
 # So that an estimate can be shown before the default model is fetched.
@@ -73,6 +154,8 @@ DEFAULT_MODEL_NUMBERS = ModelNumbers(
     num_key_value_heads=3,
     head_size=64,
     is_tied=True,
+    embedding_size=576,
+    num_vector_weights=(2 * 30 + 1) * 576,
 )
 
 
@@ -80,17 +163,21 @@ def read_model_numbers(path: Path) -> ModelNumbers:
     """The sizes of a model on this disk.
 
     Args:
-        path (Path): A GGUF file, or a folder with `config.json`.
+        path (Path): A GGUF file, a `config.json`, or a folder with one.
 
     Raises:
-        ModelError: The file cannot be read, or does not state a size.
+        ModelError: The file cannot be read, does not state a size, or is of a model that cannot be
+            trained here: experts, state-space layers, or an encoder beside the decoder.
     """
     source = path / "config.json" if path.is_dir() else path
     try:
         if source.suffix == ".json":
-            return _from_config(json.loads(source.read_text(encoding="utf-8")))
+            config = json.loads(source.read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("it holds no JSON object")
+            return numbers_of_config(config, str(source))
         with source.open("rb") as file:
-            return _from_gguf(file)
+            return _of_header(read_header(file), str(source))
     except FileNotFoundError:
         raise ModelError(f"There is no file {source}.", "Check the model's path.") from None
     except KeyError as missing:
@@ -103,75 +190,139 @@ def read_model_numbers(path: Path) -> ModelNumbers:
         ) from None
 
 
-def _from_config(config: dict[str, Any]) -> ModelNumbers:
-    text: dict[str, Any] = {**config, **config.get("text_config", {})}
-    num_heads = text["num_attention_heads"]
-    return ModelNumbers(
-        hidden_size=text["hidden_size"],
-        num_layers=text["num_hidden_layers"],
-        intermediate_size=text["intermediate_size"],
-        vocab_size=text["vocab_size"],
-        num_heads=num_heads,
-        num_key_value_heads=text.get("num_key_value_heads") or num_heads,
-        head_size=text.get("head_dim") or text["hidden_size"] // num_heads,
-        is_tied=bool(text.get("tie_word_embeddings", False)),
-    )
+def numbers_of_config(config: dict[str, Any], source: str) -> ModelNumbers:
+    """The sizes that a configuration states.
+
+    Args:
+        config (dict[str, Any]): The content of `config.json`; of a model of several kinds of input
+            the part about text is taken.
+        source (str): What to call it in a sentence.
+
+    Raises:
+        ModelError: It is of a model that cannot be trained here.
+        KeyError: It does not state a size.
+    """
+    text: dict[str, Any] = {**config, **(config.get("text_config") or {})}
+    name = str(text.get("model_type", "llama" if "model_type" not in config else ""))
+    _refuse(text, name, source)
+    family = FAMILIES.get(name)
+    stated = {**_LEFT_OUT.get(name, {}), **text}
+    return _numbers(stated, family or LLAMA, None if family else _assumption(name))
 
 
-def _from_gguf(file: IO[bytes]) -> ModelNumbers:
-    if file.read(4) != b"GGUF":
-        raise ValueError("it does not begin with `GGUF`")
-    _, num_tensors, num_values = _unpack(file, "IQQ")
-    values: dict[str, Any] = {}
-    for _ in range(num_values):
-        key = _string(file)
-        values[key] = _value(file, _unpack(file, "I")[0])
-    family = values["general.architecture"]
-    num_heads = values[f"{family}.attention.head_count"]
-    hidden_size = values[f"{family}.embedding_length"]
-    vocab_size = values.get(f"{family}.vocab_size") or values["tokenizer.ggml.tokens"]
-    return ModelNumbers(
+def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> ModelNumbers:
+    hidden_size = _first(stated, "hidden_size", "n_embd")
+    num_heads = _first(stated, "num_attention_heads", "n_head")
+    inner = stated.get("n_inner") or 4 * hidden_size if "n_embd" in stated else None
+    numbers = ModelNumbers(
         hidden_size=hidden_size,
-        num_layers=values[f"{family}.block_count"],
-        intermediate_size=values[f"{family}.feed_forward_length"],
-        vocab_size=vocab_size,
+        num_layers=_first(stated, "num_hidden_layers", "n_layer"),
+        intermediate_size=inner or _first(stated, "intermediate_size", "ffn_dim"),
+        vocab_size=_first(stated, "vocab_size"),
         num_heads=num_heads,
-        num_key_value_heads=values.get(f"{family}.attention.head_count_kv", num_heads),
-        head_size=values.get(f"{family}.attention.key_length", hidden_size // num_heads),
-        is_tied="output.weight" not in _tensor_names(file, num_tensors),
+        num_key_value_heads=stated.get("num_key_value_heads") or num_heads,
+        head_size=stated.get("head_dim") or family.head_size or hidden_size // num_heads,
+        is_tied=bool(stated.get("tie_word_embeddings", family.is_tied)),
+        embedding_size=stated.get("word_embed_proj_dim") or hidden_size,
+        is_gated=family.is_gated,
+        activation=next(
+            (stated[key] for key in _ACTIVATION_KEYS if stated.get(key)), family.activation
+        ),
+        num_layer_norms=family.num_layer_norms,
+        norms_heads=family.norms_heads,
+        assumption=assumption,
+    )
+    num_vector_weights = _num_vector_weights(numbers, stated, family)
+    return ModelNumbers(**{**vars(numbers), "num_vector_weights": num_vector_weights})
+
+
+_ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function")
+
+
+def _num_vector_weights(numbers: ModelNumbers, stated: dict[str, Any], family: Family) -> int:
+    """Weights of norms, biases and the table of positions."""
+    hidden_size = numbers.hidden_size
+    norms = family.num_layer_norms * hidden_size * (2 if family.norms_have_biases else 1)
+    heads = 2 * numbers.head_size if family.norms_heads else 0
+    biases = 0
+    enabled = stated.get("enable_bias", True)  # OPT's
+    if enabled and stated.get("attention_bias", family.query_biases):
+        biases += numbers.query_size + 2 * numbers.key_value_size
+        biases += hidden_size if family.output_biases else 0
+    if enabled and stated.get("mlp_bias", family.mlp_biases):
+        biases += (2 if family.is_gated else 1) * numbers.intermediate_size + hidden_size
+    last_norm = hidden_size * (2 if family.norms_have_biases else 1)
+    if stated.get("_remove_final_layer_norm") or not stated.get("do_layer_norm_before", True):
+        last_norm = 0
+    positions = 0
+    if family.position_offset is not None:
+        rows = _first(stated, "n_positions", "max_position_embeddings") + family.position_offset
+        positions = rows * hidden_size
+    return numbers.num_layers * (norms + heads + biases) + last_norm + positions
+
+
+def _refuse(text: dict[str, Any], name: str, source: str) -> None:
+    if any((text.get(key) or 0) > 1 for key in _EXPERT_KEYS):
+        raise ModelError(
+            f"{source}: `{name}` is a mixture of experts, which is not supported.",
+            "Take a dense model; the experts' weights are not put on the 4-bit grid.",
+        )
+    if text.get("is_encoder_decoder"):
+        raise ModelError(
+            f"{source}: `{name}` has an encoder beside its decoder.",
+            "Only decoder models are supported.",
+        )
+    others = {kind for kind in text.get("layer_types") or () if kind not in _ATTENTION_LAYERS}
+    if others or any(key in text for key in _STATE_SPACE_KEYS):
+        kinds = ", ".join(sorted(others)) or "a state-space model"
+        raise ModelError(
+            f"{source}: `{name}` has layers without attention ({kinds}); "
+            "their memory is not estimated.",
+            "Try a short training run, or take a model of attention layers only.",
+        )
+
+
+def _assumption(name: str) -> str:
+    return (
+        f"The family `{name}` is not known here: layers like Llama's are assumed "
+        "(a gated MLP, no biases)."
     )
 
 
-def _tensor_names(file: IO[bytes], num_tensors: int) -> set[str]:
-    names = set()
-    for _ in range(num_tensors):
-        names.add(_string(file))
-        (num_dimensions,) = _unpack(file, "I")
-        file.seek(8 * num_dimensions + 4 + 8, 1)  # dimensions, type, offset
-    return names
+def _first(stated: dict[str, Any], *keys: str) -> int:
+    """A size by the first of its names that is stated."""
+    for key in keys:
+        if stated.get(key) is not None:
+            value = stated[key]
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{key}` is {value!r}; it should be one whole number above 0")
+            return value
+    raise KeyError(keys[0])
 
 
-def _value(file: IO[bytes], kind: int) -> Any:
-    """One value; of an array only its length is kept."""
-    if kind == STRING:
-        return _string(file)
-    if kind != ARRAY:
-        return _unpack(file, SCALARS[kind])[0]
-    element, length = _unpack(file, "IQ")
-    if element in SCALARS:
-        file.seek(length * struct.calcsize(SCALARS[element]), 1)
-        return length
-    for _ in range(length):
-        _value(file, element)
-    return length
-
-
-def _string(file: IO[bytes]) -> str:
-    (length,) = _unpack(file, "Q")
-    if length > 1 << 24:
-        raise ValueError(f"a text of {length} bytes in its header")
-    return file.read(length).decode("utf-8", "replace")
-
-
-def _unpack(file: IO[bytes], layout: str) -> tuple[Any, ...]:
-    return struct.unpack("<" + layout, file.read(struct.calcsize("<" + layout)))
+def _of_header(header: Header, source: str) -> ModelNumbers:
+    """The sizes of a GGUF file, under the names that `config.json` has for them."""
+    values, names = header.values, header.tensor_names
+    architecture = values["general.architecture"]
+    name = _GGUF_FAMILIES.get(architecture, architecture)
+    tokens = values.get("tokenizer.ggml.tokens")
+    stated: dict[str, Any] = {
+        "hidden_size": values[f"{architecture}.embedding_length"],
+        "num_hidden_layers": values[f"{architecture}.block_count"],
+        "intermediate_size": values[f"{architecture}.feed_forward_length"],
+        "vocab_size": values.get(f"{architecture}.vocab_size")
+        or (tokens.length if isinstance(tokens, ArrayLength) else None),
+        "num_attention_heads": values[f"{architecture}.attention.head_count"],
+        "num_key_value_heads": values.get(f"{architecture}.attention.head_count_kv"),
+        "head_dim": values.get(f"{architecture}.attention.key_length"),
+        "max_position_embeddings": values.get(f"{architecture}.context_length"),
+        "tie_word_embeddings": "output.weight" not in names,
+        "num_experts": values.get(f"{architecture}.expert_count"),
+    }
+    if f"{architecture}.ssm.state_size" in values:
+        stated["state_size"] = values[f"{architecture}.ssm.state_size"]
+    if "blk.0.attn_q.bias" in names:
+        stated["attention_bias"] = True
+    _refuse(stated, name, source)
+    family = FAMILIES.get(name)
+    return _numbers(stated, family or LLAMA, None if family else _assumption(name))

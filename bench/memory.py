@@ -1,0 +1,196 @@
+"""Measured peak memory of training beside what `ptune estimate` says, on the default model.
+
+    python bench/memory.py [--store FILE] [--threads N] [--fresh] [--json]
+
+Every cell is a process of its own: it loads the model, takes three steps through the engine and
+reports its peak resident memory. Cells are kept in the store, so a run that was stopped goes on
+where it was; `--fresh` measures all of them again. Rows are random tokens, two of them labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ptune_tui.default_model import DEFAULT_MODEL
+from ptune_tui.estimate import Setting, estimate
+from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
+
+NUM_STEPS = 3
+# kernel, rows, tokens of a row, virtual tokens, checkpointing, method
+CELLS = [
+    ("stream", 4, 32, 20, False, "prompt"),
+    ("stream", 16, 48, 20, False, "prompt"),
+    ("stream", 16, 32, 100, False, "prompt"),
+    ("stream", 32, 64, 20, False, "prompt"),
+    ("stream", 8, 256, 20, False, "prompt"),
+    ("stream", 8, 16, 200, False, "prompt"),
+    ("cached", 1, 16, 8, False, "prompt"),
+    ("cached", 16, 48, 20, False, "prompt"),
+    ("cached", 16, 32, 100, False, "prompt"),
+    ("cached", 32, 64, 20, False, "prompt"),
+    ("cached", 8, 256, 20, False, "prompt"),
+    ("cached", 32, 16, 50, False, "prompt"),
+    ("cached", 16, 96, 50, False, "prompt"),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, default=Path("bench/memory-cells.json"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.cell:
+        print(json.dumps(measure(Setting(**json.loads(arguments.cell)), arguments.threads)))
+        return
+    stored: dict[str, Any] = {}
+    if arguments.store.is_file() and not arguments.fresh:
+        stored = json.loads(arguments.store.read_text())
+    for cell in CELLS:
+        setting = setting_of(cell)
+        key = key_of(setting)
+        if key not in stored:
+            stored[key] = run_cell(setting, arguments.threads)
+            arguments.store.write_text(json.dumps(stored, indent=1) + "\n")
+    settings = [setting_of(cell) for cell in CELLS]
+    report([(setting, stored[key_of(setting)]) for setting in settings], arguments.json)
+
+
+def setting_of(cell: tuple[Any, ...]) -> Setting:
+    kernel, batch_size, num_row_tokens, num_virtual_tokens, checkpointing, method = cell
+    return Setting(
+        method=method,
+        num_virtual_tokens=num_virtual_tokens,
+        batch_size=batch_size,
+        num_row_tokens=num_row_tokens,
+        kernel=kernel,
+        checkpointing=checkpointing,
+    )
+
+
+def key_of(setting: Setting) -> str:
+    checkpointing = ", checkpointing" if setting.checkpointing else ""
+    return (
+        f"{setting.kernel}, {setting.method}, {setting.batch_size} x {setting.num_row_tokens}, "
+        f"P={setting.num_virtual_tokens}{checkpointing}"
+    )
+
+
+def run_cell(setting: Setting, num_threads: int) -> dict[str, Any]:
+    key = json.dumps(dataclasses.asdict(setting))
+    command = [sys.executable, __file__, "--cell", key, "--threads", str(num_threads)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"the cell {key} failed:\n{done.stderr}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{key_of(setting)}: {found}", file=sys.stderr)
+    return found
+
+
+def measure(setting: Setting, num_threads: int) -> dict[str, float]:
+    """Peak resident bytes of three steps, and the median step's seconds."""
+    import torch
+
+    from export.encoding import EncodedRow
+    from ptune_tui.engine.batches import collate
+    from ptune_tui.engine.model import load_frozen
+    from ptune_tui.engine.soft_prompt import SoftPrompt
+    from ptune_tui.engine.step import training_gradient
+
+    torch.set_num_threads(num_threads)
+    imported = peak_bytes()
+    frozen = load_frozen(DEFAULT_MODEL.path, "default", "int4", setting.kernel)
+    loaded = peak_bytes()
+    resident = [status_bytes("RssAnon"), status_bytes("RssFile")]
+    generator = torch.Generator().manual_seed(0)
+
+    def ids(count: int) -> list[int]:
+        return torch.randint(3, 49000, (count,), generator=generator).tolist()
+
+    rows = [
+        EncodedRow(
+            ids(setting.num_row_tokens - setting.num_label_tokens + 1),
+            ids(setting.num_label_tokens),
+        )
+        for _ in range(setting.batch_size)
+    ]
+    start_PH = frozen.embed(torch.tensor(ids(setting.num_virtual_tokens)))
+    prompt = SoftPrompt(start_PH)
+    optimizer = torch.optim.AdamW(prompt.parameters(), lr=1e-3)
+    seconds = []
+    for _ in range(NUM_STEPS):
+        started = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        training_gradient(frozen, prompt(), [], collate(rows, 0))
+        optimizer.step()
+        seconds.append(time.perf_counter() - started)
+        resident += [peak_bytes(), status_bytes("RssAnon"), status_bytes("RssFile")]
+    return {
+        "imported_bytes": imported,
+        "loaded_bytes": loaded,
+        "resident": [round(r / 1e6) for r in resident],
+        "peak_bytes": peak_bytes(),
+        "seconds": statistics.median(seconds),
+        "threads": num_threads,
+    }
+
+
+def peak_bytes() -> int:
+    """The most this process has had resident."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) << 10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
+
+
+def status_bytes(name: str) -> int:
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(name)
+    )
+    return int(line.split()[1]) << 10
+
+
+def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
+    lines = []
+    for setting, found in cells:
+        said = estimate(DEFAULT_MODEL_NUMBERS, setting).peak_bytes
+        lines.append(
+            {
+                **dataclasses.asdict(setting),
+                **found,
+                "estimated_bytes": said,
+                "ratio": said / found["peak_bytes"],
+            }
+        )
+    if as_json:
+        print(json.dumps(lines, indent=1))
+        return
+    print("| kernel | method | rows x tokens | P | checkpointing | measured | estimated | ratio |")
+    print("|---|---|---|---|---|---|---|---|")
+    for line in lines:
+        print(
+            f"| {line['kernel']} | {line['method']} "
+            f"| {line['batch_size']} x {line['num_row_tokens']} | {line['num_virtual_tokens']} "
+            f"| {'yes' if line['checkpointing'] else 'no'} "
+            f"| {line['peak_bytes'] / 1e9:.2f} GB | {line['estimated_bytes'] / 1e9:.2f} GB "
+            f"| {line['ratio']:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
