@@ -1,10 +1,15 @@
 """Measured peak memory of training beside what `ptune estimate` says, on the default model.
 
-    python bench/memory.py [--store FILE] [--threads N] [--fresh] [--json]
+    python bench/memory.py [--store FILE] [--threads N] [--fresh] [--fit] [--json]
 
 Every cell is a process of its own: it loads the model, takes three steps through the engine and
 reports its peak resident memory. Cells are kept in the store, so a run that was stopped goes on
 where it was; `--fresh` measures all of them again. Rows are random tokens, two of them labels.
+Seconds are the processor's, which a busy machine changes less than the clock's.
+
+`--fit` derives `ptune_tui.estimate.CPU` from the cells: `loading_bytes` is the largest growth while
+a model is loaded, the others are the least squares, relative to the measured peaks, of
+    peak - counted parts = process_bytes + kept_share * kept + shared_share * shared.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from ptune_tui.default_model import DEFAULT_MODEL
-from ptune_tui.estimate import Setting, estimate
+from ptune_tui.estimate import Setting, estimate, kept_floats
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 
 NUM_STEPS = 3
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("bench/memory-cells.json"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--fit", action="store_true")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -64,7 +70,11 @@ def main() -> None:
             stored[key] = run_cell(setting, arguments.threads)
             arguments.store.write_text(json.dumps(stored, indent=1) + "\n")
     settings = [setting_of(cell) for cell in CELLS]
-    report([(setting, stored[key_of(setting)]) for setting in settings], arguments.json)
+    cells = [(setting, stored[key_of(setting)]) for setting in settings]
+    if arguments.fit:
+        print(json.dumps(fitted(cells), indent=1))
+        return
+    report(cells, arguments.json)
 
 
 def setting_of(cell: tuple[Any, ...]) -> Setting:
@@ -104,15 +114,15 @@ def measure(setting: Setting, num_threads: int) -> dict[str, float]:
 
     from export.encoding import EncodedRow
     from ptune_tui.engine.batches import collate
+    from ptune_tui.engine.methods.factory import make_method
     from ptune_tui.engine.model import load_frozen
-    from ptune_tui.engine.soft_prompt import SoftPrompt
+    from ptune_tui.engine.prompt import VirtualTokens
     from ptune_tui.engine.step import training_gradient
 
     torch.set_num_threads(num_threads)
     imported = peak_bytes()
     frozen = load_frozen(DEFAULT_MODEL.path, "default", "int4", setting.kernel)
     loaded = peak_bytes()
-    resident = [status_bytes("RssAnon"), status_bytes("RssFile")]
     generator = torch.Generator().manual_seed(0)
 
     def ids(count: int) -> list[int]:
@@ -126,20 +136,26 @@ def measure(setting: Setting, num_threads: int) -> dict[str, float]:
         for _ in range(setting.batch_size)
     ]
     start_PH = frozen.embed(torch.tensor(ids(setting.num_virtual_tokens)))
-    prompt = SoftPrompt(start_PH)
-    optimizer = torch.optim.AdamW(prompt.parameters(), lr=1e-3)
+    method = make_method(
+        setting.method,
+        frozen,
+        VirtualTokens(start_PH),
+        mlp_size=128,
+        rank=64,
+        reparametrise=False,
+        seed=0,
+    )
+    optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
     seconds = []
     for _ in range(NUM_STEPS):
-        started = time.perf_counter()
+        started = time.process_time()
         optimizer.zero_grad(set_to_none=True)
-        training_gradient(frozen, prompt(), [], collate(rows, 0))
+        training_gradient(frozen, method(), [], collate(rows, 0))
         optimizer.step()
-        seconds.append(time.perf_counter() - started)
-        resident += [peak_bytes(), status_bytes("RssAnon"), status_bytes("RssFile")]
+        seconds.append(time.process_time() - started)
     return {
         "imported_bytes": imported,
         "loaded_bytes": loaded,
-        "resident": [round(r / 1e6) for r in resident],
         "peak_bytes": peak_bytes(),
         "seconds": statistics.median(seconds),
         "threads": num_threads,
@@ -156,13 +172,36 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak << 10
 
 
-def status_bytes(name: str) -> int:
-    line = next(
-        line
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith(name)
+def fitted(cells: list[tuple[Setting, dict[str, Any]]]) -> dict[str, float]:
+    """Coefficients of `ptune_tui.estimate.CPU` from measured cells."""
+    import numpy as np
+
+    rows, values, loading = [], [], []
+    for setting, found in cells:
+        said = estimate(DEFAULT_MODEL_NUMBERS, setting)
+        fixed = said.weights + said.copies
+        loading.append(found["loaded_bytes"] - fixed)
+        if said.loading:
+            continue  # its peak is that of loading
+        own, shared = kept_floats(DEFAULT_MODEL_NUMBERS, setting)
+        rows.append([1.0, 4.0 * own, 4.0 * shared])
+        counted = fixed + said.trained + said.logits + said.work_space
+        values.append(float(found["peak_bytes"] - counted))
+    peaks = np.array(
+        [
+            found["peak_bytes"]
+            for setting, found in cells
+            if not estimate(DEFAULT_MODEL_NUMBERS, setting).loading
+        ]
     )
-    return int(line.split()[1]) << 10
+    matrix, target = np.array(rows) / peaks[:, None], np.array(values) / peaks
+    process, kept, shared_share = np.linalg.lstsq(matrix, target, rcond=None)[0]
+    return {
+        "process_bytes": float(process),
+        "loading_bytes": max(loading) - float(process),
+        "kept_share": float(kept),
+        "shared_share": float(shared_share),
+    }
 
 
 def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
@@ -180,15 +219,18 @@ def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(lines, indent=1))
         return
-    print("| kernel | method | rows x tokens | P | checkpointing | measured | estimated | ratio |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(
+        "| kernel | method | rows x tokens | P | checkpointing | CPU time a step "
+        "| measured | estimated | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     for line in lines:
         print(
             f"| {line['kernel']} | {line['method']} "
             f"| {line['batch_size']} x {line['num_row_tokens']} | {line['num_virtual_tokens']} "
             f"| {'yes' if line['checkpointing'] else 'no'} "
-            f"| {line['peak_bytes'] / 1e9:.2f} GB | {line['estimated_bytes'] / 1e9:.2f} GB "
-            f"| {line['ratio']:.2f} |"
+            f"| {line['seconds']:.2f} s | {line['peak_bytes'] / 1e9:.2f} GB "
+            f"| {line['estimated_bytes'] / 1e9:.2f} GB | {line['ratio']:.2f} |"
         )
 
 

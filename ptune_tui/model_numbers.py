@@ -28,6 +28,7 @@ class Family:
         output_biases: Whether the attention's output has one wherever they have.
         mlp_biases: Whether the MLP's matrices have biases where the configuration is silent.
         position_offset: Unused rows of the table of positions; None: it has no such table.
+        keeps_scores: Whether transformers writes its attention out, scores included.
     """
 
     is_gated: bool = True
@@ -41,6 +42,7 @@ class Family:
     output_biases: bool = True
     mlp_biases: bool = False
     position_offset: int | None = None
+    keeps_scores: bool = False
 
 
 LLAMA = Family()
@@ -55,7 +57,7 @@ FAMILIES = {
     "qwen2": Family(query_biases=True, output_biases=False),
     "qwen3": Family(head_size=128, norms_heads=True),
     "gemma": Family(**_GEMMA),  # type: ignore[arg-type]
-    "gemma2": Family(**_GEMMA, num_layer_norms=4),  # type: ignore[arg-type]
+    "gemma2": Family(**_GEMMA, num_layer_norms=4, keeps_scores=True),  # type: ignore[arg-type]
     "gemma3_text": Family(**_GEMMA, num_layer_norms=4, norms_heads=True),  # type: ignore[arg-type]
     "gpt2": Family(**_OLDER, is_tied=True, activation="gelu_new", position_offset=0),  # type: ignore[arg-type]
     "gpt_neox": Family(**_OLDER, activation="gelu"),  # type: ignore[arg-type]
@@ -93,6 +95,7 @@ class ModelNumbers:
         activation: Inside the MLP, as transformers calls it.
         num_layer_norms: Norms of the hidden size in a layer.
         norms_heads: Whether queries and keys have a norm of the head size.
+        keeps_scores: Whether the attention's scores exist as tensors.
         num_vector_weights: Weights of norms, biases and the table of positions.
         assumption: A sentence, where the family is not known here.
     """
@@ -110,6 +113,7 @@ class ModelNumbers:
     activation: str = "silu"
     num_layer_norms: int = 2
     norms_heads: bool = False
+    keeps_scores: bool = False
     num_vector_weights: int = 0
     assumption: str | None = None
 
@@ -230,6 +234,7 @@ def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> 
         ),
         num_layer_norms=family.num_layer_norms,
         norms_heads=family.norms_heads,
+        keeps_scores=family.keeps_scores,
         assumption=assumption,
     )
     num_vector_weights = _num_vector_weights(numbers, stated, family)

@@ -1,0 +1,72 @@
+"""Sizes of well-known models, from their published configurations: what fits which card."""
+
+from __future__ import annotations
+
+from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, ModelNumbers
+
+
+def _numbers(
+    hidden_size: int,
+    num_layers: int,
+    intermediate_size: int,
+    vocab_size: int,
+    num_heads: int,
+    num_key_value_heads: int,
+    head_size: int,
+    *,
+    is_tied: bool,
+    has_query_biases: bool = False,
+) -> ModelNumbers:
+    biases = (num_heads + 2 * num_key_value_heads) * head_size if has_query_biases else 0
+    return ModelNumbers(
+        hidden_size,
+        num_layers,
+        intermediate_size,
+        vocab_size,
+        num_heads,
+        num_key_value_heads,
+        head_size,
+        is_tied,
+        embedding_size=hidden_size,
+        num_vector_weights=num_layers * (2 * hidden_size + biases) + hidden_size,
+    )
+
+
+def _qwen(
+    hidden_size: int,
+    num_layers: int,
+    intermediate_size: int,
+    num_heads: int,
+    num_key_value_heads: int,
+    head_size: int,
+    *,
+    is_tied: bool,
+    vocab_size: int = 151936,
+) -> ModelNumbers:
+    return _numbers(
+        hidden_size,
+        num_layers,
+        intermediate_size,
+        vocab_size,
+        num_heads,
+        num_key_value_heads,
+        head_size,
+        is_tied=is_tied,
+        has_query_biases=True,
+    )
+
+
+# From small to large.
+KNOWN_MODELS: dict[str, ModelNumbers] = {
+    "SmolLM2-135M": DEFAULT_MODEL_NUMBERS,
+    "SmolLM2-360M": _numbers(960, 32, 2560, 49152, 15, 5, 64, is_tied=True),
+    "Qwen2.5-0.5B": _qwen(896, 24, 4864, 14, 2, 64, is_tied=True),
+    "Llama-3.2-1B": _numbers(2048, 16, 8192, 128256, 32, 8, 64, is_tied=True),
+    "Qwen2.5-1.5B": _qwen(1536, 28, 8960, 12, 2, 128, is_tied=True),
+    "SmolLM2-1.7B": _numbers(2048, 24, 8192, 49152, 32, 32, 64, is_tied=True),
+    "Qwen2.5-3B": _qwen(2048, 36, 11008, 16, 2, 128, is_tied=True),
+    "Llama-3.2-3B": _numbers(3072, 28, 8192, 128256, 24, 8, 128, is_tied=True),
+    "Mistral-7B": _numbers(4096, 32, 14336, 32768, 32, 8, 128, is_tied=False),
+    "Qwen2.5-7B": _qwen(3584, 28, 18944, 28, 4, 128, is_tied=False, vocab_size=152064),
+    "Llama-3.1-8B": _numbers(4096, 32, 14336, 128256, 32, 8, 128, is_tied=False),
+}

@@ -1,0 +1,66 @@
+"""The largest settings whose estimate still fits."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ptune_tui.estimate import Setting, estimate, fit
+from ptune_tui.model_numbers import ModelNumbers
+
+MOST = 1 << 16
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The largest that fits of each number, the others left as they are; 0: not even one.
+
+    Attributes:
+        num_rows: Rows computed at a time.
+        num_row_tokens: Tokens of a row.
+        num_virtual_tokens: Length of the soft prompt.
+    """
+
+    num_rows: int
+    num_row_tokens: int
+    num_virtual_tokens: int
+
+
+def limits(numbers: ModelNumbers, setting: Setting, available_bytes: int) -> Limits:
+    """The largest settings that fit.
+
+    Args:
+        numbers (ModelNumbers): The model's sizes.
+        setting (Setting): The setting that each number is changed in.
+        available_bytes (int): Memory; a fifth is left free, as in `estimate.fit`.
+    """
+
+    def largest(change: Callable[[int], Setting]) -> int:
+        return _largest(
+            lambda value: (
+                fit(estimate(numbers, change(value)).peak_bytes, available_bytes) == "fits"
+            )
+        )
+
+    return Limits(
+        num_rows=largest(
+            lambda rows: dataclasses.replace(setting, batch_size=rows, micro_batch_size=rows)
+        ),
+        num_row_tokens=largest(lambda tokens: dataclasses.replace(setting, num_row_tokens=tokens)),
+        num_virtual_tokens=largest(
+            lambda tokens: dataclasses.replace(setting, num_virtual_tokens=tokens)
+        ),
+    )
+
+
+def _largest(fits: Callable[[int], bool]) -> int:
+    """The largest value up to `MOST` for which something holds that holds for all below it."""
+    low, high = 0, MOST
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
