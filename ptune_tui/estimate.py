@@ -239,11 +239,15 @@ def kept_floats_of_layer(numbers: ModelNumbers, num_keys: int) -> int:
         numbers (ModelNumbers): The model's sizes.
         num_keys (int): Keys that the token's row has, where the scores exist as tensors.
     """
-    norms = numbers.num_layer_norms * numbers.hidden_size
+    norms = numbers.num_norm_inputs * numbers.hidden_size
     if numbers.norms_heads:
         norms += numbers.query_size + numbers.key_value_size
-    scores = 2 * numbers.num_heads * num_keys if numbers.keeps_scores else 0
-    attention = 4 * numbers.query_size + scores
+    # Query, repeated key and value; and the output, or scores before and after the softmax.
+    attention = 4 * numbers.query_size
+    if numbers.keeps_scores:
+        attention = 3 * numbers.query_size + 2 * numbers.num_heads * num_keys
+    if numbers.keeps_fused_queries:
+        attention += 2 * numbers.query_size
     return norms + attention + _mlp_widths(numbers) * numbers.intermediate_size
 
 

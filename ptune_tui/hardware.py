@@ -1,4 +1,4 @@
-"""What this machine has, and whether a training run fits into it."""
+"""What this machine has."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 
-from ptune_tui.model_numbers import ModelNumbers
 from ptune_tui.paths import runs_folder
 
-Fit = Literal["fits", "tight", "does not fit"]
-
-FLOAT = 4  # bytes of one fp32 number
-INT4_BYTES = 0.75  # a weight on the 4-bit grid: code, and scale and offset shared by 32
-INT8_BYTES = 1.125  # a weight of the embedding: code, and scale shared by 32
-PROCESS_BYTES = 600 << 20  # torch and transformers, loaded, and their work space
-TIGHT_SHARE = 0.8  # of the available memory; the estimate is good to about a fifth
 PROBE_SECONDS = 5
 SHOWN_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
@@ -99,54 +90,6 @@ def free_disk_bytes(folder: Path) -> int | None:
         if existing.is_dir():
             return shutil.disk_usage(existing).free
     return None
-
-
-def estimate_training_memory(
-    numbers: ModelNumbers,
-    *,
-    kernel: Literal["stream", "cached"],
-    batch_size: int,
-    num_row_tokens: int,
-    num_virtual_tokens: int,
-    num_label_tokens: int = 2,
-) -> int:
-    """Bytes that training on the processor takes at its peak, about.
-
-    The sum of: the process; the 4-bit layers and the 8-bit vocabulary; with `cached`, a float copy
-    of the layers; what the backward pass needs of every token in every layer (two norm inputs;
-    query, repeated key and value, and output of the attention; three widths of the MLP: a tenth
-    more than a Llama of transformers keeps); the shared keys and values as every row sees them;
-    three copies of the logits at the label positions.
-
-    Args:
-        numbers (ModelNumbers): The model's sizes.
-        kernel (str): `stream` or `cached`.
-        batch_size (int): Rows a step.
-        num_row_tokens (int): Tokens of a row, padding included.
-        num_virtual_tokens (int): Length of the soft prompt.
-        num_label_tokens (int): Tokens of a row that the loss is taken on.
-    """
-    weights = INT4_BYTES * numbers.num_layer_weights + INT8_BYTES * numbers.num_vocabulary_weights
-    copies = FLOAT * numbers.num_layer_weights if kernel == "cached" else 0
-    heads = numbers.num_heads * numbers.head_size
-    kept = 2 * numbers.hidden_size + 4 * heads + 3 * numbers.intermediate_size
-    num_tokens = batch_size * num_row_tokens + num_virtual_tokens
-    num_shared = batch_size * num_virtual_tokens
-    activations = FLOAT * numbers.num_layers * (num_tokens * kept + num_shared * 2 * heads)
-    logits = 3 * FLOAT * batch_size * num_label_tokens * numbers.vocab_size
-    return int(PROCESS_BYTES + weights + copies + activations + logits)
-
-
-def fit(estimated_bytes: int, available_bytes: int) -> Fit:
-    """Whether an estimate goes into the available memory.
-
-    Args:
-        estimated_bytes (int): From `estimate_training_memory`.
-        available_bytes (int): From `Machine`.
-    """
-    if estimated_bytes <= TIGHT_SHARE * available_bytes:
-        return "fits"
-    return "tight" if estimated_bytes <= available_bytes else "does not fit"
 
 
 def _num_usable_cores() -> int | None:

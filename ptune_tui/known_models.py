@@ -1,8 +1,17 @@
-"""Sizes of well-known models, from their published configurations: what fits which card."""
+"""Sizes by a model's name: what lies on this disk, and what is well known.
+
+The well-known sizes are those of the published configurations; they say what fits which card
+before anything is fetched.
+"""
 
 from __future__ import annotations
 
-from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, ModelNumbers
+from functools import lru_cache
+from pathlib import Path
+
+from ptune_tui import default_model
+from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, ModelNumbers, read_model_numbers
+from ptune_tui.models import local_model
 
 
 def _numbers(
@@ -70,3 +79,29 @@ KNOWN_MODELS: dict[str, ModelNumbers] = {
     "Qwen2.5-7B": _qwen(3584, 28, 18944, 28, 4, 128, is_tied=False, vocab_size=152064),
     "Llama-3.1-8B": _numbers(4096, 32, 14336, 128256, 32, 8, 128, is_tied=False),
 }
+
+
+def numbers_of(source: str) -> ModelNumbers | None:
+    """The sizes of the model that a user means, or None where it would have to be fetched first.
+
+    Args:
+        source (str): `default`, a folder, a `config.json`, a GGUF file, a cached model's name, or
+            a name of `KNOWN_MODELS`.
+
+    Raises:
+        ModelError: Its files cannot be read, or it cannot be trained here.
+    """
+    if source in ("default", default_model.DEFAULT_MODEL.name):
+        return DEFAULT_MODEL_NUMBERS
+    path = local_model(source)
+    if path is not None:
+        return _numbers_on_disk(path, path.stat().st_mtime_ns)
+    wanted = source.rpartition("/")[2].lower().removesuffix("-instruct")
+    return next((known for name, known in KNOWN_MODELS.items() if name.lower() == wanted), None)
+
+
+@lru_cache(maxsize=8)
+def _numbers_on_disk(path: Path, _changed: int) -> ModelNumbers:
+    files = sorted(path.glob("*.gguf")) if path.is_dir() else []
+    has_config = (path / "config.json").is_file()
+    return read_model_numbers(files[0] if files and not has_config else path)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ptune_tui.estimate import Setting, estimate, fit
+from ptune_tui.estimate import Setting, TrainingKernel, estimate, fit
 from ptune_tui.model_numbers import ModelNumbers
 
 MOST = 1 << 16
+# In the order in which they are tried where the user names none.
+AUTO_KERNELS: tuple[TrainingKernel, ...] = ("cached", "stream")
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,34 @@ class Limits:
     num_rows: int
     num_row_tokens: int
     num_virtual_tokens: int
+
+
+def first_that_fits(
+    numbers: ModelNumbers,
+    setting: Setting,
+    available_bytes: int,
+    kernels: Sequence[TrainingKernel] = AUTO_KERNELS,
+) -> Setting:
+    """The setting with the first kernel that fits, else with fewer rows at a time.
+
+    Args:
+        numbers (ModelNumbers): The model's sizes.
+        setting (Setting): What is wanted; its rows at a time are kept where they are not 0.
+        available_bytes (int): Memory.
+        kernels (Sequence[TrainingKernel]): Which kernels, in order.
+
+    Returns:
+        A setting that fits; where none does, the one of the last kernel.
+    """
+    candidates = [dataclasses.replace(setting, kernel=kernel) for kernel in kernels]
+    for candidate in candidates:
+        if fit(estimate(numbers, candidate).peak_bytes, available_bytes) == "fits":
+            return candidate
+    for candidate in candidates if setting.micro_batch_size == 0 else ():
+        num_rows = limits(numbers, candidate, available_bytes).num_rows
+        if num_rows:
+            return dataclasses.replace(candidate, micro_batch_size=num_rows)
+    return candidates[-1]
 
 
 def limits(numbers: ModelNumbers, setting: Setting, available_bytes: int) -> Limits:

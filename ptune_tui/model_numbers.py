@@ -29,6 +29,8 @@ class Family:
         mlp_biases: Whether the MLP's matrices have biases where the configuration is silent.
         position_offset: Unused rows of the table of positions; None: it has no such table.
         keeps_scores: Whether transformers writes its attention out, scores included.
+        keeps_fused_queries: Whether attention reads the queries from the product that made them
+            together with keys and values, so that all of it stays.
     """
 
     is_gated: bool = True
@@ -43,6 +45,7 @@ class Family:
     mlp_biases: bool = False
     position_offset: int | None = None
     keeps_scores: bool = False
+    keeps_fused_queries: bool = False
 
 
 LLAMA = Family()
@@ -59,9 +62,11 @@ FAMILIES = {
     "gemma": Family(**_GEMMA),  # type: ignore[arg-type]
     "gemma2": Family(**_GEMMA, num_layer_norms=4, keeps_scores=True),  # type: ignore[arg-type]
     "gemma3_text": Family(**_GEMMA, num_layer_norms=4, norms_heads=True),  # type: ignore[arg-type]
-    "gpt2": Family(**_OLDER, is_tied=True, activation="gelu_new", position_offset=0),  # type: ignore[arg-type]
-    "gpt_neox": Family(**_OLDER, activation="gelu"),  # type: ignore[arg-type]
-    "opt": Family(**_OLDER, is_tied=True, activation="relu", position_offset=2),  # type: ignore[arg-type]
+    "gpt2": Family(
+        **_OLDER, is_tied=True, activation="gelu_new", position_offset=0, keeps_fused_queries=True
+    ),
+    "gpt_neox": Family(**_OLDER, activation="gelu"),
+    "opt": Family(**_OLDER, is_tied=True, activation="relu", position_offset=2),
 }
 # The published configurations of Gemma 3 leave out what transformers' class has as defaults.
 _LEFT_OUT: dict[str, dict[str, int]] = {
@@ -93,9 +98,10 @@ class ModelNumbers:
         embedding_size: Width of the embedding; other than the hidden size in some OPT models.
         is_gated: Whether the MLP has three matrices or two.
         activation: Inside the MLP, as transformers calls it.
-        num_layer_norms: Norms of the hidden size in a layer.
+        num_norm_inputs: Inputs of the norms of a layer, each of the hidden size.
         norms_heads: Whether queries and keys have a norm of the head size.
         keeps_scores: Whether the attention's scores exist as tensors.
+        keeps_fused_queries: Whether queries, keys and values stay in the tensor that made them.
         num_vector_weights: Weights of norms, biases and the table of positions.
         assumption: A sentence, where the family is not known here.
     """
@@ -111,9 +117,10 @@ class ModelNumbers:
     embedding_size: int
     is_gated: bool = True
     activation: str = "silu"
-    num_layer_norms: int = 2
+    num_norm_inputs: int = 2
     norms_heads: bool = False
     keeps_scores: bool = False
+    keeps_fused_queries: bool = False
     num_vector_weights: int = 0
     assumption: str | None = None
 
@@ -207,7 +214,7 @@ def numbers_of_config(config: dict[str, Any], source: str) -> ModelNumbers:
         KeyError: It does not state a size.
     """
     text: dict[str, Any] = {**config, **(config.get("text_config") or {})}
-    name = str(text.get("model_type", "llama" if "model_type" not in config else ""))
+    name = str(text.get("model_type") or "unnamed")
     _refuse(text, name, source)
     family = FAMILIES.get(name)
     stated = {**_LEFT_OUT.get(name, {}), **text}
@@ -218,6 +225,8 @@ def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> 
     hidden_size = _first(stated, "hidden_size", "n_embd")
     num_heads = _first(stated, "num_attention_heads", "n_head")
     inner = stated.get("n_inner") or 4 * hidden_size if "n_embd" in stated else None
+    # GPT-NeoX: attention and MLP read the same input.
+    is_parallel = family is FAMILIES["gpt_neox"] and stated.get("use_parallel_residual", True)
     numbers = ModelNumbers(
         hidden_size=hidden_size,
         num_layers=_first(stated, "num_hidden_layers", "n_layer"),
@@ -232,9 +241,10 @@ def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> 
         activation=next(
             (stated[key] for key in _ACTIVATION_KEYS if stated.get(key)), family.activation
         ),
-        num_layer_norms=family.num_layer_norms,
+        num_norm_inputs=1 if is_parallel else family.num_layer_norms,
         norms_heads=family.norms_heads,
         keeps_scores=family.keeps_scores,
+        keeps_fused_queries=family.keeps_fused_queries,
         assumption=assumption,
     )
     num_vector_weights = _num_vector_weights(numbers, stated, family)

@@ -16,7 +16,14 @@ from ptune_tui.errors import ModelError
 from ptune_tui.paths import models_folder
 from ptune_tui.wheels import Progress
 
-__all__ = ["CachedModel", "ResolvedModel", "cached_models", "fetch_default", "resolve"]
+__all__ = [
+    "CachedModel",
+    "ResolvedModel",
+    "cached_models",
+    "fetch_default",
+    "local_model",
+    "resolve",
+]
 
 Kind = Literal["gguf", "folder"]
 
@@ -90,6 +97,21 @@ def resolve(
         "Name a model folder, a GGUF file, a hub id such as `owner/name`, or `default`; "
         "`ptune models` lists what is cached.",
     )
+
+
+def local_model(source: str) -> Path | None:
+    """Where a model lies on this disk; None where it would have to be fetched.
+
+    Args:
+        source (str): What `resolve` takes.
+    """
+    if source in ("default", default_model.DEFAULT_MODEL.name):
+        path = default_model.DEFAULT_MODEL.path
+        return path if path.is_file() else None
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    return next((model.path for model in cached_models() if model.name == source), None)
 
 
 def cached_models() -> list[CachedModel]:

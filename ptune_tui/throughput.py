@@ -1,10 +1,9 @@
 """How fast machines compute: the figures that turn counts of arithmetic into seconds.
 
-Processors are told apart by their instruction sets. One class was measured here (2 cores with
-AVX512-VNNI: `bench/products.py` and the table of `docs/performance.md`); the others are scaled from
-it by the width of their registers and are marked as not measured. Graphics cards have their
-makers' figures for memory bandwidth and dense bf16 products with fp32 sums, of which a training
-step reaches only a share; they are marked as not measured, too.
+Processors are told apart by their instruction sets. One class was measured (AVX512-VNNI, on an AMD
+EPYC of family 26); the others are scaled from it by the width of their registers and are marked as
+not measured. Graphics cards have their makers' figures for memory bandwidth and dense bf16 products
+with fp32 sums, of which a training step reaches only a share; they are marked as not measured, too.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MEASURED = "measured on a machine of this class"
+MEASURED = "measured on an AMD EPYC of this class; others may take twice as long"
 NOT_MEASURED = "not measured"
 
 GIGA = 1e9
@@ -40,15 +39,15 @@ class Throughput:
     source: str
 
 
-# One thread each. The first was measured.
-_AVX512_VNNI = Throughput("AVX512-VNNI", 120, 450, 0.5, 4, MEASURED)
+# Figures of one thread. The first was measured: products of 128 to 2048 rows with the default
+# model's matrices, and training steps for the bandwidth, which is that of freshly mapped memory.
 _PROCESSORS = {
-    "avx512_vnni": _AVX512_VNNI,
-    "avx_vnni": Throughput("AVX-VNNI", 60, 225, 0.4, 4, NOT_MEASURED),
-    "avx512f": Throughput("AVX512", 100, 100, 0.5, 4, NOT_MEASURED),
-    "avx2": Throughput("AVX2", 50, 50, 0.4, 4, NOT_MEASURED),
-    "i8mm": Throughput("ARM with I8MM", 50, 200, 0.4, 4, NOT_MEASURED),
-    "asimddp": Throughput("ARM with dot products", 40, 80, 0.3, 4, NOT_MEASURED),
+    "avx512_vnni": Throughput("AVX512-VNNI", 250, 1000, 2.0, 6, MEASURED),
+    "avx512f": Throughput("AVX512", 120, 120, 1.0, 5, NOT_MEASURED),
+    "avx_vnni": Throughput("AVX-VNNI", 80, 300, 0.8, 5, NOT_MEASURED),
+    "avx2": Throughput("AVX2", 80, 80, 0.8, 5, NOT_MEASURED),
+    "i8mm": Throughput("ARM with I8MM", 50, 200, 0.5, 5, NOT_MEASURED),
+    "asimddp": Throughput("ARM with dot products", 40, 80, 0.4, 4, NOT_MEASURED),
 }
 _OTHER_PROCESSOR = Throughput("other processor", 20, 20, 0.2, 3, NOT_MEASURED)
 

@@ -21,6 +21,7 @@ APP = TRAINING | {"onnxruntime", "ptune_tui.engine", "ptune_tui.worker", "export
         ("import ptune_tui.worker.chat", TRAINING | {"textual", "ptune_tui.engine"}),
         ("import ptune_tui.worker.bench.train", APP - {"ptune_tui.worker", "export"} | {"textual"}),
         ("import ptune_tui.worker.bench.ours", {"textual", "typer", "peft", "bitsandbytes"}),
+        ("import ptune_tui.limits, ptune_tui.known_models", APP | {"textual"}),
         ("import ptune_tui.data, ptune_tui.metrics", TRAINING | {"textual", "onnxruntime"}),
         ("import ptune_tui.engine.trainer, export.writer, quant.loading", {"textual", "typer"}),
     ],
@@ -31,6 +32,20 @@ def test_a_fresh_import_loads_nothing_of_the_forbidden(code: str, forbidden: set
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_an_estimate_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nsys.argv = ['ptune', 'estimate', '--memory', '8GB']\n"
+        "from ptune_tui.cli import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        f"print('loaded:', sorted(set({sorted(APP | {'textual'})!r}) & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "peak" in done.stdout
+    assert done.stdout.splitlines()[-1] == "loaded: []"
 
 
 def test_help_loads_nothing_heavy() -> None:
@@ -46,6 +61,7 @@ def test_help_loads_nothing_heavy() -> None:
     for command in [
         "demo",
         "train",
+        "estimate",
         "eval",
         "export",
         "run",

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from ptune_tui import __version__
-from ptune_tui.cli import answer, bench, demo, evaluate, export, listing, train
+from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, train
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -50,6 +50,7 @@ def start(
 
 app.command()(demo.demo)
 app.command()(train.train)
+app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)
 app.command()(export.export)
 app.command()(answer.run)

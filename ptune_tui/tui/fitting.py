@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import ptune_tui
-from ptune_tui import default_model, models
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import PTuneError
-from ptune_tui.hardware import Fit, estimate_training_memory, fit, machine
-from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, ModelNumbers, read_model_numbers
+from ptune_tui.estimate import Fit, Setting, estimate, fit
+from ptune_tui.hardware import machine
+from ptune_tui.known_models import numbers_of
+from ptune_tui.limits import AUTO_KERNELS, first_that_fits
+from ptune_tui.model_numbers import ModelNumbers
 from ptune_tui.tui.wording import bytes_text
 
 CHARACTERS_PER_TOKEN = 3  # few, so that the estimate errs upwards
@@ -39,7 +40,7 @@ def fit_line(config: RunConfig) -> FitLine:
         config (RunConfig): The run.
     """
     try:
-        numbers = _numbers(config.model.source)
+        numbers = numbers_of(config.model.source)
     except PTuneError as error:
         return FitLine(None, f"memory not estimated: {error.message}")
     if numbers is None:
@@ -52,24 +53,29 @@ def fit_line(config: RunConfig) -> FitLine:
 
 def _compare(config: RunConfig, numbers: ModelNumbers, available: int) -> FitLine:
     num_row_tokens = row_tokens(config.data)
-    kernels: tuple[Literal["cached", "stream"], ...] = ("cached", "stream")
-    if config.model.kernel != "auto":
-        kernels = (config.model.kernel,)
-    for kernel in kernels:
-        needed = estimate_training_memory(
-            numbers,
-            kernel=kernel,
-            batch_size=config.training.batch_size,
-            num_row_tokens=num_row_tokens,
-            num_virtual_tokens=config.method.num_virtual_tokens,
-        )
-        verdict = fit(needed, available)
-        if verdict == "fits":
-            break
+    method, training = config.method, config.training
+    wanted = Setting(
+        method=method.name,
+        num_virtual_tokens=method.num_virtual_tokens,
+        batch_size=training.batch_size,
+        micro_batch_size=training.micro_batch_size,
+        num_row_tokens=num_row_tokens,
+        checkpointing=training.checkpointing == "on",
+        mlp_size=method.mlp_size,
+        rank=method.rank,
+        reparametrise=method.reparametrise,
+    )
+    kernels = AUTO_KERNELS if config.model.kernel == "auto" else (config.model.kernel,)
+    setting = first_that_fits(numbers, wanted, available, kernels)
+    needed = estimate(numbers, setting).peak_bytes
+    verdict = fit(needed, available)
+    rows = f"{setting.batch_size} x {num_row_tokens} tokens"
+    if setting.num_micro_batches > 1:
+        rows += f", {setting.num_rows} rows at a time"
     return FitLine(
         verdict,
         f"{verdict}: {bytes_text(needed)} of {bytes_text(available)} free "
-        f"({kernel}, {config.training.batch_size} x {num_row_tokens} tokens)",
+        f"({setting.kernel}, {rows})",
     )
 
 
@@ -87,31 +93,6 @@ def data_file(data: DataConfig) -> Path:
     """Where the training rows lie."""
     builtin = Path(ptune_tui.__file__).parent / "builtin_data" / data.train / "train.jsonl"
     return builtin if builtin.is_file() else Path(data.train).expanduser()
-
-
-def local_model(source: str) -> Path | None:
-    """Where a model lies on this disk; None where it would have to be fetched."""
-    if source in ("default", default_model.DEFAULT_MODEL.name):
-        path = default_model.DEFAULT_MODEL.path
-        return path if path.is_file() else None
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    return next((model.path for model in models.cached_models() if model.name == source), None)
-
-
-def _numbers(source: str) -> ModelNumbers | None:
-    if source in ("default", default_model.DEFAULT_MODEL.name):
-        return DEFAULT_MODEL_NUMBERS
-    path = local_model(source)
-    return _numbers_of(path) if path else None
-
-
-@lru_cache(maxsize=8)
-def _numbers_of(path: Path) -> ModelNumbers:
-    files = sorted(path.glob("*.gguf")) if path.is_dir() else []
-    has_config = (path / "config.json").is_file()
-    return read_model_numbers(files[0] if files and not has_config else path)
 
 
 @lru_cache(maxsize=8)

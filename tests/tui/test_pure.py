@@ -9,6 +9,7 @@ import pytest
 
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.events import Diverged, PreviewRow, TaskFailed
+from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.tui import fields, fitting
 from ptune_tui.tui.command_line import train_command
 from ptune_tui.tui.run_state import ExportState, RunState
@@ -86,10 +87,13 @@ def test_rows_are_measured_by_their_longest_line(tmp_path: Path) -> None:
 
 
 def test_fit_falls_back_to_the_kernel_that_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = fitting._compare(RunConfig(), fitting.DEFAULT_MODEL_NUMBERS, 64 << 30)
+    line = fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, 64 << 30)
     assert (line.fit, "cached" in line.text) == ("fits", True)
-    line = fitting._compare(RunConfig(), fitting.DEFAULT_MODEL_NUMBERS, 1 << 30)
+    line = fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, 600 << 20)
     assert (line.fit, "stream" in line.text) == ("does not fit", True)
+    line = fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, 4 << 30)
+    assert line.fit == "fits"
+    assert "rows at a time" in line.text
 
 
 def test_state_folds_a_run() -> None:

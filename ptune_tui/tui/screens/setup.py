@@ -14,6 +14,7 @@ from textual.widgets import Button, Static
 
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import PTuneError
+from ptune_tui.models import local_model
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.command_line import train_command
 from ptune_tui.tui.fields import (
@@ -24,7 +25,7 @@ from ptune_tui.tui.fields import (
     read_form,
     write_form,
 )
-from ptune_tui.tui.fitting import fit_line, local_model
+from ptune_tui.tui.fitting import fit_line
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
 from ptune_tui.tui.widgets.preview_pane import PreviewPane

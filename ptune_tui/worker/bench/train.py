@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from ptune_tui.errors import ResourceError, UsageError
+from ptune_tui.estimate import Setting, estimate
 from ptune_tui.events import (
     Event,
     Notice,
@@ -25,7 +26,7 @@ from ptune_tui.events import (
     StageStarted,
     TaskFinished,
 )
-from ptune_tui.hardware import default_num_threads, estimate_training_memory, machine
+from ptune_tui.hardware import default_num_threads, machine
 from ptune_tui.model_numbers import read_model_numbers
 from ptune_tui.models import resolve
 from ptune_tui.tasks import RESULT_FILE, BenchTrainTask, write_atomically
@@ -218,14 +219,14 @@ def _cosine(shared: SharedFolder, name: str) -> float | None:
 def _needed_memory(setting: BenchSetting, model_path: Path) -> int:
     """Bytes that the largest contender takes, about: PEFT has logits at every position."""
     num_row_tokens = setting.num_tokens + setting.num_virtual_tokens
-    return estimate_training_memory(
-        read_model_numbers(model_path),
+    largest = Setting(
         kernel="cached",
         batch_size=setting.num_rows,
         num_row_tokens=num_row_tokens,
         num_virtual_tokens=0,
         num_label_tokens=num_row_tokens,
     )
+    return estimate(read_model_numbers(model_path), largest).peak_bytes
 
 
 def _check_memory(needed_bytes: int) -> None:
