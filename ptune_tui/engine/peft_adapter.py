@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
-from ptune_tui.engine.step import prefix_of
+from ptune_tui.engine.step import prefix_of, require_shared_prefix
 from ptune_tui.errors import DataError
 from ptune_tui.tasks import write_atomically
 
@@ -129,6 +129,7 @@ def check_shape(frozen: FrozenModel, prompt: Prompt, where: str) -> None:
 
     Raises:
         DataError: Its width, or its layers, heads or head size, are another model's.
+        ModelError: It holds keys and values, and the model has layers without them.
     """
     hint = "A prompt only fits the model it was trained on."
     if isinstance(prompt, VirtualTokens):
@@ -141,6 +142,7 @@ def check_shape(frozen: FrozenModel, prompt: Prompt, where: str) -> None:
             )
         return
     num_layers, _, num_heads, _, head_size = prompt.keys_values.shape
+    require_shared_prefix(frozen)
     # Configurations name their heads in many ways, so one token is asked.
     with torch.no_grad():
         layers = prefix_of(frozen, None, [0]).layers
