@@ -6,11 +6,13 @@ and tokens concatenated, without a cache, with masks and positions of its own ma
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
@@ -22,7 +24,8 @@ from ptune_tui.engine.batches import collate
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_tokenizer
-from ptune_tui.engine.prompt import LayerPrefix, VirtualTokens
+from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter, write_peft_adapter
+from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import prefix_of, training_gradient
@@ -74,6 +77,7 @@ CONCATENATED: dict[str, dict[str, Any]] = {
     },
     "bloom": GPT2_SIZES,
 }
+HEADS_WITHOUT_GROUPS = ("gpt2", "gpt_neox", "opt")
 LEAD = [5, 6]
 ROWS = [
     EncodedRow([*LEAD, 40, 41, 42], [50, 2]),
@@ -219,6 +223,32 @@ def test_keys_and_values_of_a_prompt_act_as_the_prompt(families: Any, name: str)
     as_tokens = TorchReference(family.frozen, tokens).logits(ids)
     as_layers = TorchReference(family.frozen, layers).logits(ids)
     torch.testing.assert_close(torch.from_numpy(as_layers), torch.from_numpy(as_tokens))
+
+
+@pytest.mark.parametrize(
+    ("name", "are_layers"),
+    [(name, False) for name in [*SHARED, *CONCATENATED]] + [(name, True) for name in SHARED],
+)
+def test_peft_computes_the_same_logits_from_an_adapter(
+    families: Any, name: str, are_layers: bool, tmp_path: Path
+) -> None:
+    family = families(name)
+    prompt: Prompt = VirtualTokens(start(family).detach())
+    if are_layers:
+        prompt = layers_of(family.frozen, prompt)
+    write_peft_adapter(tmp_path, family.frozen, prompt, name)
+    read = read_peft_adapter(tmp_path).prompt
+    check_shape(family.frozen, read, name)
+    twin = copy.deepcopy(family.twin)
+    if name in HEADS_WITHOUT_GROUPS:
+        # PEFT believes any attribute of this name; these families have none of their own.
+        del twin.config.num_key_value_heads
+    tuned = peft.PeftModel.from_pretrained(twin, str(tmp_path)).eval()
+    ids = [7, 8, 9, 10, 11, 12]
+    with torch.no_grad():
+        theirs = tuned(input_ids=torch.tensor([ids])).logits[0, -len(ids) :]
+    ours = torch.from_numpy(TorchReference(family.frozen, read).logits(ids))
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", CONCATENATED)
