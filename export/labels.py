@@ -7,20 +7,21 @@ won: after training that takes one or two steps, whatever the number of labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 LogProbabilities = npt.NDArray[np.floating]
+Path = tuple[int, ...]
 
 
 @dataclass
 class _Node:
     """A beginning of one or more labels."""
 
-    path: tuple[int, ...]
+    path: Path
     children: dict[int, _Node] = field(default_factory=dict)
     label: int | None = None
 
@@ -68,19 +69,39 @@ class LabelSearch:
         """The best whole label so far."""
         return max(self.scores, key=lambda label: self.scores[label])
 
-    def next_path(self) -> tuple[int, ...] | None:
+    def next_path(self) -> Path | None:
         """The label beginning whose continuation decides next, or None when the winner is known."""
-        if not self._open:
+        if not self._open or not self._may_win(self._open[0][0]):
             return None
-        score, node = self._open[0]
-        if self.scores and max(self.scores.values()) >= score:
-            return None
-        return node.path
+        return self._open[0][1].path
 
-    def feed(self, log_probabilities: LogProbabilities) -> None:
-        """Give the log-probabilities [V] behind the path that `next_path` returned."""
-        score, node = self._open.pop(0)
-        self._expand(node, score, log_probabilities)
+    def wanted(self, num_paths: int, known: Collection[Path]) -> list[Path]:
+        """The label beginnings that are most likely to be asked for, shorter ones first.
+
+        Args:
+            num_paths (int): At most so many; besides, their own beginnings come with them.
+            known (Collection[Path]): Beginnings that need not come again.
+        """
+        paths = [node.path for score, node in self._open[:num_paths] if self._may_win(score)]
+        beginnings = {path[:depth] for path in paths for depth in range(1, len(path) + 1)}
+        return sorted(beginnings.difference(known), key=lambda path: (len(path), path))
+
+    def feed(self, log_probabilities: LogProbabilities, path: Path | None = None) -> None:
+        """Give the log-probabilities [V] behind a path.
+
+        Args:
+            log_probabilities (LogProbabilities): [V].
+            path (Path | None): Any path; one that is not open changes nothing. Left out: the one
+                that `next_path` returned.
+        """
+        for position, (score, node) in enumerate(self._open):
+            if path is None or node.path == path:
+                del self._open[position]
+                self._expand(node, score, log_probabilities)
+                return
+
+    def _may_win(self, score: float) -> bool:
+        return not (self.scores and max(self.scores.values()) >= score)
 
     def _expand(self, node: _Node, score: float, log_probabilities: LogProbabilities) -> None:
         for token, child in node.children.items():
@@ -93,7 +114,7 @@ class LabelSearch:
 
 
 def exhaustive_scores(
-    trie: LabelTrie, log_probabilities_behind: Callable[[tuple[int, ...]], LogProbabilities]
+    trie: LabelTrie, log_probabilities_behind: Callable[[Path], LogProbabilities]
 ) -> list[float]:
     """Every label's score, the long way: for reports that need all of them.
 
@@ -101,7 +122,7 @@ def exhaustive_scores(
         trie (LabelTrie): The labels.
         log_probabilities_behind (Callable): Gives [V] behind a path; asked once for each path.
     """
-    known: dict[tuple[int, ...], LogProbabilities] = {}
+    known: dict[Path, LogProbabilities] = {}
     scores = []
     for label in trie.labels:
         total = 0.0

@@ -17,10 +17,10 @@ from export.encoding import EncodedRow, RowEncoder, common_prefix
 from export.labels import LabelTrie
 from ptune_tui.engine.batches import collate, sorted_batches
 from ptune_tui.engine.generate import generate_greedily
+from ptune_tui.engine.labelling import classify
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix
 from ptune_tui.engine.prompt import Prompt
-from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import label_logits, prefix_of
 from ptune_tui.errors import DataError
 from ptune_tui.metrics import accuracy, macro_f1

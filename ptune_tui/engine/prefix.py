@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers.cache_utils import Cache
 
 from ptune_tui.engine.masks import causal_mask, device_of
@@ -125,6 +126,17 @@ class RowCache(Cache):  # type: ignore[misc]
             layer: (key[rows], value[rows]) for layer, (key, value) in self._layers.items()
         }
         return part
+
+    def reserve(self, num_tokens: int) -> None:
+        """Make room for so many tokens from `position` on."""
+        missing = self.position + num_tokens - self._capacity
+        if missing > 0:
+            self._capacity += missing
+            more = (0, 0, 0, missing)
+            self._layers = {
+                layer: (functional.pad(key, more), functional.pad(value, more))
+                for layer, (key, value) in self._layers.items()
+            }
 
 
 @contextmanager

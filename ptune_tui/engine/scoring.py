@@ -1,27 +1,21 @@
-"""Which label does the model give each row? By the likelihood of the whole label and end token.
+"""Rows behind a prefix, read once and continued: what every score and greedy answer asks.
 
-Legend: B rows, T tokens of a row, S tokens of a label path, V vocabulary.
-
-The rows' keys and values are computed once; each round then asks, for all undecided rows at a time,
-what follows the most promising beginning of a label (`export.labels`: exact, best first).
+Legend: B rows, T tokens of a row, S new tokens behind a row, N all tokens behind a row, K keys,
+C capacity, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from export.labels import LabelSearch, LabelTrie
-from ptune_tui.engine.batches import sorted_batches
 from ptune_tui.engine.forward import cached_logits, logits_behind
 from ptune_tui.engine.masks import attention_mask, causal_mask
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix, RowCache
-
-_MAX_BATCH_TOKENS = 1536
 
 
 @dataclass
@@ -112,7 +106,7 @@ def continue_rows(
     if isinstance(read.cache, RowTokens):
         logits_BV = _logits_of_tokens(frozen, prefix, read, read.cache, num_behind, ids_BS, last_B)
     else:
-        logits_BV = _logits_of_cache(frozen, prefix, read, read.cache, num_behind, ids_BS, last_B)
+        logits_BV = _logits_of_cache(frozen, prefix, read, num_behind, ids_BS, last_B)
     return logits_BV.float().log_softmax(-1).cpu()
 
 
@@ -120,35 +114,56 @@ def _logits_of_cache(
     frozen: FrozenModel,
     prefix: Prefix,
     read: RowsRead,
-    cache: RowCache,
     num_behind: int,
     ids_BS: Tensor,
     last_B: Tensor,
 ) -> Tensor:
     num_rows, num_new = ids_BS.shape
-    width = cache.position - prefix.length - num_behind
-    steps = torch.arange(num_behind, num_behind + num_new)
-    queries_BS = prefix.length + read.lengths.unsqueeze(1) + steps
-    keys_BK = torch.cat(
-        [
-            torch.arange(prefix.length).expand(num_rows, -1),
-            prefix.length + torch.arange(width).expand(num_rows, -1),
-            prefix.length + read.lengths.unsqueeze(1) + torch.arange(num_behind + num_new),
-        ],
-        dim=1,
-    )
-    is_real_BK = torch.ones_like(keys_BK, dtype=torch.bool)
-    is_real_BK[:, prefix.length : prefix.length + width] = torch.arange(
-        width
-    ) < read.lengths.unsqueeze(1)
-    distance_BSK = (queries_BS.unsqueeze(2) - keys_BK.unsqueeze(1)).to(frozen.device)
-    visible_BSK = (distance_BSK >= 0) & is_real_BK.unsqueeze(1).to(frozen.device)
+    steps_BN = torch.arange(num_behind + num_new).expand(num_rows, -1)
+    sees_SN = torch.ones((num_new, num_behind + num_new), dtype=torch.bool).tril(num_behind)
+    sees_BSN = sees_SN.expand(num_rows, -1, -1)
+    index = (torch.arange(num_rows), last_B)
+    return logits_of_steps(frozen, prefix, read, ids_BS, steps_BN, sees_BSN, index)
+
+
+def logits_of_steps(
+    frozen: FrozenModel,
+    prefix: Prefix,
+    read: RowsRead,
+    ids_BS: Tensor,
+    steps_BN: Tensor,
+    sees_BSN: Tensor,
+    index: tuple[Tensor, Tensor],
+) -> Tensor:
+    """Logits behind some of the new tokens, [len(index), V] of the compute dtype.
+
+    Args:
+        frozen (FrozenModel): The model.
+        prefix (Prefix): The rows' prefix.
+        read (RowsRead): The rows, with a `RowCache`.
+        ids_BS (Tensor): New tokens, int64 [B, S].
+        steps_BN (Tensor): How far behind its row each token is, int64 [B, N]: first those that are
+            in the cache already, then the new ones.
+        sees_BSN (Tensor): Which of them each new token sees, bool.
+        index (tuple[Tensor, Tensor]): Row and column of the new tokens that are asked about.
+    """
+    assert isinstance(read.cache, RowCache)
+    num_rows, num_new = ids_BS.shape
+    before_K = torch.arange(read.cache.position - (steps_BN.shape[1] - num_new))
+    is_real_BK = before_K < prefix.length + read.lengths.unsqueeze(1)
+    visible_BSK = torch.cat([is_real_BK.unsqueeze(1).expand(-1, num_new, -1), sees_BSN], dim=2)
+    behind_BN = prefix.length + read.lengths.unsqueeze(1) + steps_BN
+    keys_BK = torch.cat([before_K.expand(num_rows, -1), behind_BN], dim=1)
+    queries_BS = behind_BN[:, -num_new:]
+    distance_BSK = queries_BS.unsqueeze(2) - keys_BK.unsqueeze(1)
     return cached_logits(
         frozen.network,
-        cache,
+        read.cache,
         ids_BS,
-        (torch.arange(num_rows), last_B),
-        attention_mask(frozen.network, distance_BSK, visible_BSK),
+        index,
+        attention_mask(
+            frozen.network, distance_BSK.to(frozen.device), visible_BSK.to(frozen.device)
+        ),
         queries_BS.to(frozen.device),
     )
 
@@ -169,72 +184,3 @@ def _logits_of_tokens(
     width = int(starts_B.max()) + num_new
     ends = (torch.arange(num_rows), starts_B + last_B)
     return logits_behind(frozen.network, prefix, cache.ids_BC[:, :width], ends)
-
-
-def classify(
-    frozen: FrozenModel,
-    prefix: Prefix,
-    rows: Sequence[list[int]],
-    trie: LabelTrie,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> list[int]:
-    """The label of each row.
-
-    Args:
-        frozen (FrozenModel): The model.
-        prefix (Prefix): What every row attends to.
-        rows (Sequence[list[int]]): Tokens of each row behind the prefix, up to the response.
-        trie (LabelTrie): The labels.
-        on_progress (Callable[[int, int], None] | None): Called with rows done and their number.
-    """
-    found = [0] * len(rows)
-    num_done = 0
-    for numbers in sorted_batches([len(row) for row in rows], _MAX_BATCH_TOKENS):
-        labels = _classify_batch(frozen, prefix, [rows[number] for number in numbers], trie)
-        for number, label in zip(numbers, labels, strict=True):
-            found[number] = label
-        num_done += len(numbers)
-        if on_progress:
-            on_progress(num_done, len(rows))
-    return found
-
-
-def _classify_batch(
-    frozen: FrozenModel, prefix: Prefix, rows: list[list[int]], trie: LabelTrie
-) -> list[int]:
-    read = read_rows(frozen, prefix, rows, max(map(len, trie.labels)))
-    searches = [LabelSearch(trie, row.numpy()) for row in read.log_probabilities]
-    open_rows = list(range(len(rows)))
-    while asked := list(_open_paths(searches, open_rows)):
-        open_rows = [row for row, _ in asked]
-        ids, last = _padded([path for _, path in asked])
-        part = _selected(read, open_rows, len(searches))
-        behind = continue_rows(frozen, prefix, part, 0, ids, last)
-        for row, log_probabilities in zip(open_rows, behind, strict=True):
-            searches[row].feed(log_probabilities.numpy())
-    return [search.best for search in searches]
-
-
-def _open_paths(
-    searches: list[LabelSearch], rows: list[int]
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    for row in rows:
-        path = searches[row].next_path()
-        if path is not None:
-            yield row, path
-
-
-def _selected(read: RowsRead, rows: list[int], num_rows: int) -> RowsRead:
-    """Some of the rows; all of them need no copy."""
-    if len(rows) == num_rows:
-        return read
-    return RowsRead(
-        read.cache.selected(torch.tensor(rows)), read.lengths[rows], read.log_probabilities
-    )
-
-
-def _padded(paths: list[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
-    """Paths as int64 [B, S], right-padded with 0, and each one's last column."""
-    width = max(map(len, paths))
-    ids = torch.tensor([[*path, *[0] * (width - len(path))] for path in paths])
-    return ids, torch.tensor([len(path) - 1 for path in paths])

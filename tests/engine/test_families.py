@@ -22,12 +22,12 @@ from export.encoding import EncodedRow
 from export.labels import LabelTrie
 from ptune_tui.engine.batches import collate
 from ptune_tui.engine.generate import generate_greedily
+from ptune_tui.engine.labelling import classify
 from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_tokenizer
 from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter, write_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.engine.reference import TorchReference
-from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import prefix_of, training_gradient
 from ptune_tui.errors import ModelError
 from quant.errors import QuantError

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
+from ptune_tui.engine import labelling
 from ptune_tui.engine.generate import generate_greedily
+from ptune_tui.engine.labelling import classify
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.prefix import Prefix
 from ptune_tui.engine.prompt import VirtualTokens
-from ptune_tui.engine.scoring import classify
 from ptune_tui.engine.step import prefix_of
 
 END = 2
@@ -67,6 +69,38 @@ def test_classify_finds_the_most_likely_whole_label(frozen: FrozenModel, prefix:
         ]
         expected.append(int(np.argmax(scores)))
     assert classify(frozen, prefix, ROWS, LabelTrie(LABELS)) == expected
+
+
+@pytest.mark.parametrize("num_paths", [1, 2, 16])
+def test_trees_find_what_round_after_round_finds(
+    frozen: FrozenModel, prefix: Prefix, monkeypatch: pytest.MonkeyPatch, num_paths: int
+) -> None:
+    random = np.random.default_rng(2)
+    labels = {tuple(random.integers(50, 53, size=random.integers(1, 6))) for _ in range(40)}
+    trie = LabelTrie([[*map(int, label), END] for label in sorted(labels)])
+    rows = [list(map(int, random.integers(40, 70, size=size))) for size in (3, 9, 1, 5, 4)]
+    grown: list[int] = []
+
+    def grow(*arguments: Any) -> None:
+        grown.extend(arguments[3])
+        grow_trees(*arguments)
+
+    grow_trees = labelling._grow_trees
+    monkeypatch.setattr(labelling, "_ROUNDS_PER_TOKEN", 0)
+    monkeypatch.setattr(labelling, "_TREE_ROWS", 2)
+    monkeypatch.setattr(labelling, "_TREE_PATHS", num_paths)
+    monkeypatch.setattr(labelling, "_grow_trees", grow)
+    found = classify(frozen, prefix, rows, trie)
+    assert sorted(grown) == list(range(len(rows)))
+    for row, label in zip(rows, found, strict=True):
+        known: dict[tuple[int, ...], np.ndarray] = {}
+
+        def behind(path: tuple[int, ...], row: list[int] = row, known: dict = known) -> np.ndarray:
+            if path not in known:
+                known[path] = plain_log_probabilities(frozen, prefix, [*row, *path]).numpy()
+            return known[path]
+
+        assert label == int(np.argmax(exhaustive_scores(trie, behind)))
 
 
 def test_batched_greedy_answers_equal_row_by_row_ones(frozen: FrozenModel, prefix: Prefix) -> None:
