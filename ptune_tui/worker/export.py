@@ -46,7 +46,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         channel (Channel): Where progress is said.
     """
     started = time.perf_counter()
-    stage = TunedModelStage(Path(task.run), channel, task.force)
+    stage = TunedModelStage(Path(task.run), channel, task.force, is_reference=True)
     yield from stage.events()
     tuned = stage.tuned
     yield StageStarted("build", time.time())

@@ -10,6 +10,7 @@ import torch
 
 from ptune_tui.config import ModelConfig
 from ptune_tui.engine.model import FrozenModel, choose_kernel, load_frozen
+from ptune_tui.engine.placement import choose_placement
 from ptune_tui.events import (
     Event,
     ModelReady,
@@ -33,13 +34,31 @@ class ModelStage:
     frozen: FrozenModel | None = None
 
     def events(self) -> Iterator[Event]:
-        """Load the model and say how it goes."""
+        """Load the model and say how it goes.
+
+        Raises:
+            UsageError: The device that was asked for is not there.
+            ModelError: The model cannot be found or read.
+        """
         torch.set_num_threads(self.num_threads or default_num_threads())
         yield StageStarted("load", time.time(), self.config.source)
         started = time.perf_counter()
+        config = self.config
+        placement = choose_placement(
+            config.device, config.compute_type, config.scheme, config.kernel
+        )
+        yield Notice("device", placement.sentence, placement.warning)
         found = resolve(self.config.source, self._say_download, self._say_notice)
         kernel, reason = choose_kernel(found.path, self.config.kernel)
-        frozen = load_frozen(found.path, found.name, self.config.scheme, kernel, self._say_tensors)
+        frozen = load_frozen(
+            found.path,
+            found.name,
+            self.config.scheme,
+            kernel,
+            self._say_tensors,
+            device=placement.device,
+            compute_dtype=placement.compute_dtype,
+        )
         self.frozen = frozen
         yield Notice("kernel", f"The kernel is `{kernel}`: {reason}.")
         if found.kind == "gguf" and self.config.scheme != "int4":
@@ -48,6 +67,7 @@ class ModelStage:
                 f"`{self.config.scheme}` was asked for, but a GGUF file brings its own grid.",
                 "Use a float checkpoint to choose the grid.",
             )
+        yield from _peculiarities(frozen)
         yield model_ready(frozen)
         yield StageFinished("load", time.perf_counter() - started)
 
@@ -59,6 +79,23 @@ class ModelStage:
 
     def _say_notice(self, sentence: str) -> None:
         self.channel.say(Notice("model", sentence))
+
+
+def _peculiarities(frozen: FrozenModel) -> Iterator[Event]:
+    """What makes a model slower than others of its size."""
+    if frozen.config._attn_implementation == "eager":
+        yield Notice(
+            "attention",
+            f"{frozen.config.model_type} computes attention step by step (`eager`): torch's fused "
+            "attention lacks something that it needs.",
+        )
+    if not frozen.shares_prefix:
+        yield Notice(
+            "prefix",
+            f"{frozen.config.model_type} keeps more than keys and values in its layers or makes "
+            "its positions itself, so the prompt runs again in front of every row.",
+            "The result is the same; a step takes longer the longer the prompt is.",
+        )
 
 
 def model_ready(frozen: FrozenModel) -> ModelReady:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from export.encoding import RowEncoder
 from ptune_tui.config import RunConfig, load
 from ptune_tui.engine.adapter import PromptCard, load_adapter, other_weights
@@ -41,11 +43,14 @@ class TunedModelStage:
         run: The run's folder.
         channel: Where progress is said.
         force: Whether a prompt is used on other weights than it was trained on.
+        is_reference: Whether a graph will be held against the model, which then computes on the CPU
+            in float32, whatever it was trained in.
     """
 
     run: Path
     channel: Channel
     force: bool = False
+    is_reference: bool = False
     loaded: TunedModel | None = None
 
     def events(self) -> Iterator[Event]:
@@ -58,7 +63,10 @@ class TunedModelStage:
         adapter = self.run / ADAPTER_FOLDER
         prompt, card = load_adapter(adapter)
         config = load(self.run / CONFIG_FILE)
-        stage = ModelStage(config.model, config.training.num_threads, self.channel)
+        model = config.model
+        if self.is_reference:
+            model = msgspec.structs.replace(model, device="cpu", compute_type="float32")
+        stage = ModelStage(model, config.training.num_threads, self.channel)
         yield from stage.events()
         assert stage.frozen is not None
         check_shape(stage.frozen, prompt, str(adapter))
