@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quant.errors import QuantError
+from quant.nf4_cuda import NF4Product, has_kernels
 from quant.packing import FrozenWeight, QuantTensor
 from quant.product import FrozenProduct, product
 
@@ -122,6 +123,10 @@ class QuantLinear(torch.nn.Module):
         if self.cached_NK is not None:
             output = FrozenProduct.apply(  # type: ignore[no-untyped-call]
                 input_MK, self.cached_NK
+            )
+        elif has_kernels(self.weight):
+            output = NF4Product.apply(  # type: ignore[no-untyped-call]
+                input_MK, self.weight
             )
         else:
             output = _StreamLinear.apply(  # type: ignore[no-untyped-call]

@@ -116,7 +116,7 @@ def quantize_rows_nf4(
     Raises:
         QuantError: If bitsandbytes is not installed.
     """
-    functional = _bitsandbytes_functional()
+    functional = bitsandbytes_functional()
     rows_step = BLOCK_SIZE // math.gcd(shape[1], BLOCK_SIZE)
     step = math.ceil(chunk_rows / rows_step) * rows_step
     codes, absmax = [], []
@@ -138,7 +138,7 @@ def quantize_rows_nf4(
     return NF4Tensor(shape, torch.cat(codes), torch.cat(absmax)), error
 
 
-def _bitsandbytes_functional() -> Any:
+def bitsandbytes_functional() -> Any:
     """Imports bitsandbytes, which must not reach for the network.
 
     On CPUs with AVX512-BF16 its import asks the package `kernels`, where that is installed, to
