@@ -78,7 +78,7 @@ class BenchTrainTask(Struct, frozen=True, tag="bench-train"):
     setting: BenchSetting
 
 
-Task = TrainTask | EvaluateTask | ExportTask | PreviewTask | BenchTrainTask
+Task = TrainTask | FindRateTask | EvaluateTask | ExportTask | PreviewTask | BenchTrainTask
 
 
 _task_decoder: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)

@@ -17,6 +17,7 @@ from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
 from ptune_tui.presets import DataSize, PresetName, preset_sentence, preset_values
+from ptune_tui.runs import find_run, resumable_config
 from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
 
 
@@ -60,6 +61,9 @@ def train(
     seed: option.Seed = None,
     threads: option.Threads = None,
     out: option.Out = None,
+    resume: option.Resume = None,
+    find_rate: option.FindRate = False,
+    as_json: option.AsJson = False,
     display: option.Display = "plain",
 ) -> None:
     """Train a soft prompt."""
@@ -101,12 +105,54 @@ def train(
         "training.seed": seed,
         "training.num_threads": threads,
     }
+    if as_json and not find_rate:
+        raise UsageError(
+            "`--json` goes with `--find-lr`.", "For a run's events as JSON: `--display json`."
+        )
+    if resume is not None:
+        if config or preset or out or find_rate:
+            raise UsageError(
+                "`--resume` takes configuration, preset and folder from the run itself.",
+                "Leave out CONFIG, `--preset`, `--out` and `--find-lr`.",
+            )
+        folder = find_run(resume)
+        _train(folder, resumed_task(folder, changes), display)
+        return
     chosen = configuration.load(config) if config else RunConfig()
     chosen = configuration.override(chosen, changes)
     if preset is not None:
         chosen = with_preset(chosen, preset, changes)
     chosen = with_absolute_paths(chosen)
+    if find_rate:
+        from ptune_tui.cli.find_rate import find_learning_rate
+
+        find_learning_rate(chosen, as_json=as_json)
+        return
     _train(_new_run(chosen, out), TrainTask(chosen), display)
+
+
+def resumed_task(run: Path, changes: dict[str, Any]) -> TrainTask:
+    """The task that goes on with a run.
+
+    Args:
+        run (Path): Its folder.
+        changes (dict[str, Any]): What the command line asks for; None where it asks for nothing.
+
+    Raises:
+        UsageError: The run cannot go on, or an option contradicts it.
+    """
+    config = resumable_config(run)
+    asked = with_absolute_paths(configuration.override(config, changes))
+    different = configuration.differences(config, asked)
+    if different:
+        part, field = different[0].split(".")
+        values = [getattr(getattr(each, part), field) for each in (asked, config)]
+        raise UsageError(
+            f"{run} cannot go on with {field} = {values[0]}: it was started with {values[1]}, and "
+            "a resumed run computes what it would have computed.",
+            "Leave the option out, or start another run.",
+        )
+    return TrainTask(config, resume=True)
 
 
 def with_preset(config: RunConfig, name: PresetName, changes: dict[str, Any]) -> RunConfig:
@@ -135,7 +181,7 @@ def _new_run(config: RunConfig, out: Path | None) -> Path:
     if out is not None and (out / TASK_FILE).exists():
         raise UsageError(
             f"{out} holds a run already.",
-            "Name another folder with `--out`, or remove that one.",
+            "Name another folder with `--out`, or go on with that run: `--resume`.",
         )
     return out or new_folder(runs_folder(), Path(config.data.train).stem)
 
@@ -175,6 +221,8 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
         lines.append("Stopped before anything was saved.")
         return lines
     lines += [f"Run: {folder}", "Next:"]
+    if finished.stopped_early:
+        lines.append(f"  ptune train --resume {folder}")
     return [
         *lines,
         f"  ptune export {folder} --out {folder.name}-bundle",

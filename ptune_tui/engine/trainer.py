@@ -2,49 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-import psutil
-import torch
+import msgspec
 
-from export.encoding import EncodedRow
 from ptune_tui.config import TrainingConfig
-from ptune_tui.engine.batches import collate, training_order
-from ptune_tui.engine.evaluate import Evaluator, Scores, shared_lead
-from ptune_tui.engine.methods.method import Method
-from ptune_tui.engine.prompt import Prompt
-from ptune_tui.engine.step import training_gradient
-from ptune_tui.errors import UsageError
+from ptune_tui.engine.checkpoints import Stored
+from ptune_tui.engine.divergence import loss_sign, prompt_sign, root_mean_square
+from ptune_tui.engine.memory import peak_memory_bytes
+from ptune_tui.engine.optimisation import Gradient, Optimisation, RowOrder
+from ptune_tui.engine.run_state import Progress, RunState, best_prompt, capture, restore
+from ptune_tui.engine.schedule import schedule
+from ptune_tui.engine.validation import Validation
+from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import (
-    CheckpointSaved,
     Command,
     Diverged,
     EvaluateNow,
-    EvaluationDone,
     Event,
-    SampleMade,
+    Notice,
+    Resumed,
+    RolledBack,
     StageFinished,
     StageStarted,
+    StateSaved,
     StepDone,
     Stop,
 )
-from ptune_tui.rows import Row
 
-_NUM_SAMPLES = 3
+MAX_ROLLBACKS = 2
+ROLLBACK_SCALE = 0.3
 _SPEED_WINDOW = 20
-
-
-@dataclass(frozen=True)
-class TaskRows:
-    """The rows of a run, in words and in tokens."""
-
-    train: Sequence[EncodedRow]
-    validation_rows: Sequence[Row]
-    validation: Sequence[EncodedRow]
 
 
 @dataclass
@@ -52,188 +43,210 @@ class Trainer:
     """Trains one prompt.
 
     Attributes:
-        evaluator: The model, the template and the labels.
-        rows: What to train on and to validate by.
-        method: What is trained.
+        optimisation: The steps.
+        validation: The scores; holds the best prompt once `run` is through.
         settings: How to train.
-        save: Writes the prompt of a step with its accuracy and returns the path.
-        report_progress: Called with rows scored and their number during evaluations.
-        best: The best prompt found so far.
+        save: Writes a state and returns where.
+        progress: Where the run is.
+        stopped_early: Whether it was told to stop before its last step.
+        is_discarded: Whether it was told not to keep what it has.
     """
 
-    evaluator: Evaluator
-    rows: TaskRows
-    method: Method
+    optimisation: Optimisation
+    validation: Validation
     settings: TrainingConfig
-    save: Callable[[Prompt, int, float], str]
-    report_progress: Callable[[int, int], None]
-    best_accuracy: float = -1.0
-    best_step: int = 0
+    save: Callable[[RunState], Path]
+    progress: Progress = field(default_factory=Progress)
     stopped_early: bool = False
     is_discarded: bool = False
-    best: Prompt | None = None
     _seconds: list[float] = field(default_factory=list)
     _tokens: list[int] = field(default_factory=list)
 
-    def run(self, commands: Callable[[], list[Command]]) -> Iterator[Event]:
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self._order = RowOrder(self.optimisation.rows, settings.batch_size, settings.seed)
+        self._good: RunState | None = None  # where a rollback goes
+        self._clock = time.perf_counter()
+
+    def run(
+        self, commands: Callable[[], list[Command]], resumed: tuple[Stored, RunState] | None = None
+    ) -> Iterator[Event]:
         """Train, validate and keep the best prompt.
 
         Args:
             commands (Callable[[], list[Command]]): Polled after every step.
+            resumed (tuple[Stored, RunState] | None): The state to go on from, and the last good one
+                before it.
 
         Raises:
-            UsageError: The loss or the gradient is not finite.
+            UsageError: Training diverged once more after it was rolled back twice.
+            DataError: The data order is not the one that the state was saved in.
         """
-        settings = self.settings
-        yield from self._evaluate(0, tuned=False)
+        if resumed is None:
+            yield from self.validation.base(self.progress)
+            self.progress.start_size = root_mean_square(self.optimisation.method())
+            yield self._save()
+        else:
+            yield from self._resume(*resumed)
         yield StageStarted("train", time.time())
         started = time.perf_counter()
-        yield from self._steps(commands, started)
+        self._clock = started - self.progress.elapsed_seconds
+        yield from self._steps(commands)
         yield StageFinished("train", time.perf_counter() - started)
-        if settings.max_validation_rows < len(self.rows.validation) and not self.is_discarded:
-            yield from self._evaluate_all()
+        is_whole = not self.stopped_early and not self.is_discarded
+        if is_whole and not self.validation.uses_all_rows:
+            yield from self.validation.on_all_rows(self.progress)
 
-    def _steps(self, commands: Callable[[], list[Command]], started: float) -> Iterator[Event]:
-        settings = self.settings
-        generator = torch.Generator().manual_seed(settings.seed)
-        optimizer = torch.optim.AdamW(
-            self.method.parameters(), lr=1.0, weight_decay=settings.weight_decay
-        )
-        peak_rate = (settings.learning_rate or self.method.default_rate) * self.method.unit
-        lead = shared_lead(self.rows.train, self.evaluator.encoder.lead_ids())
-        lengths = [row.num_tokens for row in self.rows.train]
-        order = training_order(lengths, settings.batch_size, generator)
-        for step in range(1, settings.max_steps + 1):
-            step_started = time.perf_counter()
-            batch = collate([self.rows.train[number] for number in next(order)], len(lead))
-            rate = peak_rate * schedule(step, settings.warmup_steps, settings.max_steps)
-            optimizer.param_groups[0]["lr"] = rate
-            optimizer.zero_grad(set_to_none=True)
-            loss = training_gradient(self.evaluator.frozen, self.method(), lead, batch)
-            norm = float(
-                torch.nn.utils.clip_grad_norm_(self.method.parameters(), settings.max_gradient_norm)
+    def _resume(self, stored: Stored, good: RunState) -> Iterator[Event]:
+        if stored.problem is not None:
+            yield Notice(
+                "checkpoint",
+                f"The latest checkpoint cannot be used: {stored.problem} The one before it is.",
             )
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                yield Diverged(step, "gradient" if math.isfinite(loss) else "loss")
-                raise _divergence(step, rate)
-            optimizer.step()
+        self._good = good
+        self._put_back(stored.state)
+        best = best_prompt(stored.state)
+        if best is not None and self.progress.best is not None:
+            # The adapter may be of a validation after this state, which will be done again.
+            self.validation.best = best
+            self.validation.save(best, self.progress.best.step, self.progress.best.accuracy)
+        yield Resumed(self.progress.step, str(stored.folder))
+
+    def _put_back(self, state: RunState) -> None:
+        self.progress = restore(state, self.optimisation.method, self.optimisation.optimizer)
+        self._order.go_to(self.progress.num_batches)
+        if self._order.last != self.progress.last_batch:
+            raise DataError(
+                f"The rows of step {self.progress.step} come out in another order than when the "
+                "checkpoint was written (another version of torch or ptune?).",
+                "Resume with the versions that the run was started with, or start another run.",
+            )
+
+    def _steps(self, commands: Callable[[], list[Command]]) -> Iterator[Event]:
+        while not self._is_over():
+            step_started = time.perf_counter()
+            found = self.optimisation.gradient(self._order.draw())
+            diverged = self._sign(found)
+            if diverged is not None:
+                yield diverged
+                yield from self._roll_back(diverged)
+                continue
+            rate = self._rate()
+            self.optimisation.update(rate)
             self._seconds.append(time.perf_counter() - step_started)
-            self._tokens.append(batch.num_tokens)
-            yield self._step_done(step, loss, rate, norm, time.perf_counter() - started)
-            asked = commands()
-            stop = next((command for command in asked if isinstance(command, Stop)), None)
-            wanted = step % settings.evaluate_every == 0 or step == settings.max_steps
-            wanted |= any(isinstance(command, EvaluateNow) for command in asked)
-            self.stopped_early = stop is not None and step < settings.max_steps
-            if wanted if stop is None else stop.save:
-                yield from self._evaluate(step, tuned=True)
-            if stop is not None:
-                self.is_discarded = not stop.save
+            self._tokens.append(found.num_tokens)
+            yield self._step_done(found, rate)
+            yield from self._between_steps(commands())
+            if self.stopped_early or self.is_discarded:
                 return
 
-    def _step_done(
-        self, step: int, loss: float, rate: float, norm: float, elapsed: float
-    ) -> StepDone:
-        seconds = self._seconds[-_SPEED_WINDOW:]
-        mean_seconds = elapsed / step
-        return StepDone(
-            step=step,
-            max_steps=self.settings.max_steps,
-            loss=loss,
-            learning_rate=rate,
-            gradient_norm=norm,
-            tokens_per_second=sum(self._tokens[-_SPEED_WINDOW:]) / sum(seconds),
-            peak_memory_bytes=peak_memory_bytes(),
-            elapsed_seconds=elapsed,
-            eta_seconds=mean_seconds * (self.settings.max_steps - step),
+    def _is_over(self) -> bool:
+        settings, progress = self.settings, self.progress
+        patience = settings.early_stopping
+        return progress.step >= settings.max_steps or (
+            patience > 0 and progress.num_without_better >= patience
         )
 
-    def _evaluate(self, step: int, *, tuned: bool) -> Iterator[Event]:
-        yield StageStarted("evaluate", time.time(), "the base" if not tuned else f"step {step}")
-        sample = self._validation_sample()
-        rows = [self.rows.validation_rows[number] for number in sample]
-        encoded = [self.rows.validation[number] for number in sample]
-        prompt = self.method().detached() if tuned else None
-        scores = self.evaluator.score(prompt, rows, encoded, self.report_progress)
-        is_best = tuned and scores.accuracy >= self.best_accuracy
-        yield evaluation_event(step, scores, tuned=tuned, is_best=is_best)
-        for row, answer in list(zip(rows, scores.answers, strict=True))[:_NUM_SAMPLES]:
-            yield SampleMade(step, row.prompt, row.response, answer)
-        if is_best and prompt is not None:
-            self.best_accuracy, self.best_step = scores.accuracy, step
-            self.best = prompt
-            path = self.save(prompt, step, scores.accuracy)
-            yield CheckpointSaved(step, path, scores.accuracy, is_best=True)
-        yield StageFinished("evaluate", scores.seconds)
+    def _sign(self, found: Gradient) -> Diverged | None:
+        """Whether the step that comes next has diverged."""
+        step, progress = self.progress.step + 1, self.progress
+        return prompt_sign(step, found.prompt_size, progress.start_size) or loss_sign(
+            step, found.loss, found.norm, progress.watch
+        )
 
-    def _validation_sample(self) -> list[int]:
-        """The rows of each validation, by number: always the same ones, spread over the set."""
-        num_rows = len(self.rows.validation)
-        limit = min(self.settings.max_validation_rows, num_rows)
-        return sorted(random.Random(self.settings.seed).sample(range(num_rows), limit))
+    def _rate(self) -> float:
+        """The absolute rate of the step that comes next."""
+        settings = self.settings
+        share = schedule(self.progress.step + 1, settings.warmup_steps, settings.max_steps)
+        return self.optimisation.peak_rate * self.progress.rate_scale * share
 
-    def _evaluate_all(self) -> Iterator[Event]:
-        """Score base and best prompt on every validation row, where validations used only some."""
-        if self.best is None:
+    def _step_done(self, found: Gradient, rate: float) -> StepDone:
+        progress = self.progress
+        progress.step += 1
+        progress.num_batches = self._order.num_drawn
+        progress.last_batch = self._order.last
+        progress.elapsed_seconds = time.perf_counter() - self._clock
+        seconds = self._seconds[-_SPEED_WINDOW:]
+        steps_left = self.settings.max_steps - progress.step
+        return StepDone(
+            step=progress.step,
+            max_steps=self.settings.max_steps,
+            loss=found.loss,
+            learning_rate=rate,
+            gradient_norm=found.norm,
+            tokens_per_second=sum(self._tokens[-_SPEED_WINDOW:]) / sum(seconds),
+            peak_memory_bytes=peak_memory_bytes(),
+            elapsed_seconds=progress.elapsed_seconds,
+            eta_seconds=progress.elapsed_seconds / progress.step * steps_left,
+        )
+
+    def _between_steps(self, asked: list[Command]) -> Iterator[Event]:
+        """Validate, save and stop, as the settings and the commands say."""
+        settings, step = self.settings, self.progress.step
+        stop = next((command for command in asked if isinstance(command, Stop)), None)
+        if stop is not None:
+            self.stopped_early = step < settings.max_steps
+            if not stop.save:
+                self.is_discarded = True
+                return
+            yield self._save()  # before the validation, which takes longer
+        is_scheduled = step % settings.evaluate_every == 0 or step == settings.max_steps
+        is_asked = any(isinstance(command, EvaluateNow) for command in asked)
+        if is_scheduled or is_asked or stop is not None:
+            prompt = self.optimisation.method().detached()
+            yield from self.validation.tuned(prompt, self.progress, counts=is_scheduled)
+            self.progress.elapsed_seconds = time.perf_counter() - self._clock
+            yield from self._early_stopping_notice()
+        elif step % settings.save_every != 0:
             return
-        for prompt, who in ((None, "the base"), (self.best, "the best prompt")):
-            yield StageStarted("evaluate", time.time(), f"{who} on all validation rows")
-            scores = self.evaluator.score(
-                prompt, self.rows.validation_rows, self.rows.validation, self.report_progress
+        if self.progress.watch.is_calm or stop is not None:
+            yield self._save()
+
+    def _early_stopping_notice(self) -> Iterator[Event]:
+        progress = self.progress
+        if self._is_over() and progress.step < self.settings.max_steps:
+            best = progress.best.step if progress.best else 0
+            yield Notice(
+                "early-stopping",
+                f"Stopped at step {progress.step}: {progress.num_without_better} validations were "
+                f"not better than that of step {best}.",
             )
-            step = 0 if prompt is None else self.best_step
-            is_tuned = prompt is not None
-            yield evaluation_event(step, scores, tuned=is_tuned, is_best=is_tuned)
-            yield StageFinished("evaluate", scores.seconds)
-        self.best_accuracy = scores.accuracy
-        self.save(self.best, self.best_step, scores.accuracy)
+
+    def _save(self) -> StateSaved:
+        optimisation = self.optimisation
+        state = capture(
+            self.progress, optimisation.method, optimisation.optimizer, self.validation.best
+        )
+        if self.progress.watch.is_calm:
+            self._good = state
+        return StateSaved(self.progress.step, str(self.save(state)))
+
+    def _roll_back(self, diverged: Diverged) -> Iterator[Event]:
+        """Go on from the last good state at a lower rate; the best prompt stays."""
+        progress = self.progress
+        reason = f"The {diverged.what} of step {diverged.step} {diverged.reason}"
+        if self._good is None or progress.num_rollbacks == MAX_ROLLBACKS:
+            raise _divergence(reason, self._rate(), progress)
+        self._put_back(self._good)
+        self.progress = msgspec.structs.replace(
+            self.progress,
+            rate_scale=progress.rate_scale * ROLLBACK_SCALE,
+            num_rollbacks=progress.num_rollbacks + 1,
+            best=progress.best,
+            num_without_better=progress.num_without_better,
+            elapsed_seconds=time.perf_counter() - self._clock,
+        )
+        peak = self.optimisation.peak_rate * self.progress.rate_scale
+        yield RolledBack(diverged.step, self.progress.step, peak, reason)
+        yield self._save()
 
 
-def schedule(step: int, warmup_steps: int, max_steps: int) -> float:
-    """Share of the peak rate: linear warm-up, then a cosine towards 0.
-
-    Args:
-        step (int): Counted from 1.
-        warmup_steps (int): Steps of warm-up; shorter runs warm up for at most a tenth.
-        max_steps (int): All steps.
-    """
-    warmup = min(warmup_steps, max_steps // 10)
-    if step <= warmup:
-        return step / (warmup + 1)
-    progress = (step - warmup - 1) / max(1, max_steps - warmup)
-    return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def evaluation_event(step: int, scores: Scores, *, tuned: bool, is_best: bool) -> EvaluationDone:
-    """The event of an evaluation."""
-    return EvaluationDone(
-        step=step,
-        num_rows=len(scores.answers),
-        accuracy=scores.accuracy,
-        macro_f1=scores.macro_f1,
-        loss=scores.loss,
-        seconds=scores.seconds,
-        tuned=tuned,
-        is_best=is_best,
-    )
-
-
-def peak_memory_bytes() -> int:
-    """Peak resident memory of this process; the present one where the system keeps no peak."""
-    memory = psutil.Process().memory_info()
-    peak: int = getattr(memory, "peak_wset", 0)
-    if peak:
-        return peak
-    try:
-        import resource
-    except ImportError:
-        return int(memory.rss)
-    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return usage if psutil.MACOS else usage * 1024
-
-
-def _divergence(step: int, rate: float) -> UsageError:
+def _divergence(reason: str, rate: float, progress: Progress) -> UsageError:
+    kept = "Nothing was kept"
+    if progress.best is not None:
+        kept = f"The best prompt (step {progress.best.step}) is kept in the run folder"
     return UsageError(
-        f"The loss is not finite any more at step {step} (learning rate {rate:.3g}).",
-        "Lower `--learning-rate`; the best prompt so far is kept in the run folder.",
+        f"{reason} at a learning rate of {rate:.3g}; training went back "
+        f"{progress.num_rollbacks} times to a lower one, and diverged again.",
+        f"{kept}. Lower `--learning-rate`; `ptune train --find-lr` proposes one.",
     )

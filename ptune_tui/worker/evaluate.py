@@ -11,7 +11,7 @@ import msgspec
 from export.encoding import answer_limit
 from ptune_tui.data import check_labels, data_path, encode_rows
 from ptune_tui.engine.evaluate import Evaluator
-from ptune_tui.engine.trainer import evaluation_event
+from ptune_tui.engine.validation import evaluation_event
 from ptune_tui.events import (
     Event,
     Prediction,

@@ -21,6 +21,7 @@ from ptune_tui.tasks import (
     BenchTrainTask,
     EvaluateTask,
     ExportTask,
+    FindRateTask,
     PreviewTask,
     Task,
     TrainTask,
@@ -30,6 +31,7 @@ from ptune_tui.worker.channel import Channel
 
 _KINDS = {
     TrainTask: "train",
+    FindRateTask: "find_rate",
     EvaluateTask: "evaluate",
     ExportTask: "export",
     PreviewTask: "preview",
@@ -96,6 +98,10 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.train import train
 
         return train(task, folder, channel)
+    if isinstance(task, FindRateTask):
+        from ptune_tui.worker.find_rate import find_rate
+
+        return find_rate(task, channel)
     if isinstance(task, EvaluateTask):
         from ptune_tui.worker.evaluate import evaluate
 

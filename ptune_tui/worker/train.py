@@ -1,38 +1,38 @@
-"""The task that trains a soft prompt."""
+"""The task that trains a soft prompt, from its start or from a checkpoint."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import torch
 
-from export.encoding import RowEncoder, answer_limit
 from ptune_tui.config import RunConfig, dump
-from ptune_tui.data import DataSet, encode_rows, load_data, prompt_limit
+from ptune_tui.data import DataSet
 from ptune_tui.engine.adapter import PromptCard, save_adapter
-from ptune_tui.engine.evaluate import Evaluator, shared_lead
-from ptune_tui.engine.methods.method import Method
-from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.checkpoints import (
+    PREVIOUS,
+    Checkpoints,
+    Origin,
+    Plan,
+    Stored,
+    check_origin,
+    read_latest,
+    read_state,
+)
 from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER
 from ptune_tui.engine.prompt import Prompt
-from ptune_tui.engine.trainer import TaskRows, Trainer
-from ptune_tui.errors import UsageError
-from ptune_tui.events import (
-    DataReady,
-    EvaluationDone,
-    Event,
-    Notice,
-    StageFinished,
-    StageProgress,
-    StageStarted,
-    TaskFinished,
-)
-from ptune_tui.tasks import TrainTask, write_atomically
+from ptune_tui.engine.run_state import RunState
+from ptune_tui.engine.trainer import Trainer
+from ptune_tui.engine.validation import Validation
+from ptune_tui.errors import DataError
+from ptune_tui.events import Event, Notice, StageProgress, TaskFinished
+from ptune_tui.tasks import CHECKPOINTS_FOLDER, TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel
-from ptune_tui.worker.new_method import new_method
-from ptune_tui.worker.task_model import ModelStage
+from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
 
 CONFIG_FILE = "config.toml"
 PROBES_FILE = "probes.json"
@@ -43,46 +43,84 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     """Train the soft prompt of a run.
 
     Args:
-        task (TrainTask): The configuration.
+        task (TrainTask): The configuration, and whether to go on from a checkpoint.
         folder (Path): The run folder.
         channel (Channel): Where progress is said and commands come from.
+
+    Raises:
+        DataError: There is no usable checkpoint, or the rows have changed since.
+        UsageError: Training diverged, or the configuration has changed since the checkpoint.
     """
     config = task.config
     started = time.perf_counter()
+    stored = read_latest(folder) if task.resume else None
     write_atomically(folder / CONFIG_FILE, dump(config).encode())
-    data = load_data(config.data, config.training.seed)
-    stage = ModelStage(config.model, config.training.num_threads, channel)
+    stage = TrainingTaskStage(config, channel, stored.card.plan if stored else None)
     yield from stage.events()
-    frozen = stage.frozen
-    assert frozen is not None
-    yield StageStarted("tokenise", time.time())
-    tokenising = time.perf_counter()
-    template = frozen.text.template(data.template, data.labels is None)
-    encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
-    rows, max_prompt_tokens, max_response_tokens = _encode(data, encoder, config, frozen)
-    yield _data_ready(data, rows, encoder, template.text)
-    yield from _notices(rows)
-    _save_probes(folder, data)
-    yield StageFinished("tokenise", time.perf_counter() - tokenising)
-    card = _card(config, frozen, data, encoder, max_prompt_tokens, max_response_tokens)
-    new = new_method(config, frozen, data, rows.train)
-    yield from new.notices
-    trainer = _trainer(config, frozen, data, rows, new.method, encoder, card, folder, channel)
-    base_accuracy = None
-    for event in trainer.run(channel.commands):
-        if isinstance(event, EvaluationDone) and not event.tuned:
-            base_accuracy = event.accuracy
-        yield event
+    loaded = stage.task
+    _save_probes(folder, loaded.data)
+    origin = Origin(
+        config=_config_hash(config),
+        weights=loaded.frozen.loaded.report.weights_hash,
+        rows=loaded.rows_hash(),
+        num_threads=torch.get_num_threads(),
+    )
+    plan = stored.card.plan if stored else _plan(loaded)
+    resumed = None
+    if stored is not None:
+        check_origin(stored, origin)
+        yield from _threads_notice(stored, origin)
+        resumed = (stored, _last_good(folder, stored))
+    trainer = _trainer(loaded, folder, channel, Checkpoints(folder, origin, plan))
+    yield from trainer.run(channel.commands, resumed)
+    before = stored.state.progress.elapsed_seconds if stored else 0.0
+    best = trainer.progress.best
     yield TaskFinished(
-        time.perf_counter() - started,
+        before + time.perf_counter() - started,
         trainer.stopped_early,
         {
-            "base_accuracy": base_accuracy,
-            "accuracy": trainer.best_accuracy if trainer.best_step else None,
-            "best_step": trainer.best_step,
-            "adapter": str(folder / ADAPTER_FOLDER) if trainer.best_step else None,
+            "base_accuracy": trainer.progress.base_accuracy,
+            "accuracy": best.accuracy if best else None,
+            "best_step": best.step if best else 0,
+            "adapter": str(folder / ADAPTER_FOLDER) if best else None,
         },
     )
+
+
+def _plan(task: TrainingTask) -> Plan:
+    frozen = task.frozen
+    values = {
+        "kernel": frozen.kernel,
+        "device": frozen.device.type,
+        "compute_type": str(frozen.compute_dtype).removeprefix("torch."),
+        "micro_batch_size": task.config.training.micro_batch_size,
+    }
+    return msgspec.convert(values, Plan)
+
+
+def _last_good(folder: Path, stored: Stored) -> RunState:
+    """Where a rollback would go: a state that was saved while the loss was far up is not it."""
+    if stored.state.progress.watch.is_calm or stored.folder.name == PREVIOUS:
+        return stored.state
+    try:
+        return read_state(folder / CHECKPOINTS_FOLDER / PREVIOUS)[1]
+    except DataError:
+        return stored.state
+
+
+def _threads_notice(stored: Stored, origin: Origin) -> Iterator[Event]:
+    before = stored.card.origin.num_threads
+    if before != origin.num_threads:
+        yield Notice(
+            "threads",
+            f"The run was started with {before} threads and goes on with {origin.num_threads}: "
+            "its last digits may differ from those of a run that was never stopped.",
+            f"`training.num_threads = {before}` in a new run fixes the number.",
+        )
+
+
+def _config_hash(config: RunConfig) -> str:
+    return hashlib.sha256(msgspec.json.encode(config)).hexdigest()
 
 
 def _save_probes(folder: Path, data: DataSet) -> None:
@@ -91,109 +129,36 @@ def _save_probes(folder: Path, data: DataSet) -> None:
     write_atomically(folder / PROBES_FILE, msgspec.json.encode(prompts))
 
 
-def _encode(
-    data: DataSet, encoder: RowEncoder, config: RunConfig, frozen: FrozenModel
-) -> tuple[TaskRows, int, int]:
-    """The rows in tokens, the longest prompt and the longest response."""
-    num_virtual_tokens = config.method.num_virtual_tokens
-    context = frozen.config.max_position_embeddings
-    room = context - num_virtual_tokens
-    if room < 8:
-        raise UsageError(
-            f"{num_virtual_tokens} virtual tokens leave no room in the model's context of "
-            f"{context}.",
-            "Use fewer: 10 to 100 are usual.",
-        )
-    max_tokens = min(config.data.max_tokens, room)
-    limit, max_response_tokens = prompt_limit(data.train + data.validation, encoder, max_tokens)
-    rows = TaskRows(
-        encode_rows(data.train, encoder, limit),
-        data.validation,
-        encode_rows(data.validation, encoder, limit),
-    )
-    return rows, limit, max_response_tokens
-
-
-def _data_ready(data: DataSet, rows: TaskRows, encoder: RowEncoder, template: str) -> DataReady:
-    lengths = [row.num_tokens for row in rows.train]
-    return DataReady(
-        num_train_rows=len(rows.train),
-        num_validation_rows=len(rows.validation),
-        num_cut_rows=sum(row.was_cut for row in [*rows.train, *rows.validation]),
-        max_row_tokens=max(lengths),
-        mean_row_tokens=sum(lengths) / len(lengths),
-        labels=data.labels,
-        template=template,
-        num_shared_tokens=len(shared_lead(rows.train, encoder.lead_ids())),
-    )
-
-
-def _notices(rows: TaskRows) -> Iterator[Event]:
-    num_cut = sum(row.was_cut for row in [*rows.train, *rows.validation])
-    if num_cut:
-        yield Notice(
-            "rows-cut",
-            f"{num_cut} rows were too long; their prompts were cut from the left.",
-            "Raise `data.max_tokens` to keep them whole.",
-        )
-
-
-def _card(
-    config: RunConfig,
-    frozen: FrozenModel,
-    data: DataSet,
-    encoder: RowEncoder,
-    max_prompt_tokens: int,
-    max_response_tokens: int,
-) -> PromptCard:
+def _card(task: TrainingTask) -> PromptCard:
     return PromptCard(
-        model=config.model.source,
-        scheme=config.model.scheme,
-        weights_hash=frozen.loaded.report.weights_hash,
-        template=encoder.renderer.template,
-        end_token_id=encoder.end_token_id,
-        max_prompt_tokens=max_prompt_tokens,
-        labels=data.labels,
-        max_response_tokens=max_response_tokens,
+        model=task.config.model.source,
+        scheme=task.config.model.scheme,
+        weights_hash=task.frozen.loaded.report.weights_hash,
+        template=task.encoder.renderer.template,
+        end_token_id=task.encoder.end_token_id,
+        max_prompt_tokens=task.max_prompt_tokens,
+        labels=task.data.labels,
+        max_response_tokens=task.max_response_tokens,
     )
 
 
 def _trainer(
-    config: RunConfig,
-    frozen: FrozenModel,
-    data: DataSet,
-    rows: TaskRows,
-    method: Method,
-    encoder: RowEncoder,
-    card: PromptCard,
-    folder: Path,
-    channel: Channel,
+    task: TrainingTask, folder: Path, channel: Channel, checkpoints: Checkpoints
 ) -> Trainer:
-    save = _Saver(folder / ADAPTER_FOLDER, frozen, card)
-    limit = answer_limit(card.max_response_tokens)
+    settings = task.config.training
+    card = _card(task)
 
     def say_progress(done: int, total: int) -> None:
         channel.progress(StageProgress("evaluate", done, total, "rows"))
 
+    def save_prompt(prompt: Prompt, step: int, accuracy: float) -> str:
+        scored = msgspec.structs.replace(card, step=step, accuracy=accuracy)
+        save_adapter(folder / ADAPTER_FOLDER, task.frozen, prompt, scored)
+        return str(folder / ADAPTER_FOLDER)
+
     return Trainer(
-        evaluator=Evaluator(frozen, encoder, data.labels, limit),
-        rows=rows,
-        method=method,
-        settings=config.training,
-        save=save,
-        report_progress=say_progress,
+        optimisation=task.optimisation(checkpoints.plan.micro_batch_size),
+        validation=Validation(task.evaluator(), task.rows, settings, save_prompt, say_progress),
+        settings=settings,
+        save=checkpoints.save,
     )
-
-
-class _Saver:
-    """Writes the adapter of a step."""
-
-    def __init__(self, folder: Path, frozen: FrozenModel, card: PromptCard) -> None:
-        self.folder = folder
-        self.frozen = frozen
-        self.card = card
-
-    def __call__(self, prompt: Prompt, step: int, accuracy: float) -> str:
-        card = msgspec.structs.replace(self.card, step=step, accuracy=accuracy)
-        save_adapter(self.folder, self.frozen, prompt, card)
-        return str(self.folder)

@@ -12,7 +12,7 @@ import torch
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.engine.batches import sorted_batches, training_order
 from ptune_tui.engine.prompt import VirtualTokens
-from ptune_tui.engine.trainer import schedule
+from ptune_tui.engine.schedule import schedule
 from ptune_tui.events import (
     CheckpointSaved,
     Command,
