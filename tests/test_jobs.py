@@ -83,6 +83,18 @@ def test_events_are_followed_to_the_last(start_fake: StartFake) -> None:
     assert job.final_event() == FINISHED
 
 
+def test_an_attached_run_that_was_resumed_is_followed_past_its_earlier_ending(
+    start_fake: StartFake, tmp_path: Path
+) -> None:
+    started = [TaskStarted(1.0, 1, "train"), TaskStarted(2.0, 2, "train")]
+    (tmp_path / EVENTS_FILE).write_bytes(encode_line(started[0]) + encode_line(FINISHED))
+    own = start_fake("time.sleep(0.5)\n" + saying(started[1], Notice("a", "b"), FINISHED))
+    attached = jobs.attach(tmp_path)
+    expected = [started[0], FINISHED, started[1], Notice("a", "b"), FINISHED]
+    assert list(jobs.follow(attached, 0.01)) == expected
+    assert list(jobs.follow(own, 0.01)) == expected[2:]
+
+
 def test_worker_gets_its_environment_and_no_terminal(start_fake: StartFake, tmp_path: Path) -> None:
     job = start_fake(
         'print(os.environ["ORT_DISABLE_TELEMETRY"], repr(sys.stdin.read()), flush=True)\n'

@@ -182,6 +182,11 @@ def test_no_network_ends_with_6(ptune: Ptune, label_rows: Path) -> None:
     [
         (["--max-steps", "0"], "max_steps"),
         (["--learning-rate", "-1"], "learning_rate"),
+        (["--learning-rate", "0"], "learning_rate"),
+        (["--learning-rate", "1e6", "--max-steps", "2"], "times its start"),
+        (["--early-stopping", "-1"], "early_stopping"),
+        (["--save-every", "0"], "save_every"),
+        (["--json"], "`--find-lr`"),
         (["--num-virtual-tokens", "0"], "num_virtual_tokens"),
         (["--template", "no place"], "{prompt}"),
         (["--num-virtual-tokens", "600"], "600 virtual tokens"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ptune_tui.config import DataConfig, RunConfig, override
-from ptune_tui.events import Diverged, PreviewRow, TaskFailed
+from ptune_tui.events import Diverged, PreviewRow, RolledBack, TaskFailed
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.tui import fields, fitting
 from ptune_tui.tui.command_line import train_command
@@ -157,3 +157,15 @@ def test_numbers_read_well() -> None:
         "0.4 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 10 min",
     ]  # fmt: skip
     assert [bytes_text(value) for value in (85 << 20, 3 << 29)] == ["85 MiB", "1.5 GiB"]
+
+
+def test_a_run_that_went_back_forgets_the_steps_it_does_again() -> None:
+    state = RunState()
+    for number in (1, 2, 3):
+        state.add(fakes.step(number))
+    state.add(Diverged(4, "loss"))
+    state.add(RolledBack(4, 1, 0.1, "the loss of step 4 is not finite"))
+    assert [number for number, _ in state.losses] == [1]
+    state.add(fakes.step(2))
+    assert [number for number, _ in state.losses] == [1, 2]
+    assert state.task.notices[0].code == "diverged"
