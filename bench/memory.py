@@ -25,9 +25,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ptune_tui.activations import kept_floats
 from ptune_tui.default_model import DEFAULT_MODEL
-from ptune_tui.estimate import Setting, estimate, kept_floats
+from ptune_tui.estimate import estimate
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
+from ptune_tui.step_setting import Setting
 
 NUM_STEPS = 3
 # kernel, rows, tokens of a row, virtual tokens, checkpointing, method

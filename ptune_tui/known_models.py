@@ -37,6 +37,7 @@ def _numbers(
         head_size,
         is_tied,
         embedding_size=hidden_size,
+        is_fusable=True,
         num_vector_weights=num_layers * (2 * hidden_size + biases) + hidden_size,
     )
 

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ptune_tui.estimate import Setting, TrainingKernel, estimate, fit
+from ptune_tui.estimate import estimate, fit
 from ptune_tui.model_numbers import ModelNumbers
+from ptune_tui.step_setting import Setting, TrainingKernel
 
 MOST = 1 << 16
 # In the order in which they are tried where the user names none.

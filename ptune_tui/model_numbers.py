@@ -10,64 +10,8 @@ from typing import Any
 
 from ptune_tui.errors import ModelError
 from ptune_tui.gguf_header import ArrayLength, Header, read_header
+from ptune_tui.model_families import FAMILIES, LLAMA_LIKE, Family
 
-
-@dataclass(frozen=True)
-class Family:
-    """How the layers of a model family are built, and what its configurations leave out.
-
-    Attributes:
-        is_gated: Whether the MLP has three matrices (gate, up, down) or two.
-        is_tied: Whether the output head is the embedding where the configuration does not say.
-        head_size: Where the configuration does not say; None: the hidden size over the heads.
-        activation: Inside the MLP, where the configuration does not say.
-        num_layer_norms: Norms of the hidden size in a layer.
-        norms_have_biases: Layer norms have, root-mean-square norms have not.
-        norms_heads: Whether queries and keys have a norm of the head size.
-        query_biases: Whether query, key and value have biases where the configuration is silent.
-        output_biases: Whether the attention's output has one wherever they have.
-        mlp_biases: Whether the MLP's matrices have biases where the configuration is silent.
-        position_offset: Unused rows of the table of positions; None: it has no such table.
-        keeps_scores: Whether transformers writes its attention out, scores included.
-        keeps_fused_queries: Whether attention reads the queries from the product that made them
-            together with keys and values, so that all of it stays.
-    """
-
-    is_gated: bool = True
-    is_tied: bool = False
-    head_size: int | None = None
-    activation: str = "silu"
-    num_layer_norms: int = 2
-    norms_have_biases: bool = False
-    norms_heads: bool = False
-    query_biases: bool = False
-    output_biases: bool = True
-    mlp_biases: bool = False
-    position_offset: int | None = None
-    keeps_scores: bool = False
-    keeps_fused_queries: bool = False
-
-
-LLAMA = Family()
-_OLDER = {"is_gated": False, "norms_have_biases": True, "query_biases": True, "mlp_biases": True}
-_GEMMA = {"is_tied": True, "head_size": 256, "activation": "gelu_pytorch_tanh"}
-# By transformers' model type; its configuration classes are where the defaults come from.
-FAMILIES = {
-    "llama": LLAMA,
-    "mistral": LLAMA,
-    "smollm3": Family(is_tied=True),
-    "phi3": LLAMA,
-    "qwen2": Family(query_biases=True, output_biases=False),
-    "qwen3": Family(head_size=128, norms_heads=True),
-    "gemma": Family(**_GEMMA),  # type: ignore[arg-type]
-    "gemma2": Family(**_GEMMA, num_layer_norms=4, keeps_scores=True),  # type: ignore[arg-type]
-    "gemma3_text": Family(**_GEMMA, num_layer_norms=4, norms_heads=True),  # type: ignore[arg-type]
-    "gpt2": Family(
-        **_OLDER, is_tied=True, activation="gelu_new", position_offset=0, keeps_fused_queries=True
-    ),
-    "gpt_neox": Family(**_OLDER, activation="gelu"),
-    "opt": Family(**_OLDER, is_tied=True, activation="relu", position_offset=2),
-}
 # The published configurations of Gemma 3 leave out what transformers' class has as defaults.
 _LEFT_OUT: dict[str, dict[str, int]] = {
     "gemma3_text": {
@@ -102,6 +46,7 @@ class ModelNumbers:
         norms_heads: Whether queries and keys have a norm of the head size.
         keeps_scores: Whether the attention's scores exist as tensors.
         keeps_fused_queries: Whether queries, keys and values stay in the tensor that made them.
+        is_fusable: Whether the fused step covers its layers (`engine.fused`).
         num_vector_weights: Weights of norms, biases and the table of positions.
         assumption: A sentence, where the family is not known here.
     """
@@ -121,6 +66,7 @@ class ModelNumbers:
     norms_heads: bool = False
     keeps_scores: bool = False
     keeps_fused_queries: bool = False
+    is_fusable: bool = False
     num_vector_weights: int = 0
     assumption: str | None = None
 
@@ -166,6 +112,7 @@ DEFAULT_MODEL_NUMBERS = ModelNumbers(
     head_size=64,
     is_tied=True,
     embedding_size=576,
+    is_fusable=True,
     num_vector_weights=(2 * 30 + 1) * 576,
 )
 
@@ -218,7 +165,7 @@ def numbers_of_config(config: dict[str, Any], source: str) -> ModelNumbers:
     _refuse(text, name, source)
     family = FAMILIES.get(name)
     stated = {**_LEFT_OUT.get(name, {}), **text}
-    return _numbers(stated, family or LLAMA, None if family else _assumption(name))
+    return _numbers(stated, family or LLAMA_LIKE, None if family else _assumption(name))
 
 
 def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> ModelNumbers:
@@ -227,6 +174,8 @@ def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> 
     inner = stated.get("n_inner") or 4 * hidden_size if "n_embd" in stated else None
     # GPT-NeoX: attention and MLP read the same input.
     is_parallel = family is FAMILIES["gpt_neox"] and stated.get("use_parallel_residual", True)
+    head_size = stated.get("head_dim") or family.head_size or hidden_size // num_heads
+    activation = next((stated[key] for key in _ACTIVATIONS if stated.get(key)), family.activation)
     numbers = ModelNumbers(
         hidden_size=hidden_size,
         num_layers=_first(stated, "num_hidden_layers", "n_layer"),
@@ -234,24 +183,23 @@ def _numbers(stated: dict[str, Any], family: Family, assumption: str | None) -> 
         vocab_size=_first(stated, "vocab_size"),
         num_heads=num_heads,
         num_key_value_heads=stated.get("num_key_value_heads") or num_heads,
-        head_size=stated.get("head_dim") or family.head_size or hidden_size // num_heads,
+        head_size=head_size,
         is_tied=bool(stated.get("tie_word_embeddings", family.is_tied)),
         embedding_size=stated.get("word_embed_proj_dim") or hidden_size,
         is_gated=family.is_gated,
-        activation=next(
-            (stated[key] for key in _ACTIVATION_KEYS if stated.get(key)), family.activation
-        ),
+        activation=activation,
         num_norm_inputs=1 if is_parallel else family.num_layer_norms,
         norms_heads=family.norms_heads,
         keeps_scores=family.keeps_scores,
         keeps_fused_queries=family.keeps_fused_queries,
+        is_fusable=family.is_fusable and activation == "silu" and head_size % 16 == 0,
         assumption=assumption,
     )
     num_vector_weights = _num_vector_weights(numbers, stated, family)
     return ModelNumbers(**{**vars(numbers), "num_vector_weights": num_vector_weights})
 
 
-_ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function")
+_ACTIVATIONS = ("hidden_activation", "hidden_act", "activation_function")
 
 
 def _num_vector_weights(numbers: ModelNumbers, stated: dict[str, Any], family: Family) -> int:
@@ -340,4 +288,4 @@ def _of_header(header: Header, source: str) -> ModelNumbers:
         stated["attention_bias"] = True
     _refuse(stated, name, source)
     family = FAMILIES.get(name)
-    return _numbers(stated, family or LLAMA, None if family else _assumption(name))
+    return _numbers(stated, family or LLAMA_LIKE, None if family else _assumption(name))

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from ptune_tui.activations import kept_floats
 from ptune_tui.config import MethodName
-from ptune_tui.estimate import Setting, estimate, fit, kept_floats, num_trained
+from ptune_tui.estimate import estimate, fit
 from ptune_tui.limits import first_that_fits, limits
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, numbers_of_config
+from ptune_tui.step_setting import Setting, num_trained
 from ptune_tui.throughput import (
     MEASURED,
     NOT_MEASURED,

@@ -11,9 +11,9 @@ import pytest
 
 from ptune_tui.errors import ModelError
 from ptune_tui.known_models import KNOWN_MODELS, numbers_of
+from ptune_tui.model_families import FAMILIES
 from ptune_tui.model_numbers import (
     DEFAULT_MODEL_NUMBERS,
-    FAMILIES,
     numbers_of_config,
     read_model_numbers,
 )

@@ -14,9 +14,10 @@ from ptune_tui.config import MethodName
 from ptune_tui.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from ptune_tui.estimate import Estimate, Setting
+    from ptune_tui.estimate import Estimate
     from ptune_tui.hardware import Machine
     from ptune_tui.model_numbers import ModelNumbers
+    from ptune_tui.step_setting import Setting
     from ptune_tui.throughput import Throughput
 
 CARD_GIGABYTES = (6, 8, 12)
@@ -63,8 +64,8 @@ def estimate(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Say what a training step takes, and the largest settings that fit."""
-    from ptune_tui.estimate import Setting
     from ptune_tui.hardware import machine
+    from ptune_tui.step_setting import Setting
 
     numbers = _numbers(model)
     here = machine()
@@ -139,7 +140,7 @@ class _Report:
             "peak_bytes": self.peak,
             "available_bytes": self.available,
             "verdict": self.verdict,
-            "memory_source": estimating.coefficients(self.setting).source,
+            "memory_source": estimating.coefficients(self.numbers, self.setting).source,
             "seconds": self.estimate.seconds,
             "tokens_per_second": self.estimate.tokens_per_second,
             "speed_of": self.throughput.name if self.throughput else None,

@@ -9,11 +9,12 @@ from pathlib import Path
 import ptune_tui
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import PTuneError
-from ptune_tui.estimate import Fit, Setting, estimate, fit
+from ptune_tui.estimate import Fit, estimate, fit
 from ptune_tui.hardware import machine
 from ptune_tui.known_models import numbers_of
 from ptune_tui.limits import AUTO_KERNELS, first_that_fits
 from ptune_tui.model_numbers import ModelNumbers
+from ptune_tui.step_setting import Setting
 from ptune_tui.tui.wording import bytes_text
 
 CHARACTERS_PER_TOKEN = 3  # few, so that the estimate errs upwards

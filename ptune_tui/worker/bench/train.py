@@ -17,7 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from ptune_tui.errors import ResourceError, UsageError
-from ptune_tui.estimate import Setting, estimate
+from ptune_tui.estimate import estimate
 from ptune_tui.events import (
     Event,
     Notice,
@@ -29,6 +29,7 @@ from ptune_tui.events import (
 from ptune_tui.hardware import default_num_threads, machine
 from ptune_tui.model_numbers import read_model_numbers
 from ptune_tui.models import resolve
+from ptune_tui.step_setting import Setting
 from ptune_tui.tasks import RESULT_FILE, BenchTrainTask, write_atomically
 from ptune_tui.training_speed import (
     REFERENCE,

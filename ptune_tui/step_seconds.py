@@ -1,0 +1,46 @@
+"""Seconds of a training step: counts of arithmetic over a machine's throughputs. Torch-free."""
+
+from __future__ import annotations
+
+from ptune_tui.activations import kept_floats_of_layer
+from ptune_tui.model_numbers import ModelNumbers
+from ptune_tui.step_setting import Setting
+from ptune_tui.throughput import GIGA, Throughput
+
+FLOAT_BYTES = {"cpu": 4, "cuda": 2}
+# How often an element-wise pass reads or writes what a layer keeps, forward and backward.
+_PASSES = 6
+
+
+def step_seconds(numbers: ModelNumbers, setting: Setting, machine: Throughput) -> float:
+    """Seconds of a step: products, dequantised weights and element-wise passes, one after another.
+
+    A product with the input's gradient only is computed forward and backward, and once more where
+    layers are computed again. The prompt's own tokens run once a step.
+
+    Args:
+        numbers (ModelNumbers): The model's sizes.
+        setting (Setting): How the step is computed.
+        machine (Throughput): The machine's figures.
+    """
+    passes = 3 if setting.checkpointing else 2
+    num_row_tokens = setting.batch_size * setting.num_row_tokens
+    num_prompt_tokens = setting.num_virtual_tokens if setting.method != "prefix" else 0
+    num_layer_tokens = passes * num_row_tokens + 2 * num_prompt_tokens
+    layers = 2 * numbers.num_layer_weights * num_layer_tokens
+    num_keys = setting.num_virtual_tokens + setting.num_row_tokens
+    # Scores and their product with the values; backward has two and a half times as many.
+    attention = 4 * 3.5 * numbers.num_layers * numbers.query_size * num_row_tokens * num_keys
+    head_weights = numbers.vocab_size * numbers.embedding_size
+    head = 4 * head_weights * setting.batch_size * setting.num_label_tokens
+    is_int8 = setting.kernel == "int8" and machine.int8_gops > 0
+    layer_gops = machine.int8_gops if is_int8 else machine.float_gops
+    seconds = layers / layer_gops + (attention + head) / machine.float_gops
+    if setting.kernel == "stream":
+        num_runs = passes * setting.num_micro_batches + (2 if num_prompt_tokens else 0)
+        dequantised = num_runs * numbers.num_layer_weights + 2 * head_weights
+        seconds += dequantised / machine.dequantised_gweights
+    of_layer = kept_floats_of_layer(numbers, num_keys)
+    moved = _PASSES * FLOAT_BYTES[setting.device] * numbers.num_layers * of_layer
+    seconds += moved * num_layer_tokens / 2 / machine.bandwidth_gbytes
+    return seconds / GIGA
