@@ -7,8 +7,9 @@ reports its peak resident memory. Cells are kept in the store, so a run that was
 where it was; `--fresh` measures all of them again. Rows are random tokens, two of them labels.
 Seconds are the processor's, which a busy machine changes less than the clock's.
 
-`--fit` derives `ptune_tui.estimate.CPU` from the cells: `loading_bytes` is the largest growth while
+`--fit` derives `ptune_tui.estimate.CPU` from the cells of the method `prompt`: `loading_bytes` is the largest growth while
 a model is loaded, the others are the least squares, relative to the measured peaks, of
+
     peak - counted parts = process_bytes + kept_share * kept + shared_share * shared.
 """
 
@@ -47,6 +48,10 @@ CELLS = [
     ("cached", 8, 256, 20, False, "prompt"),
     ("cached", 32, 16, 50, False, "prompt"),
     ("cached", 16, 96, 50, False, "prompt"),
+    ("stream", 16, 48, 50, False, "prefix"),
+    ("cached", 16, 64, 100, False, "prefix"),
+    ("stream", 8, 64, 20, False, "residual"),
+    ("cached", 16, 80, 20, False, "p-tuning"),
 ]
 
 
@@ -183,21 +188,14 @@ def fitted(cells: list[tuple[Setting, dict[str, Any]]]) -> dict[str, float]:
         said = estimate(DEFAULT_MODEL_NUMBERS, setting)
         fixed = said.weights + said.copies
         loading.append(found["loaded_bytes"] - fixed)
-        if said.loading:
-            continue  # its peak is that of loading
+        if said.loading or setting.method != "prompt":
+            continue  # its peak is that of loading, or it is there to try the fit on
+        peak = found["peak_bytes"]
         own, shared = kept_floats(DEFAULT_MODEL_NUMBERS, setting)
-        rows.append([1.0, 4.0 * own, 4.0 * shared])
         counted = fixed + said.trained + said.logits + said.work_space
-        values.append(float(found["peak_bytes"] - counted))
-    peaks = np.array(
-        [
-            found["peak_bytes"]
-            for setting, found in cells
-            if not estimate(DEFAULT_MODEL_NUMBERS, setting).loading
-        ]
-    )
-    matrix, target = np.array(rows) / peaks[:, None], np.array(values) / peaks
-    process, kept, shared_share = np.linalg.lstsq(matrix, target, rcond=None)[0]
+        rows.append([1 / peak, 4 * own / peak, 4 * shared / peak])
+        values.append(1 - counted / peak)
+    process, kept, shared_share = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
     return {
         "process_bytes": float(process),
         "loading_bytes": max(loading) - float(process),
