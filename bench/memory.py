@@ -7,8 +7,9 @@ reports its peak resident memory. Cells are kept in the store, so a run that was
 where it was; `--fresh` measures all of them again. Rows are random tokens, two of them labels.
 Seconds are the processor's, which a busy machine changes less than the clock's.
 
-`--fit` derives `ptune_tui.estimate.CPU` from the cells of the method `prompt`: `loading_bytes` is the largest growth while
-a model is loaded, the others are the least squares, relative to the measured peaks, of
+`--fit` derives `ptune_tui.estimate.CPU` from the cells of the method `prompt`: `loading_bytes` is
+the largest growth while a model is loaded, the others are the least squares, relative to the
+measured peaks, of
 
     peak - counted parts = process_bytes + kept_share * kept + shared_share * shared.
 """

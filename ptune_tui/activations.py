@@ -19,20 +19,24 @@ from ptune_tui.model_numbers import ModelNumbers
 from ptune_tui.step_setting import Setting, is_fused
 
 
-def kept_floats_of_layer(numbers: ModelNumbers, num_keys: int) -> int:
+def kept_floats_of_layer(numbers: ModelNumbers, num_keys: int, *, is_half: bool = False) -> int:
     """Activations that a layer keeps of one token, its own key and value included.
 
     Args:
         numbers (ModelNumbers): The model's sizes.
         num_keys (int): Keys that the token's row has, where the scores exist as tensors.
+        is_half (bool): Whether activations have two bytes; what stays in four counts twice.
     """
     norms = numbers.num_norm_inputs * numbers.hidden_size
     if numbers.norms_heads:
         norms += numbers.query_size + numbers.key_value_size
+    if is_half and numbers.is_gated:
+        norms *= 2  # the families with a gate have root-mean-square norms, computed in float32
     # Query, repeated key and value; and the output, or scores before and after the softmax.
     attention = 4 * numbers.query_size
     if numbers.keeps_scores:
-        attention = 3 * numbers.query_size + 2 * numbers.num_heads * num_keys
+        num_scores = 3 if is_half else 2
+        attention = 3 * numbers.query_size + num_scores * numbers.num_heads * num_keys
     if numbers.keeps_fused_queries:
         attention += 2 * numbers.query_size
     return norms + attention + mlp_widths(numbers) * numbers.intermediate_size
@@ -66,7 +70,8 @@ def kept_floats(numbers: ModelNumbers, setting: Setting) -> tuple[int, int]:
             return numbers.num_layers * num_tokens * of_layer, shared
         inputs = numbers.num_layers * numbers.hidden_size * num_tokens
         return inputs + num_tokens * of_layer, shared
-    of_layer = kept_floats_of_layer(numbers, setting.num_virtual_tokens + setting.num_row_tokens)
+    num_keys = setting.num_virtual_tokens + setting.num_row_tokens
+    of_layer = kept_floats_of_layer(numbers, num_keys, is_half=setting.device == "cuda")
     shared = 2 * numbers.query_size * setting.num_rows * setting.num_virtual_tokens
     prompt = numbers.num_layers * num_prompt_tokens * of_layer
     if not setting.checkpointing:

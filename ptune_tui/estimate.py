@@ -51,7 +51,7 @@ class Coefficients:
 
 FUSED = Coefficients(500_000_000, 150_000_000, 1.0, 1.0, "bench/memory.py")
 CPU = Coefficients(500_000_000, 150_000_000, 1.48, 1.0, "bench/memory.py")
-# bf16 activations; norms keep their input in fp32. CUDA's context and libraries are assumed.
+# CUDA's context and libraries are assumed.
 CUDA = Coefficients(700_000_000, 100_000_000, 1.1, 1.1, NOT_MEASURED)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -80,6 +80,7 @@ def test_parts_sum_to_the_peak_and_none_is_negative() -> None:
     assert (found.seconds, found.tokens_per_second) == (None, None)
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize(
     ("family", "stated"),
     [
@@ -96,15 +97,16 @@ def test_parts_sum_to_the_peak_and_none_is_negative() -> None:
     ],
 )
 def test_a_layer_keeps_what_autograd_keeps_behind_a_shared_prefix(
-    family: str, stated: dict[str, Any], tmp_path: Path
+    family: str, stated: dict[str, Any], device: Literal["cpu", "cuda"], tmp_path: Path
 ) -> None:
+    """On CUDA activations are bfloat16; what autograd keeps of those is the same on a CPU."""
     wanted = {**WIDE, **stated}
     if family in ("gpt_neox", "opt", "gpt2"):
         del wanted["num_key_value_heads"]
     layers = "n_layer" if family == "gpt2" else "num_hidden_layers"
     # The first layer's rows have no gradient yet: the difference of two models is a layer's own.
     counted = [
-        kept_floats_of_rows(family, {**wanted, layers: count}, tmp_path / str(count))
+        kept_floats_of_rows(family, {**wanted, layers: count}, tmp_path / str(count), device)
         for count in (2, 3)
     ]
     setting = Setting(batch_size=NUM_ROWS, num_row_tokens=NUM_TOKENS, num_virtual_tokens=NUM_PREFIX)
@@ -112,15 +114,15 @@ def test_a_layer_keeps_what_autograd_keeps_behind_a_shared_prefix(
         sum(
             kept_floats(
                 numbers_of_config({"model_type": family, **wanted, layers: count}, "config.json"),
-                dataclasses.replace(setting, method="prefix"),
+                dataclasses.replace(setting, method="prefix", device=device),
             )
         )
         for count in (2, 3)
     ]
-    assert said[1] - said[0] == pytest.approx(counted[1] - counted[0], rel=0.03)
+    assert said[1] - said[0] == pytest.approx(counted[1] - counted[0], rel=0.05)
 
 
-def kept_floats_of_rows(family: str, stated: dict[str, Any], folder: Path) -> int:
+def kept_floats_of_rows(family: str, stated: dict[str, Any], folder: Path, device: str) -> int:
     """Floats that the rows' forward pass keeps, masks and positions left out."""
     import torch
     import transformers
@@ -132,7 +134,8 @@ def kept_floats_of_rows(family: str, stated: dict[str, Any], folder: Path) -> in
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model(family, **stated)
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    model = load(folder, kernel="stream").model
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    model = load(folder, kernel="stream", compute_dtype=dtype).model
     prefix = record_prefix(model, torch.randn(NUM_PREFIX, 128).requires_grad_())
     weights = {
         tensor.untyped_storage().data_ptr() for tensor in [*model.parameters(), *model.buffers()]
@@ -148,7 +151,7 @@ def kept_floats_of_rows(family: str, stated: dict[str, Any], folder: Path) -> in
     index = (torch.arange(NUM_ROWS), torch.full((NUM_ROWS,), NUM_TOKENS - 1))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits_behind(model, prefix, torch.randint(3, 60, (NUM_ROWS, NUM_TOKENS)), index)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // 4
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // dtype.itemsize
 
 
 @pytest.mark.parametrize("reparametrise", [False, True])
