@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ptune_tui.engine.masks import Mask, causal_mask, device_of
 from ptune_tui.engine.prefix import Prefix, PrefixCache, RowCache, head_reads
@@ -37,7 +37,7 @@ def logits_behind(
         input_ids_BT,
         index,
         causal_mask(network, prefix.length, width, num_rows),
-        torch.arange(prefix.length, prefix.length + width, device=device_of(network)).unsqueeze(0),
+        _positions(network, prefix.length, width),
     )
 
 
@@ -69,6 +69,17 @@ def cached_logits(
         )
     logits: Tensor = output.logits[0]
     return logits
+
+
+def _positions(network: Any, first: int, width: int) -> Tensor:
+    """Positions from `first` on, int64 [1, width]; padding stays inside a table of positions."""
+    positions = torch.arange(first, first + width, device=device_of(network))
+    for module in network.modules():
+        if isinstance(module, nn.Embedding):
+            # OPT's table begins with two rows that no position uses.
+            last = module.num_embeddings - getattr(module, "offset", 0) - 1
+            positions = positions.clamp(max=last)
+    return positions.unsqueeze(0)
 
 
 def _logits_of_whole_rows(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,6 +95,12 @@ class FrozenModel:
         """Of activations; what is trained stays float32 and is cast where it joins."""
         dtype: torch.dtype = self.network.get_input_embeddings().compute_dtype
         return dtype
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that it was made for; without limit where its configuration names none."""
+        limit: int = getattr(self.config, "max_position_embeddings", sys.maxsize)
+        return limit
 
     @cached_property
     def shares_prefix(self) -> bool:

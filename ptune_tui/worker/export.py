@@ -144,7 +144,7 @@ def _shipped(prompt: Prompt) -> AnyPrompt:
 def _probes(tuned: TunedModel, run: Path) -> list[list[int]]:
     """Rows of the run's own validation data, up to the response, with room for a continuation."""
     prompts = msgspec.json.decode((run / PROBES_FILE).read_bytes(), type=list[str])
-    context = tuned.frozen.config.max_position_embeddings
+    context = tuned.frozen.context_length
     room = context - tuned.prompt.num_virtual_tokens - CONTINUATION_TOKENS
     limit = min(tuned.card.max_prompt_tokens, room)
     encoder = tuned.encoder()

@@ -140,7 +140,7 @@ def _encoded(
 ) -> tuple[TaskRows, int, int]:
     """The rows in tokens, the longest prompt and the longest response."""
     num_virtual_tokens = config.method.num_virtual_tokens
-    context = frozen.config.max_position_embeddings
+    context = frozen.context_length
     room = context - num_virtual_tokens
     if room < _MIN_ROW_TOKENS:
         raise UsageError(

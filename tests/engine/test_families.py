@@ -263,6 +263,18 @@ def test_a_prompt_of_keys_and_values_is_refused_where_layers_have_none(
         prefix_of(frozen, LayerPrefix(torch.zeros(2, 2, 2, 3, 16)), [])
 
 
+@pytest.mark.parametrize("name", ["gpt2", "opt"])
+def test_padding_may_reach_beyond_a_table_of_positions(families: Any, name: str) -> None:
+    family = families(name)
+    length = SIZES["max_position_embeddings"] - NUM_VIRTUAL_TOKENS
+    row = EncodedRow([7 + number % 80 for number in range(length - 2)], [50, 2])
+    assert collate([row], 0).input_ids.shape[1] > length
+    prompt = start(family)
+    loss = training_gradient(family.frozen, VirtualTokens(prompt), [], collate([row], 0))
+    expected = float(plain_loss(family.twin, prompt.detach(), row).detach()) / 2
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", SHARED)
 def test_attention_models_share_the_prefix(families: Any, name: str) -> None:
     assert families(name).frozen.shares_prefix

@@ -55,7 +55,7 @@ def prepare(child: ChildSetting, folder: SharedFolder) -> Prepared:
     )
     data = load_data(config, seed=0)
     frozen = ours.load(child, "stream")
-    _check_context(setting, frozen.config.max_position_embeddings)
+    _check_context(setting, frozen.context_length)
     template = frozen.text.template(data.template, data.labels is None)
     encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
     rows = list(exact_rows(data.train, encoder, setting.num_rows, setting.num_tokens))
