@@ -1,0 +1,194 @@
+"""The weights of a Llama-like decoder as the fused step reads them.
+
+Legend: N outputs, K inputs, H hidden, I width of the MLP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptune_tui.engine.fused.buffers import Buffers
+from quant.int8 import Int8Weight, int8_weight
+from quant.linear import QuantLinear
+from quant.native.passes import Heads
+
+# Families whose layers are what `fused.layer` computes: two RMSNorms, rotary attention, a gated MLP.
+_FAMILIES = ("llama", "mistral", "qwen2")
+# Rotary embeddings whose frequencies do not depend on the length of the text.
+_ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+_VECTOR = 16
+
+
+@dataclass(frozen=True)
+class FloatWeight:
+    """A weight [N, K] read as floats: a copy that is held, or one made at each use.
+
+    Attributes:
+        layers: The layers it is made of, one below the other.
+        cached_NK: The copy, or None.
+        bias_N: float32 [N] or None.
+    """
+
+    layers: Sequence[QuantLinear]
+    cached_NK: Tensor | None
+    bias_N: Tensor | None
+
+    @property
+    def num_outputs(self) -> int:
+        """N."""
+        return sum(layer.out_features for layer in self.layers)
+
+    def floats(self, buffers: Buffers) -> Tensor:
+        """float32 [N, K]; where no copy is held, valid until the next call."""
+        if self.cached_NK is not None:
+            return self.cached_NK
+        weight_NK = buffers.get("weight", self.num_outputs, self.layers[0].in_features)
+        first = 0
+        for layer in self.layers:
+            weight_NK[first : first + layer.out_features] = layer.weight.dequantize()
+            first += layer.out_features
+        return weight_NK
+
+
+@dataclass(frozen=True)
+class IntegerWeight:
+    """A weight [N, K] in int8.
+
+    Attributes:
+        int8: Codes, scales and outlier channels.
+        bias_N: float32 [N] or None.
+    """
+
+    int8: Int8Weight
+    bias_N: Tensor | None
+
+    @property
+    def num_outputs(self) -> int:
+        """N."""
+        return self.int8.codes_NK.shape[0]
+
+
+Weight = FloatWeight | IntegerWeight
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One decoder layer.
+
+    Attributes:
+        input_norm_H: Of the RMSNorm before the attention.
+        qkv: Query, key and value projections.
+        output: Output projection of the attention.
+        middle_norm_H: Of the RMSNorm before the MLP.
+        gate_up: Gate and up projections.
+        down: Down projection.
+        epsilon: Of both norms.
+        heads: The attention's shape.
+    """
+
+    input_norm_H: Tensor
+    qkv: Weight
+    output: Weight
+    middle_norm_H: Tensor
+    gate_up: Weight
+    down: Weight
+    epsilon: float
+    heads: Heads
+
+
+def unsupported_reason(network: Any) -> str | None:
+    """Why the fused step does not cover a network; None where it does."""
+    config = network.config
+    if config.model_type not in _FAMILIES:
+        return f"the family {config.model_type} runs through transformers' own layers"
+    attention = network.model.layers[0].self_attn
+    if attention.head_dim % _VECTOR:
+        return f"a head size of {attention.head_dim} is no multiple of {_VECTOR}"
+    if network.model.rotary_emb.rope_type not in _ROPE_TYPES:
+        return f"its rotary embedding is of the type {network.model.rotary_emb.rope_type}"
+    if config.hidden_act != "silu":
+        return f"its MLP uses {config.hidden_act}"
+    return None
+
+
+def read_layers(
+    network: Any, kernel: str, outliers: Mapping[str, Sequence[int]]
+) -> list[LayerWeights]:
+    """The layers of a network that `unsupported_reason` has nothing against.
+
+    Args:
+        network (Any): transformers model over `QuantLinear`.
+        kernel (str): `stream`, `cached` or `int8`.
+        outliers (Mapping[str, Sequence[int]]): Outlier channels by the name of a linear layer.
+    """
+    found = []
+    for number, layer in enumerate(network.model.layers):
+        attention, mlp = layer.self_attn, layer.mlp
+
+        def read(
+            *modules: QuantLinear, name: str, path: str = f"model.layers.{number}."
+        ) -> Weight:
+            channels = outliers.get(path + name, ())
+            return _read(modules, kernel, channels)
+
+        found.append(
+            LayerWeights(
+                input_norm_H=layer.input_layernorm.weight.detach(),
+                qkv=read(
+                    *(attention.q_proj, attention.k_proj, attention.v_proj),
+                    name="self_attn.q_proj",
+                ),
+                output=read(attention.o_proj, name="self_attn.o_proj"),
+                middle_norm_H=layer.post_attention_layernorm.weight.detach(),
+                gate_up=read(mlp.gate_proj, mlp.up_proj, name="mlp.gate_proj"),
+                down=read(mlp.down_proj, name="mlp.down_proj"),
+                epsilon=layer.input_layernorm.variance_epsilon,
+                heads=_heads(network.config, attention, number),
+            )
+        )
+    return found
+
+
+def _heads(config: Any, attention: Any, number: int) -> Heads:
+    window = getattr(config, "sliding_window", None) or 0
+    layer_types = getattr(config, "layer_types", None)
+    if layer_types is not None and layer_types[number] != "sliding_attention":
+        window = 0
+    return Heads(
+        num_key_value_heads=config.num_key_value_heads,
+        num_query_heads=config.num_attention_heads,
+        head_size=attention.head_dim,
+        scale=float(attention.scaling),
+        window=window,
+    )
+
+
+def _read(modules: Sequence[QuantLinear], kernel: str, channels: Sequence[int]) -> Weight:
+    biases = [module.bias for module in modules if module.bias is not None]
+    bias_N = torch.cat(biases).float() if biases else None
+    if kernel == "int8":
+        return IntegerWeight(int8_weight([module.weight for module in modules], channels), bias_N)
+    if kernel == "stream":
+        return FloatWeight(modules, None, bias_N)
+    return FloatWeight(modules, _joined_copy(modules), bias_N)
+
+
+def _joined_copy(modules: Sequence[QuantLinear]) -> Tensor:
+    """The copies of several layers in one memory, of which each layer keeps its own part."""
+    copies = [module.cached_NK for module in modules]
+    if len(modules) == 1 and copies[0] is not None:
+        return copies[0]
+    num_outputs = sum(module.out_features for module in modules)
+    joined_NK = torch.empty((num_outputs, modules[0].in_features))
+    first = 0
+    for module in modules:
+        part = joined_NK[first : first + module.out_features]
+        part.copy_(module.weight.dequantize())
+        module.cached_NK = part
+        first += module.out_features
+    return joined_NK

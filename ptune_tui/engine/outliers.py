@@ -1,0 +1,61 @@
+"""Which input channels of each linear layer are much louder than the others.
+
+Integer arithmetic keeps these in floats (`quant.int8`). They are a property of the model more than
+of the text, so one batch tells them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ptune_tui.engine.batches import Batch
+from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.prompt import Prompt
+from ptune_tui.engine.step import label_logits, prefix_of
+from quant.linear import QuantLinear
+
+
+@torch.no_grad()
+def outlier_channels(
+    frozen: FrozenModel,
+    prompt: Prompt | None,
+    lead_ids: list[int],
+    batch: Batch,
+    num_channels: int,
+) -> dict[str, list[int]]:
+    """The loudest input channels of every linear layer but the head, ascending.
+
+    Args:
+        frozen (FrozenModel): The model.
+        prompt (Prompt | None): What training starts from.
+        lead_ids (list[int]): Template tokens that every row begins with.
+        batch (Batch): Rows to listen to.
+        num_channels (int): How many to take of each layer.
+    """
+    loudness: dict[str, Tensor] = {}
+    head = frozen.network.get_output_embeddings()
+    hooks = [
+        module.register_forward_pre_hook(_listener(loudness, name))
+        for name, module in frozen.network.named_modules()
+        if isinstance(module, QuantLinear) and module is not head
+    ]
+    try:
+        label_logits(frozen.network, prefix_of(frozen, prompt, lead_ids), batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {
+        name: sorted(loud.topk(min(num_channels, loud.numel())).indices.tolist())
+        for name, loud in loudness.items()
+    }
+
+
+def _listener(loudness: dict[str, Tensor], name: str):  # type: ignore[no-untyped-def]
+    def listen(_: nn.Module, arguments: Sequence[Tensor]) -> None:
+        loud_K = arguments[0].detach().abs().flatten(0, -2).amax(0)
+        loudness[name] = torch.maximum(loudness[name], loud_K) if name in loudness else loud_K
+
+    return listen
