@@ -82,7 +82,9 @@ class NF4Tensor:
         """The same weight on another device; dtypes never change."""
         return replace(self, codes=self.codes.to(device), absmax=self.absmax.to(device))
 
-    def dequantize(self, start: int = 0, stop: int | None = None) -> Tensor:
+    def dequantize(
+        self, start: int = 0, stop: int | None = None, out: Tensor | None = None
+    ) -> Tensor:
         """Rows `start:stop` as float32 [n, K], bit-equal to bitsandbytes' `dequantize_4bit`."""
         num_rows, num_columns = self.shape
         first_row, last_row, _ = slice(start, stop).indices(num_rows)
@@ -96,7 +98,8 @@ class NF4Tensor:
         scales = self.absmax[first_block:last_block].repeat_interleave(BLOCK_SIZE)
         values.mul_(scales[: values.numel()])
         offset = first - first_block * BLOCK_SIZE
-        return values[offset : offset + last - first].view(last_row - first_row, num_columns)
+        weight_NK = values[offset : offset + last - first].view(last_row - first_row, num_columns)
+        return weight_NK if out is None else out.copy_(weight_NK)
 
 
 def quantize_rows_nf4(

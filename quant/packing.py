@@ -21,6 +21,8 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from quant.native import passes
+
 Form = Literal["zero_point", "symmetric", "block_offset"]
 
 
@@ -58,8 +60,10 @@ class FrozenWeight(Protocol):
         """Where the stored tensors are."""
         ...
 
-    def dequantize(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows `start:stop` as float32 [n, K]."""
+    def dequantize(
+        self, start: int = 0, stop: int | None = None, out: Tensor | None = None
+    ) -> Tensor:
+        """Rows `start:stop` as float32 [n, K], in `out` where it is given."""
         ...
 
     def stored_tensors(self) -> dict[str, Tensor]:
@@ -123,13 +127,38 @@ class QuantTensor:
         moved = {name: tensor.to(device) for name, tensor in self.stored_tensors().items()}
         return replace(self, **moved)  # type: ignore[arg-type]
 
-    def dequantize(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Rows `start:stop` as float32 [n, K].
+    def dequantize(
+        self, start: int = 0, stop: int | None = None, out: Tensor | None = None
+    ) -> Tensor:
+        """Rows `start:stop` as float32 [n, K], in `out` where it is given.
 
         The arithmetic is `(code - zero_point) * scale` or `code * scale + offset` in float32, one
         rounding an operation: what the exported graph and the `gguf` package compute.
         """
         rows = slice(start, stop)
+        if self._is_compiled():
+            return self._dequantize_compiled(rows, out)
+        weight_NK = self._dequantize_plain(rows)
+        return weight_NK if out is None else out.copy_(weight_NK)
+
+    def _is_compiled(self) -> bool:
+        """Whether the compiled pass covers this grid, here."""
+        is_covered = self.spec.bits == 8 or self.spec.block_size == 32
+        return is_covered and self.codes.device.type == "cpu" and passes.is_available()
+
+    def _dequantize_compiled(self, rows: slice, out: Tensor | None) -> Tensor:
+        codes = self.codes[rows]
+        if out is None:
+            out = torch.empty((codes.shape[0], self.shape[1]))
+        passes.dequantize_blocks(
+            *(codes, self.spec.bits, self.spec.block_size, self.scales[rows]),
+            None if self.zero_points is None else self.zero_points[rows],
+            None if self.offsets is None else self.offsets[rows],
+            out,
+        )
+        return out
+
+    def _dequantize_plain(self, rows: slice) -> Tensor:
         codes_NGE = unpack_codes(self.codes[rows], self.spec.bits).to(torch.float32)
         scales_NG1 = self.scales[rows].unsqueeze(-1)
         if self.spec.form == "block_offset":

@@ -1,4 +1,4 @@
-"""Compiles `kernels.cpp` for this processor, keeps the result in the user's cache, and loads it.
+"""Compiles the sources for this processor, keeps the result in the user's cache, and loads it.
 
 The object is linked without an OpenMP runtime of its own: its calls resolve to the one that torch
 has loaded, so that both share one pool of threads and `torch.set_num_threads` holds for both.
@@ -20,7 +20,9 @@ from pathlib import Path
 import platformdirs
 import torch
 
-SOURCE = Path(__file__).with_name("kernels.cpp")
+_FOLDER = Path(__file__).parent
+# Flags of each source; what is read as floats must round as torch does.
+_SOURCES = {"kernels.cpp": "-ffp-contract=fast", "dequantize.cpp": "-ffp-contract=off"}
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fPIC", "-std=c++17")
 _SECONDS = 120
 
@@ -64,7 +66,8 @@ def build() -> Build:
 def _compiled(compiler: str) -> Path:
     """The library's path; its name says source, compiler and processor."""
     macros = _output([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
-    text = SOURCE.read_text(encoding="utf-8") + macros + " ".join(_FLAGS) + torch.__version__
+    sources = [(_FOLDER / name).read_text(encoding="utf-8") for name in _SOURCES]
+    text = "".join([*sources, *_SOURCES.values(), *_FLAGS, macros, torch.__version__])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("ptune")) / "native"
     path = folder / f"kernels-{digest}.so"
@@ -72,9 +75,12 @@ def _compiled(compiler: str) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
-        compiled, linked = Path(work) / "kernels.o", Path(work) / "kernels.so"
-        _output([compiler, *_FLAGS, "-fopenmp", "-c", str(SOURCE), "-o", str(compiled)])
-        _output([compiler, "-shared", str(compiled), "-o", str(linked)])
+        compiled, linked = [], Path(work) / "kernels.so"
+        for name, flag in _SOURCES.items():
+            compiled.append(str(Path(work) / f"{name}.o"))
+            source = str(_FOLDER / name)
+            _output([compiler, *_FLAGS, flag, "-fopenmp", "-c", source, "-o", compiled[-1]])
+        _output([compiler, "-shared", *compiled, "-o", str(linked)])
         linked.replace(path)
     return path
 

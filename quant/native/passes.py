@@ -70,6 +70,22 @@ def is_available() -> bool:
     return build().library is not None
 
 
+def dequantize_blocks(
+    codes: Tensor,
+    bits: int,
+    block_size: int,
+    scales: Tensor,
+    zero_points: Tensor | None,
+    offsets: Tensor | None,
+    output_NK: Tensor,
+) -> None:
+    """Codes in blocks, as `quant.packing` lays them out, into floats."""
+    _call(
+        "dequantize_blocks",
+        *(codes, bits, block_size, scales, zero_points, offsets, *output_NK.shape, output_NK),
+    )
+
+
 def quantize_rows(input_MK: Tensor, factors_K: Tensor | None, channels_n: Tensor, to: Codes) -> None:
     """Rows of floats, times `factors_K` where given, into `to`."""
     num_rows, width = input_MK.shape

@@ -19,20 +19,20 @@ _GRAIN = 1 << 16
 
 @dataclass
 class Buffers:
-    """Tensors by name; a name's memory grows to the largest shape asked for and is kept."""
+    """Tensors by name and dtype; their memory grows to the largest shape asked for and is kept."""
 
-    _flat: dict[str, Tensor] = field(default_factory=dict)
+    _flat: dict[tuple[str, torch.dtype], Tensor] = field(default_factory=dict)
 
     def get(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """A tensor of a shape, its values left over from the last use of the name."""
-        size = math.prod(shape)
-        flat = self._flat.get(name)
+        size, key = math.prod(shape), (name, dtype)
+        flat = self._flat.get(key)
         if flat is None or flat.numel() < size:
             # The old memory goes first: the peak is the larger of the two, not their sum.
-            self._flat.pop(name, None)
+            self._flat.pop(key, None)
             del flat
             flat = torch.empty(-(-size // _GRAIN) * _GRAIN, dtype=dtype)
-            self._flat[name] = flat
+            self._flat[key] = flat
         return flat[:size].view(shape)
 
     def codes(self, num_rows: int, width: int, num_outliers: int) -> Codes:

@@ -35,6 +35,7 @@ class Pass:
 
     Attributes:
         rows: The rows.
+        tables: Of the rotary embedding.
         past: Keys and values before every row, one [2, h, P, D] a layer.
         wanted_n: Tokens whose last hidden state is read, int64 [n]; None for none: then the pass
             ends with the keys and values of the last layer.
@@ -42,6 +43,7 @@ class Pass:
     """
 
     rows: Rows
+    tables: Tables
     past: list[Tensor]
     wanted_n: Tensor | None
     kept: list[Kept] = field(default_factory=list)
@@ -54,25 +56,30 @@ class Decoder:
     Attributes:
         layers: The weights.
         arithmetic: How their products are computed.
-        tables: Of the rotary embedding.
         buffers: Work space, shared with the arithmetic.
         checkpointing: Keep only each layer's input and compute the rest again.
     """
 
     layers: list[LayerWeights]
     arithmetic: Arithmetic
-    tables: Tables
     buffers: Buffers
     checkpointing: bool = False
 
     def forward(
-        self, hidden_MH: Tensor, rows: Rows, past: list[Tensor], wanted_n: Tensor | None, name: str
+        self,
+        hidden_MH: Tensor,
+        rows: Rows,
+        tables: Tables,
+        past: list[Tensor],
+        wanted_n: Tensor | None,
+        name: str,
     ) -> tuple[Pass, Tensor]:
         """Run packed rows.
 
         Args:
             hidden_MH (Tensor): Embeddings of all tokens, float32 [M, H].
             rows (Rows): Where each row lies.
+            tables (Tables): Of the rotary embedding.
             past (list[Tensor]): Keys and values before every row, float32 [2, h, P, D] a layer.
             wanted_n (Tensor | None): Tokens whose hidden state is read, int64 [n].
             name (str): Of the pass; passes that are alive at one time have different ones.
@@ -81,7 +88,7 @@ class Decoder:
             tuple[Pass, Tensor]: What `backward` needs, and the hidden states float32 [n, H] before
             the last norm.
         """
-        run = Pass(rows, past, wanted_n)
+        run = Pass(rows, tables, past, wanted_n)
         last = len(self.layers) - 1
         for number in range(len(self.layers)):
             kept = self._room(name, number, len(hidden_MH), wanted_n)
@@ -157,7 +164,7 @@ class Decoder:
             *(kept.input_MH, weights.input_norm_H, weights.epsilon, weights.qkv),
             *(kept.input_inverses_M, kept.qkv_MN),
         )
-        cosines, sines = self.tables.cosines, self.tables.sines
+        cosines, sines = run.tables.cosines, run.tables.sines
         passes.rotate_rows(kept.qkv_MN, weights.heads, rows, cosines, sines)
         is_last = number == len(self.layers) - 1
         if is_last and run.wanted_n is None:
@@ -217,7 +224,7 @@ class Decoder:
             pair += own_gradient.permute(2, 0, 1, 3).reshape(pair.shape)
         if stops:
             return
-        cosines, sines = self.tables.cosines, self.tables.sines
+        cosines, sines = run.tables.cosines, run.tables.sines
         passes.rotate_rows(qkv_gradient, heads, run.rows, cosines, sines, backward=True)
         self.arithmetic.norm_project_backward(
             *(qkv_gradient, weights.qkv, kept.input_MH, weights.input_norm_H),

@@ -46,14 +46,26 @@ class FusedStep:
         checkpointing: bool = False,
     ) -> None:
         self.frozen = frozen
-        buffers = Buffers()
+        self.buffers = Buffers()
+        self.tables = Tables(torch.empty(0), torch.empty(0))
         arithmetic = IntegerArithmetic if kernel == "int8" else FloatArithmetic
-        self.decoder = Decoder(
+        self.rows_decoder = Decoder(
             read_layers(frozen.network, kernel, outliers),
-            arithmetic(buffers),
-            Tables(torch.empty(0), torch.empty(0)),
-            buffers,
+            arithmetic(self.buffers),
+            self.buffers,
             checkpointing,
+        )
+        # The prefix is short, everything else depends on it, and its first token is the loudest of
+        # all: in integers it would be most of the gradient's error.
+        self.prefix_decoder = (
+            Decoder(
+                read_layers(frozen.network, "stream", {}),
+                FloatArithmetic(self.buffers),
+                self.buffers,
+                checkpointing,
+            )
+            if kernel == "int8"
+            else self.rows_decoder
         )
 
     def __call__(self, prompt: Prompt, lead_ids: list[int], batches: Sequence[Batch]) -> float:
@@ -65,7 +77,7 @@ class FusedStep:
             batches (Sequence[Batch]): Micro-batches; the loss is the mean over all their labels.
         """
         self._extend_tables(prompt, lead_ids, batches)
-        decoder, num_layers = self.decoder, len(self.decoder.layers)
+        decoder, num_layers = self.prefix_decoder, len(self.prefix_decoder.layers)
         before = self._keys_values_before(prompt)
         start = before[0].shape[2]
         embeddings_nH = self._prefix_embeddings(prompt, lead_ids)
@@ -73,7 +85,7 @@ class FusedStep:
         past = before
         if length:
             prefix, _ = decoder.forward(
-                embeddings_nH, _one_row(start, length), before, None, "prefix"
+                embeddings_nH, _one_row(start, length), self.tables, before, None, "prefix"
             )
             own = [decoder.keys_values(prefix, number) for number in range(num_layers)]
             past = [torch.cat(pair, dim=2) for pair in zip(before, own, strict=True)]
@@ -104,9 +116,11 @@ class FusedStep:
         ids, rows, starts = packed(batch, past[0].shape[2])
         wanted_N = starts[batch.label_rows] + batch.label_columns
         hidden_MH = self.frozen.embed(ids)
-        run, last_NH = self.decoder.forward(hidden_MH, rows, past, wanted_N, "rows")
+        run, last_NH = self.rows_decoder.forward(
+            hidden_MH, rows, self.tables, past, wanted_N, "rows"
+        )
         loss, gradient_NH = self._head(last_NH, batch.labels, num_labels)
-        self.decoder.backward(run, gradient_NH, gradients, needs_input=False)
+        self.rows_decoder.backward(run, gradient_NH, gradients, needs_input=False)
         return loss
 
     def _head(self, last_NH: Tensor, labels: Tensor, num_labels: int) -> tuple[float, Tensor]:
@@ -137,9 +151,9 @@ class FusedStep:
         """Keys and values before the prefix, float32 [2, h, P, D] a layer."""
         if isinstance(prompt, LayerPrefix):
             return list(prompt.keys_values.detach().contiguous())
-        heads = self.decoder.layers[0].heads
+        heads = self.prefix_decoder.layers[0].heads
         none = torch.empty((2, heads.num_key_value_heads, 0, heads.head_size))
-        return [none] * len(self.decoder.layers)
+        return [none] * len(self.prefix_decoder.layers)
 
     def _extend_tables(
         self, prompt: Prompt, lead_ids: list[int], batches: Sequence[Batch]
@@ -147,12 +161,12 @@ class FusedStep:
         """Rotary tables up to the last position that is used."""
         longest = max(int(batch.lengths.max()) for batch in batches)
         needed = prompt.num_virtual_tokens + len(lead_ids) + max(longest, _TOKENS_STEP)
-        if needed <= len(self.decoder.tables.cosines):
+        if needed <= len(self.tables.cosines):
             return
         positions = torch.arange(2 * needed).unsqueeze(0)
         rotary = self.frozen.network.model.rotary_emb
         cosines, sines = rotary(torch.empty(0), positions)
-        self.decoder.tables = Tables(
+        self.tables = Tables(
             cosines[0].float().contiguous(), sines[0].float().contiguous()
         )
 

@@ -50,7 +50,7 @@ class FloatWeight:
         weight_NK = buffers.get("weight", self.num_outputs, self.layers[0].in_features)
         first = 0
         for layer in self.layers:
-            weight_NK[first : first + layer.out_features] = layer.weight.dequantize()
+            layer.weight.dequantize(out=weight_NK[first : first + layer.out_features])
             first += layer.out_features
         return weight_NK
 
@@ -188,7 +188,7 @@ def _joined_copy(modules: Sequence[QuantLinear]) -> Tensor:
     first = 0
     for module in modules:
         part = joined_NK[first : first + module.out_features]
-        part.copy_(module.weight.dequantize())
+        module.weight.dequantize(out=part)
         module.cached_NK = part
         first += module.out_features
     return joined_NK
