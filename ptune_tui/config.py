@@ -48,7 +48,7 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     num_outlier_channels: Annotated[
         Annotated[int, Meta(ge=0)],
         Meta(description="loudest input channels that `int8` keeps in float32"),
-    ] = 16
+    ] = 8
     device: Annotated[Device, Meta(description="where to train; `auto`: CUDA, else the CPU")] = (
         "auto"
     )

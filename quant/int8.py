@@ -101,21 +101,20 @@ class Int8Product(torch.autograd.Function):
     """`input weight^T` in integer arithmetic, with a gradient for the input only."""
 
     @staticmethod
-    def forward(ctx: Any, input_MK: Tensor, weight: Int8Weight) -> Tensor:
-        """Float [M, N] of inputs [M, K]."""
+    def forward(ctx: Any, input_MK: Tensor, weight: Int8Weight, source: Codes) -> Tensor:
+        """Float [M, N] of inputs [M, K] and their codes."""
         ctx.weight, ctx.dtype = weight, input_MK.dtype
-        source = quantize_rows(input_MK.float(), None, weight.channels_n)
         accumulators_MN = int8_matmul(source.codes, weight.codes_NK.t())
         return _floats(accumulators_MN, source, weight).to(input_MK.dtype)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_MN: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, grad_MN: Tensor) -> tuple[Tensor, None, None]:
         """The input's gradient [M, K]."""
         weight: Int8Weight = ctx.weight
         source = quantize_rows(grad_MN.float(), weight.scales_N, weight.channels_n[:0])
         accumulators_MK = int8_matmul(source.codes, weight.codes_NK)
-        return (accumulators_MK * source.scales.unsqueeze(1)).to(ctx.dtype), None
+        return (accumulators_MK * source.scales.unsqueeze(1)).to(ctx.dtype), None, None
 
 
 def int8_matmul(left_MK: Tensor, right_KN: Tensor, out: Tensor | None = None) -> Tensor:

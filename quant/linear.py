@@ -5,12 +5,15 @@ n rows of a chunk.
 
 Gradients flow to the input only. The kernel `stream` dequantises inside every call, in chunks of
 rows, and saves nothing for the backward pass but a reference to the codes; `cached` holds a float
-copy.
+copy; `int8` computes in integers (`quant.int8`) and is for training steps only: within
+`exact_products` such a layer computes as `stream` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,11 +21,13 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from quant.errors import QuantError
+from quant.int8 import Int8Product, Int8Weight, int8_weight, quantize_rows
+from quant.native.passes import Codes
 from quant.nf4_cuda import NF4Product, has_kernels
 from quant.packing import FrozenWeight, QuantTensor
 from quant.product import FrozenProduct, product
 
-Kernel = Literal["stream", "cached"]
+Kernel = Literal["stream", "cached", "int8"]
 
 # Floats of a chunk that is dequantised at once. Larger saves nothing and costs memory.
 CHUNK_ELEMENTS = 1 << 22
@@ -70,6 +75,9 @@ class QuantLinear(torch.nn.Module):
 
     bias: Tensor | None
     cached_NK: Tensor | None
+    int8: Int8Weight | None
+    inputs: QuantizedInputs | None
+    is_exact: bool
 
     def __init__(
         self,
@@ -84,6 +92,8 @@ class QuantLinear(torch.nn.Module):
         self.compute_dtype = compute_dtype
         self.register_buffer("bias", None if bias is None else bias.detach(), persistent=False)
         self.register_buffer("cached_NK", None, persistent=False)
+        self.int8 = self.inputs = None
+        self.is_exact = False
         self.kernel: Kernel = "stream"
         self.set_kernel(kernel)
 
@@ -96,18 +106,31 @@ class QuantLinear(torch.nn.Module):
         """Switches the kernel; `cached` builds the float copy, `stream` frees it.
 
         Args:
-            kernel: `stream` or `cached`.
+            kernel: `stream` or `cached`; `set_int8` switches to `int8`.
 
         Raises:
             QuantError: If the kernel is unknown.
         """
-        if kernel not in get_args(Kernel):
+        if kernel not in ("stream", "cached"):
             raise QuantError(f"no kernel is called {kernel!r}", f"use one of {get_args(Kernel)}")
         self.kernel = kernel
+        self.int8 = self.inputs = None
         if kernel == "stream":
             self.cached_NK = None
         elif self.cached_NK is None:
             self.cached_NK = _float_copy(self.weight, self.compute_dtype)
+
+    def set_int8(self, channels: Sequence[int], inputs: QuantizedInputs) -> None:
+        """Switches to the kernel `int8`.
+
+        Args:
+            channels: Input channels that stay in floats.
+            inputs: Shared by all layers of a network.
+        """
+        self.set_kernel("stream")
+        self.kernel = "int8"
+        self.int8 = int8_weight([self.weight], channels)
+        self.inputs = inputs
 
     def forward(self, input_K: Tensor) -> Tensor:
         """Applies the layer.
@@ -120,7 +143,12 @@ class QuantLinear(torch.nn.Module):
         """
         input_MK = input_K.reshape(-1, self.in_features)
         output: Tensor
-        if self.cached_NK is not None:
+        if self.int8 is not None and self.inputs is not None and not self.is_exact:
+            source = self.inputs.of(input_K, input_MK, self.int8)
+            output = Int8Product.apply(  # type: ignore[no-untyped-call]
+                input_MK, self.int8, source
+            )
+        elif self.cached_NK is not None:
             output = FrozenProduct.apply(  # type: ignore[no-untyped-call]
                 input_MK, self.cached_NK
             )
@@ -139,6 +167,55 @@ class QuantLinear(torch.nn.Module):
     def extra_repr(self) -> str:
         """What `print(model)` shows of the layer."""
         return f"{self.in_features}, {self.out_features}, kernel={self.kernel}"
+
+
+class QuantizedInputs:
+    """Remembers the last input that was quantised, so that layers with one input share it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[weakref.ref[Tensor], int, Tensor, Codes] | None = None
+
+    def of(self, input_K: Tensor, input_MK: Tensor, weight: Int8Weight) -> Codes:
+        """The codes of an input.
+
+        Args:
+            input_K: The tensor that the layers were given, [..., K].
+            input_MK: The same, flattened.
+            weight: Whose outlier channels to keep.
+        """
+        if self._last is not None:
+            reference, version, channels_n, codes = self._last
+            is_same = reference() is input_K and version == input_K._version
+            if is_same and torch.equal(channels_n, weight.channels_n):
+                return codes
+        codes = quantize_rows(input_MK.detach().float(), None, weight.channels_n)
+        self._last = (weakref.ref(input_K), input_K._version, weight.channels_n, codes)
+        return codes
+
+    def forget(self) -> None:
+        """Free what is remembered."""
+        self._last = None
+
+
+@contextmanager
+def exact_products(network: torch.nn.Module) -> Iterator[None]:
+    """Let layers in integer arithmetic compute in floats: what is scored is the exact kernel's.
+
+    Args:
+        network: The model.
+    """
+    layers = [
+        layer
+        for layer in network.modules()
+        if isinstance(layer, QuantLinear) and layer.kernel == "int8" and not layer.is_exact
+    ]
+    for layer in layers:
+        layer.is_exact = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.is_exact = False
 
 
 class QuantEmbedding(torch.nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor
 from export.encoding import EncodedRow
 
 # Widths are rounded up to a multiple: fresh shapes at every step fragment memory on a CPU.
-_WIDTH_STEP = 8
+BUCKET_WIDTH = 8
 _POOL_BATCHES = 8
 
 
@@ -42,15 +42,18 @@ class Batch:
         return int(self.lengths.sum())
 
 
-def collate(rows: Sequence[EncodedRow], num_lead: int) -> Batch:
+def collate(
+    rows: Sequence[EncodedRow], num_lead: int, bucket_width: int = BUCKET_WIDTH
+) -> Batch:
     """Rows to one batch, without the lead that the prefix holds.
 
     Args:
         rows (Sequence[EncodedRow]): At least one row; each has a token behind the lead.
         num_lead (int): Leading tokens that the prefix holds.
+        bucket_width (int): T is a multiple of it.
     """
     sequences = [(row.prompt_ids + row.response_ids[:-1])[num_lead:] for row in rows]
-    width = -(-max(map(len, sequences)) // _WIDTH_STEP) * _WIDTH_STEP
+    width = -(-max(map(len, sequences)) // bucket_width) * bucket_width
     input_ids = torch.zeros((len(rows), width), dtype=torch.int64)
     label_rows: list[int] = []
     label_columns: list[int] = []

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ptune_tui.config import ComputeType, Device, Kernel
+from ptune_tui.engine.batches import BUCKET_WIDTH
 from ptune_tui.engine.run_state import Progress, PythonRandom, RunState
 from ptune_tui.errors import DataError, ModelError, UsageError
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, write_atomically
@@ -35,6 +36,9 @@ class Plan(msgspec.Struct, frozen=True):
         device: Where they are.
         compute_type: Of activations.
         micro_batch_size: Rows computed at a time; 0 for all rows of a step.
+        checkpointing: Whether layers are computed again in the backward pass.
+        bucket_width: Rows are padded to a multiple of so many tokens.
+        is_fused: Whether the compiled, written-out step computes it.
         outlier_channels: Input channels that int8 keeps in float32, by layer.
     """
 
@@ -42,6 +46,9 @@ class Plan(msgspec.Struct, frozen=True):
     device: Device
     compute_type: ComputeType
     micro_batch_size: int = 0
+    checkpointing: bool = False
+    bucket_width: int = BUCKET_WIDTH
+    is_fused: bool = False
     outlier_channels: dict[str, list[int]] = {}
 
 

@@ -25,6 +25,7 @@ from ptune_tui.engine.step import label_logits, prefix_of
 from ptune_tui.errors import DataError
 from ptune_tui.metrics import accuracy, macro_f1
 from ptune_tui.rows import Row
+from quant.linear import exact_products
 
 Progress = Callable[[int, int], None]
 _MAX_BATCH_TOKENS = 1024
@@ -94,17 +95,9 @@ class Evaluator:
         """
         started = time.perf_counter()
         lead = shared_lead(encoded, self.encoder.lead_ids())
-        prefix = prefix_of(self.frozen, prompt, lead)
-        texts = [row.prompt_ids[len(lead) :] for row in encoded]
-        loss = None
-        if self.labels is not None:
-            found = classify(self.frozen, prefix, texts, self.trie, on_progress)
-            answers = [self.labels[label] for label in found]
-        else:
-            limit = self.max_response_tokens
-            ids = generate_greedily(self.frozen, prefix, texts, limit, on_progress)
-            answers = [self._text(answer) for answer in ids]
-            loss = self._loss(prefix, encoded, len(lead))
+        with exact_products(self.frozen.network):
+            prefix = prefix_of(self.frozen, prompt, lead)
+            answers, loss = self._answers(prefix, encoded, len(lead), on_progress)
         expected = [row.response for row in rows]
         return Scores(
             answers,
@@ -113,6 +106,22 @@ class Evaluator:
             loss,
             time.perf_counter() - started,
         )
+
+    def _answers(
+        self,
+        prefix: Prefix,
+        encoded: Sequence[EncodedRow],
+        num_lead: int,
+        on_progress: Progress | None,
+    ) -> tuple[list[str], float | None]:
+        """Answers behind a prefix; of free text the loss as well."""
+        texts = [row.prompt_ids[num_lead:] for row in encoded]
+        if self.labels is not None:
+            found = classify(self.frozen, prefix, texts, self.trie, on_progress)
+            return [self.labels[label] for label in found], None
+        limit = self.max_response_tokens
+        ids = generate_greedily(self.frozen, prefix, texts, limit, on_progress)
+        return [self._text(answer) for answer in ids], self._loss(prefix, encoded, num_lead)
 
     def _text(self, ids: list[int]) -> str:
         text: str = self.encoder.tokenizer.decode(ids)

@@ -22,6 +22,7 @@ from ptune_tui.errors import ModelError
 from ptune_tui.hardware import machine
 from quant.checkpoint import read_json
 from quant.loading import LoadedModel, load
+from quant.native.passes import is_available
 
 
 @dataclass(frozen=True)
@@ -165,14 +166,16 @@ def load_tokenizer(path: Path) -> ModelTokenizer:
 
 
 def choose_kernel(path: Path, kernel: Kernel) -> tuple[str, str]:
-    """The kernel to use and why.
+    """The kernel of a loaded model's layers and why; a plan may choose another for its steps.
 
     Args:
         path (Path): The model, for its size.
         kernel (Kernel): What was asked for; `auto` decides by free memory.
     """
-    if kernel != "auto":
+    if kernel in ("stream", "cached"):
         return kernel, "as asked"
+    if is_available():
+        return "stream", "a compiled pass makes floats of the codes as they are needed"
     float_bytes = _float_bytes(path)
     available = machine().available_memory_bytes or psutil.virtual_memory().available
     if 2 * float_bytes < available:

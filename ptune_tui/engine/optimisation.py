@@ -10,12 +10,12 @@ import torch
 
 from export.encoding import EncodedRow
 from ptune_tui.config import TrainingConfig
-from ptune_tui.engine.batches import Batch, collate, training_order
+from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate, training_order
 from ptune_tui.engine.divergence import root_mean_square
+from ptune_tui.engine.gradient import GradientStep
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import Prompt
-from ptune_tui.engine.step import training_gradient
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Optimisation:
         rows: Training rows.
         lead: Template tokens that all rows begin with.
         settings: How to train.
+        step: Computes gradients.
         micro_batch_size: Rows computed at a time; 0 for all rows of a step.
+        bucket_width: Rows are padded to a multiple of so many tokens.
     """
 
     frozen: FrozenModel
@@ -53,7 +55,9 @@ class Optimisation:
     rows: Sequence[EncodedRow]
     lead: list[int]
     settings: TrainingConfig
+    step: GradientStep
     micro_batch_size: int = 0
+    bucket_width: int = BUCKET_WIDTH
 
     @cached_property
     def optimizer(self) -> torch.optim.AdamW:
@@ -93,30 +97,19 @@ class Optimisation:
 
     def _add_gradients(self, batches: Sequence[Batch]) -> tuple[Prompt, float]:
         """Add up the gradients of the step's loss; returns the prompt and the loss."""
-        num_labels = sum(len(batch.labels) for batch in batches)
-        loss = 0.0
-        summed = {name: torch.zeros_like(value) for name, value in self._named()}
-        for batch in batches:
-            self.optimizer.zero_grad(set_to_none=True)
-            share = len(batch.labels) / num_labels
-            prompt = self.method()
-            loss += share * training_gradient(self.frozen, prompt, self.lead, batch)
-            for name, value in self._named():
-                if value.grad is not None:
-                    summed[name] += share * value.grad
-        for name, value in self._named():
-            value.grad = summed[name]
-        return prompt, loss
-
-    def _named(self) -> list[tuple[int, torch.nn.Parameter]]:
-        return list(enumerate(self.method.parameters()))
+        prompt = self.method()
+        return prompt, self.step(prompt, self.lead, batches)
 
     def _micro_batches(self, numbers: Sequence[int]) -> list[Batch]:
         """The rows in batches of similar length."""
         size = self.micro_batch_size or len(numbers)
         ordered = sorted(numbers, key=lambda number: self.rows[number].num_tokens)
         return [
-            collate([self.rows[number] for number in ordered[first : first + size]], len(self.lead))
+            collate(
+                [self.rows[number] for number in ordered[first : first + size]],
+                len(self.lead),
+                self.bucket_width,
+            )
             for first in range(0, len(ordered), size)
         ]
 

@@ -1,12 +1,12 @@
 """Which input channels of each linear layer are much louder than the others.
 
 Integer arithmetic keeps these in floats (`quant.int8`). They are a property of the model more than
-of the text, so one batch tells them.
+of the text, so one batch tells them. Loud is who has the largest sum of squares.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -53,9 +53,11 @@ def outlier_channels(
     }
 
 
-def _listener(loudness: dict[str, Tensor], name: str):  # type: ignore[no-untyped-def]
-    def listen(_: nn.Module, arguments: Sequence[Tensor]) -> None:
-        loud_K = arguments[0].detach().abs().flatten(0, -2).amax(0)
-        loudness[name] = torch.maximum(loudness[name], loud_K) if name in loudness else loud_K
+def _listener(
+    loudness: dict[str, Tensor], name: str
+) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def listen(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        loud_K = arguments[0].detach().float().square().flatten(0, -2).sum(0)
+        loudness[name] = loudness[name] + loud_K if name in loudness else loud_K
 
     return listen

@@ -24,7 +24,9 @@ def find_rate(task: FindRateTask, channel: Channel) -> Iterator[Event]:
     settings = task.config.training
     stage = TrainingTaskStage(task.config, channel)
     yield from stage.events()
-    optimisation = stage.task.optimisation(settings.micro_batch_size)
+    planned = stage.task.planned()
+    yield planned.event
+    optimisation = stage.task.optimisation(planned)
     order = RowOrder(optimisation.rows, settings.batch_size, settings.seed)
     yield StageStarted("train", time.time(), f"{task.num_steps} rising rates")
     trying = time.perf_counter()

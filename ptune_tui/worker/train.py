@@ -17,13 +17,13 @@ from ptune_tui.engine.checkpoints import (
     PREVIOUS,
     Checkpoints,
     Origin,
-    Plan,
     Stored,
     check_origin,
     read_latest,
     read_state,
 )
 from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER
+from ptune_tui.engine.planner import Planned
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.run_state import RunState
 from ptune_tui.engine.trainer import Trainer
@@ -65,13 +65,15 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
         rows=loaded.rows_hash(),
         num_threads=torch.get_num_threads(),
     )
-    plan = stored.card.plan if stored else _plan(loaded)
+    planned = loaded.planned(stored.card.plan if stored else None)
+    yield planned.event
     resumed = None
     if stored is not None:
         check_origin(stored, origin)
         yield from _threads_notice(stored, origin)
         resumed = (stored, _last_good(folder, stored))
-    trainer = _trainer(loaded, folder, channel, Checkpoints(folder, origin, plan))
+    checkpoints = Checkpoints(folder, origin, planned.plan)
+    trainer = _trainer(loaded, folder, channel, checkpoints, planned)
     yield from trainer.run(channel.commands, resumed)
     before = stored.state.progress.elapsed_seconds if stored else 0.0
     best = trainer.progress.best
@@ -85,17 +87,6 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
             "adapter": str(folder / ADAPTER_FOLDER) if best else None,
         },
     )
-
-
-def _plan(task: TrainingTask) -> Plan:
-    frozen = task.frozen
-    values = {
-        "kernel": frozen.kernel,
-        "device": frozen.device.type,
-        "compute_type": str(frozen.compute_dtype).removeprefix("torch."),
-        "micro_batch_size": task.config.training.micro_batch_size,
-    }
-    return msgspec.convert(values, Plan)
 
 
 def _last_good(folder: Path, stored: Stored) -> RunState:
@@ -143,7 +134,11 @@ def _card(task: TrainingTask) -> PromptCard:
 
 
 def _trainer(
-    task: TrainingTask, folder: Path, channel: Channel, checkpoints: Checkpoints
+    task: TrainingTask,
+    folder: Path,
+    channel: Channel,
+    checkpoints: Checkpoints,
+    planned: Planned,
 ) -> Trainer:
     settings = task.config.training
     card = _card(task)
@@ -157,7 +152,7 @@ def _trainer(
         return str(folder / ADAPTER_FOLDER)
 
     return Trainer(
-        optimisation=task.optimisation(checkpoints.plan.micro_batch_size),
+        optimisation=task.optimisation(planned),
         validation=Validation(task.evaluator(), task.rows, settings, save_prompt, say_progress),
         settings=settings,
         save=checkpoints.save,

@@ -17,6 +17,7 @@ from ptune_tui.engine.evaluate import Evaluator, shared_lead
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.optimisation import Optimisation
+from ptune_tui.engine.planner import Planned, Planner, planned_again
 from ptune_tui.engine.validation import TaskRows
 from ptune_tui.errors import UsageError
 from ptune_tui.events import DataReady, Event, Notice, StageFinished, StageStarted
@@ -60,11 +61,24 @@ class TrainingTask:
         """Template tokens that all training rows begin with."""
         return shared_lead(self.rows.train, self.encoder.lead_ids())
 
-    def optimisation(self, micro_batch_size: int) -> Optimisation:
+    def planned(self, plan: Plan | None = None) -> Planned:
+        """How the steps are computed.
+
+        Args:
+            plan (Plan | None): That of a checkpoint; None to choose one.
+        """
+        if plan is not None:
+            return planned_again(self.frozen, plan)
+        config = self.config
+        return Planner(
+            *(self.frozen, self.method, self.rows.train, self.lead(), config.model, config.training)
+        ).make()
+
+    def optimisation(self, planned: Planned) -> Optimisation:
         """The steps of the task's method, from its start.
 
         Args:
-            micro_batch_size (int): Rows computed at a time; 0 for all rows of a step.
+            planned (Planned): How they are computed.
         """
         return Optimisation(
             frozen=self.frozen,
@@ -72,7 +86,9 @@ class TrainingTask:
             rows=self.rows.train,
             lead=self.lead(),
             settings=self.config.training,
-            micro_batch_size=micro_batch_size,
+            step=planned.step,
+            micro_batch_size=planned.plan.micro_batch_size,
+            bucket_width=planned.plan.bucket_width,
         )
 
     def rows_hash(self) -> str:

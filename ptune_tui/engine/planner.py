@@ -1,0 +1,267 @@
+"""How a run's steps are computed: chosen by free memory, measured products and a two-step probe.
+
+Whatever the user forces is kept. The plan is stored with the checkpoints, so that a resumed run
+computes the same bits.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import psutil
+import torch
+
+from export.encoding import EncodedRow
+from ptune_tui.config import ModelConfig, TrainingConfig
+from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate
+from ptune_tui.engine.checkpoints import Plan
+from ptune_tui.engine.gradient import GradientStep, make_step, unfused_reason
+from ptune_tui.engine.methods.method import Method
+from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.outliers import outlier_channels
+from ptune_tui.engine.product_speed import int8_speedup
+from ptune_tui.estimate import Estimate, Setting, TrainingKernel, estimate
+from ptune_tui.events import PlanMade
+from ptune_tui.hardware import machine
+from ptune_tui.model_numbers import numbers_of_config
+
+# Of free memory that a plan may take; the estimate is not exact, and others want memory, too.
+_MEMORY_SHARE = 0.7
+# Below it integers are not worth their rounding.
+_WORTHWHILE_SPEEDUP = 1.2
+_PROBE_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, the step that carries it out, and the event that tells of it."""
+
+    plan: Plan
+    step: GradientStep
+    event: PlanMade
+
+
+@dataclass
+class Planner:
+    """Makes the plan of a run.
+
+    Attributes:
+        frozen: The model.
+        method: What is trained, at its start.
+        rows: Training rows.
+        lead: Template tokens that all rows begin with.
+        model: What was asked for of the model.
+        settings: What was asked for of the training.
+    """
+
+    frozen: FrozenModel
+    method: Method
+    rows: Sequence[EncodedRow]
+    lead: list[int]
+    model: ModelConfig
+    settings: TrainingConfig
+
+    def make(self) -> Planned:
+        """Choose, probe, and say why."""
+        reasons: list[str] = []
+        unfused = unfused_reason(self.frozen)
+        reasons.append(
+            "The written-out step in compiled passes computes it."
+            if unfused is None
+            else f"transformers' layers compute it: {unfused}."
+        )
+        kernel = self._kernel(reasons)
+        micro_batch_size, checkpointing = self._micro_batches(kernel, reasons)
+        width = self.settings.bucket_width or BUCKET_WIDTH
+        reasons.append(
+            "Rows are packed without padding."
+            if unfused is None
+            else f"Rows of similar length are padded to multiples of {width} tokens."
+        )
+        plan = Plan(
+            kernel=kernel,
+            device=self.frozen.device.type,  # type: ignore[arg-type]
+            compute_type=str(self.frozen.compute_dtype).removeprefix("torch."),  # type: ignore[arg-type]
+            micro_batch_size=micro_batch_size,
+            checkpointing=checkpointing,
+            bucket_width=width,
+            is_fused=unfused is None,
+            outlier_channels=self._outliers(kernel),
+        )
+        step = step_of(self.frozen, plan)
+        seconds, memory = self._probe(step, plan)
+        reasons.append(f"A step of the longest rows took {seconds:.2f} s in the probe.")
+        return Planned(plan, step, _event(plan, reasons, seconds, memory))
+
+    def _kernel(self, reasons: list[str]) -> TrainingKernel:
+        asked = self.model.kernel
+        if asked != "auto":
+            reasons.append(f"The kernel is `{asked}`, as asked.")
+            return asked
+        free = _free_bytes(self.frozen)
+        copy_bytes = self._estimate("cached", 1, checkpointing=False).copies
+        if self.frozen.device.type == "cpu" and self.frozen.compute_dtype == torch.float32:
+            speedup = int8_speedup(self.frozen.config.hidden_size)
+            if speedup >= _WORTHWHILE_SPEEDUP:
+                reasons.append(
+                    f"The kernel is `int8`: its products ran {speedup:.1f} times as fast as "
+                    "float32 ones here."
+                )
+                return "int8"
+            reasons.append(f"Integer products ran only {speedup:.1f} times as fast here.")
+        kernel: TrainingKernel = "cached" if copy_bytes < _MEMORY_SHARE * free else "stream"
+        reasons.append(
+            f"The kernel is `{kernel}`: a float copy takes {copy_bytes / 1e9:.1f} GB of "
+            f"{free / 1e9:.1f} GB free."
+        )
+        return kernel
+
+    def _micro_batches(self, kernel: TrainingKernel, reasons: list[str]) -> tuple[int, bool]:
+        """Rows computed at a time, and whether layers are computed again."""
+        settings = self.settings
+        batch_size = min(settings.batch_size, len(self.rows))
+        free = _free_bytes(self.frozen)
+        sizes = [settings.micro_batch_size or batch_size]
+        while not settings.micro_batch_size and sizes[-1] > 1:
+            sizes.append(-(-sizes[-1] // 2))
+        switches = {"auto": (False, True), "on": (True,), "off": (False,)}[settings.checkpointing]
+        for checkpointing in switches:
+            for size in sizes:
+                # Computing layers again costs a third; very small batches cost more.
+                if not checkpointing and len(switches) > 1 and size < min(4, batch_size):
+                    continue
+                needed = self._needed(kernel, size, checkpointing=checkpointing)
+                if needed <= _MEMORY_SHARE * free:
+                    again = ", layers computed again" if checkpointing else ""
+                    reasons.append(
+                        f"{size} of {batch_size} rows at a time{again}: about "
+                        f"{needed / 1e9:.1f} GB more of {free / 1e9:.1f} GB free."
+                    )
+                    return size, checkpointing
+        reasons.append(
+            f"{sizes[-1]} rows at a time: even so it may not fit into {free / 1e9:.1f} GB free."
+        )
+        return sizes[-1], switches[-1]
+
+    def _needed(self, kernel: TrainingKernel, size: int, *, checkpointing: bool) -> int:
+        """Bytes that steps take on top of the loaded model."""
+        parts = self._estimate(kernel, size, checkpointing=checkpointing)
+        return parts.peak_bytes - parts.process - parts.weights - parts.loading
+
+    def _estimate(self, kernel: TrainingKernel, size: int, *, checkpointing: bool) -> Estimate:
+        longest = max(row.num_tokens for row in self.rows)
+        config = self.frozen.config
+        setting = Setting(
+            num_virtual_tokens=self.method().num_virtual_tokens + len(self.lead),
+            batch_size=size,
+            num_row_tokens=longest,
+            num_label_tokens=max(len(row.response_ids) for row in self.rows),
+            kernel=kernel,
+            checkpointing=checkpointing,
+            device="cuda" if self.frozen.device.type == "cuda" else "cpu",
+        )
+        numbers = numbers_of_config(config.to_dict(), self.frozen.name)
+        return estimate(numbers, setting)
+
+    def _longest(self, size: int) -> list[EncodedRow]:
+        return sorted(self.rows, key=lambda row: -row.num_tokens)[:size]
+
+    def _outliers(self, kernel: str) -> dict[str, list[int]]:
+        if kernel != "int8":
+            return {}
+        rows = self._longest(min(16, len(self.rows)))
+        with torch.no_grad():
+            prompt = self.method().detached()
+        batch = collate(rows, len(self.lead))
+        number = self.model.num_outlier_channels
+        return outlier_channels(self.frozen, prompt, self.lead, batch, number)
+
+    def _probe(self, step: GradientStep, plan: Plan) -> tuple[float, int]:
+        """Seconds of a whole step of the longest rows, and the memory that it took.
+
+        The buffers are mapped here at their largest, so that memory stays flat from now on.
+        """
+        before = psutil.Process().memory_info().rss
+        batch_size = min(self.settings.batch_size, len(self.rows))
+        rows = self._longest(batch_size)
+        batches: list[Batch] = [
+            collate(rows[start : start + plan.micro_batch_size], len(self.lead), plan.bucket_width)
+            for start in range(0, batch_size, plan.micro_batch_size)
+        ]
+        generator = torch.get_rng_state()
+        seconds = 0.0
+        for _ in range(_PROBE_STEPS):
+            started = time.perf_counter()
+            step(self.method(), self.lead, batches)
+            seconds = time.perf_counter() - started
+        for parameter in self.method.parameters():
+            parameter.grad = None
+        torch.set_rng_state(generator)
+        gc.collect()
+        return seconds, max(0, psutil.Process().memory_info().rss - before)
+
+
+def step_of(frozen: FrozenModel, plan: Plan) -> GradientStep:
+    """The gradient step of a plan.
+
+    Args:
+        frozen (FrozenModel): The model.
+        plan (Plan): From a planner, or from a checkpoint.
+    """
+    return make_step(
+        frozen,
+        plan.kernel,
+        plan.outlier_channels,
+        checkpointing=plan.checkpointing,
+        fused=plan.is_fused,
+    )
+
+
+def kept_plan(frozen: FrozenModel, plan: Plan) -> tuple[Plan, list[str]]:
+    """The plan of a checkpoint as it can be carried out here, and what had to change.
+
+    Args:
+        frozen (FrozenModel): The model.
+        plan (Plan): The checkpoint's.
+    """
+    unfused = unfused_reason(frozen)
+    if plan.is_fused and unfused is not None:
+        sentence = f"The compiled passes of the run so far are not there: {unfused}."
+        return msgspec.structs.replace(plan, is_fused=False), [sentence]
+    return plan, []
+
+
+def planned_again(frozen: FrozenModel, plan: Plan) -> Planned:
+    """A checkpoint's plan, carried out again.
+
+    Args:
+        frozen (FrozenModel): The model.
+        plan (Plan): The checkpoint's.
+    """
+    kept, changes = kept_plan(frozen, plan)
+    event = _event(kept, ["As the checkpoint says.", *changes], None, None)
+    return Planned(kept, step_of(frozen, kept), event)
+
+
+def _event(plan: Plan, reasons: list[str], seconds: float | None, memory: int | None) -> PlanMade:
+    return PlanMade(
+        kernel=plan.kernel,
+        device=plan.device,
+        compute_type=plan.compute_type,
+        micro_batch_size=plan.micro_batch_size,
+        checkpointing=plan.checkpointing,
+        bucket_width=plan.bucket_width,
+        reasons=reasons,
+        seconds_per_step=seconds,
+        probe_memory_bytes=memory,
+    )
+
+
+def _free_bytes(frozen: FrozenModel) -> int:
+    if frozen.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(frozen.device)[0])
+    return machine().available_memory_bytes or psutil.virtual_memory().available
