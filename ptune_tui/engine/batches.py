@@ -42,9 +42,7 @@ class Batch:
         return int(self.lengths.sum())
 
 
-def collate(
-    rows: Sequence[EncodedRow], num_lead: int, bucket_width: int = BUCKET_WIDTH
-) -> Batch:
+def collate(rows: Sequence[EncodedRow], num_lead: int, bucket_width: int = BUCKET_WIDTH) -> Batch:
     """Rows to one batch, without the lead that the prefix holds.
 
     Args:

@@ -24,10 +24,11 @@ from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import outlier_channels
 from ptune_tui.engine.product_speed import int8_speedup
-from ptune_tui.estimate import Estimate, Setting, TrainingKernel, estimate
+from ptune_tui.estimate import Estimate, estimate
 from ptune_tui.events import PlanMade
 from ptune_tui.hardware import machine
 from ptune_tui.model_numbers import numbers_of_config
+from ptune_tui.step_setting import Setting, TrainingKernel
 
 # Of free memory that a plan may take; the estimate is not exact, and others want memory, too.
 _MEMORY_SHARE = 0.7

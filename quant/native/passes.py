@@ -86,7 +86,9 @@ def dequantize_blocks(
     )
 
 
-def quantize_rows(input_MK: Tensor, factors_K: Tensor | None, channels_n: Tensor, to: Codes) -> None:
+def quantize_rows(
+    input_MK: Tensor, factors_K: Tensor | None, channels_n: Tensor, to: Codes
+) -> None:
     """Rows of floats, times `factors_K` where given, into `to`."""
     num_rows, width = input_MK.shape
     _call(
@@ -95,7 +97,12 @@ def quantize_rows(input_MK: Tensor, factors_K: Tensor | None, channels_n: Tensor
 
 
 def rms_quantize_rows(
-    input_MK: Tensor, weight_K: Tensor, epsilon: float, channels_n: Tensor, inverses_M: Tensor, to: Codes
+    input_MK: Tensor,
+    weight_K: Tensor,
+    epsilon: float,
+    channels_n: Tensor,
+    inverses_M: Tensor,
+    to: Codes,
 ) -> None:
     """RMSNorm into `to`; `inverses_M` takes what the backward pass needs."""
     num_rows, width = input_MK.shape

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ptune_tui.engine.fused.buffers import Buffers
-from ptune_tui.engine.fused.weights import FloatWeight, IntegerWeight, Weight
+from ptune_tui.engine.fused.weights import FloatWeight, IntegerWeight, LayerWeights, Weight
 from quant.int8 import int8_matmul
 from quant.native import passes
 from quant.native.passes import Codes
@@ -51,10 +51,7 @@ class Arithmetic(Protocol):
     def mlp_add(
         self,
         input_MH: Tensor,
-        norm_H: Tensor,
-        epsilon: float,
-        gate_up: Weight,
-        down: Weight,
+        weights: LayerWeights,
         inverses_M: Tensor,
         kept_M2I: Tensor,
         output_MH: Tensor,
@@ -66,9 +63,7 @@ class Arithmetic(Protocol):
         self,
         gradient_MH: Tensor,
         input_MH: Tensor,
-        norm_H: Tensor,
-        gate_up: Weight,
-        down: Weight,
+        weights: LayerWeights,
         inverses_M: Tensor,
         kept_M2I: Tensor,
     ) -> None:
@@ -127,33 +122,31 @@ class FloatArithmetic:
     def mlp_add(
         self,
         input_MH: Tensor,
-        norm_H: Tensor,
-        epsilon: float,
-        gate_up: Weight,
-        down: Weight,
+        weights: LayerWeights,
         inverses_M: Tensor,
         kept_M2I: Tensor,
         output_MH: Tensor,
     ) -> None:
         """`input + mlp(rmsnorm(input))` into `output_MH`; gate and up are kept."""
-        self.norm_project(input_MH, norm_H, epsilon, gate_up, inverses_M, kept_M2I)
+        norm_H, epsilon = weights.middle_norm_H, weights.epsilon
+        self.norm_project(input_MH, norm_H, epsilon, weights.gate_up, inverses_M, kept_M2I)
         activated_MI = self.buffers.get("activated", len(kept_M2I), kept_M2I.shape[1] // 2)
         passes.swiglu_rows(kept_M2I, activated_MI)
-        self.project_add(activated_MI, down, input_MH, output_MH)
+        self.project_add(activated_MI, weights.down, input_MH, output_MH)
 
     def mlp_backward(
         self,
         gradient_MH: Tensor,
         input_MH: Tensor,
-        norm_H: Tensor,
-        gate_up: Weight,
-        down: Weight,
+        weights: LayerWeights,
         inverses_M: Tensor,
         kept_M2I: Tensor,
     ) -> None:
         """Add what the MLP passes back to the gradient of the stream; `kept_M2I` is spent."""
-        passes.swiglu_backward_rows(kept_M2I, self._back(gradient_MH, down))
-        self.norm_project_backward(kept_M2I, gate_up, input_MH, norm_H, inverses_M, gradient_MH)
+        passes.swiglu_backward_rows(kept_M2I, self._back(gradient_MH, weights.down))
+        self.norm_project_backward(
+            kept_M2I, weights.gate_up, input_MH, weights.middle_norm_H, inverses_M, gradient_MH
+        )
 
     def project_backward(self, gradient_MH: Tensor, weight: Weight, output_MN: Tensor) -> None:
         """`gradient weight` into `output_MN`."""
@@ -212,26 +205,23 @@ class IntegerArithmetic:
         self, input_MN: Tensor, weight: Weight, residual_MH: Tensor, output_MH: Tensor
     ) -> None:
         """`residual + weight input` into `output_MH`."""
-        assert isinstance(weight, IntegerWeight)
+        weight = _integer(weight)
         channels = weight.int8.channels_n
-        source = self.buffers.codes(*input_MN.shape, channels.numel())
+        source = self.buffers.codes(input_MN, channels.numel())
         passes.quantize_rows(input_MN, None, channels, source)
         self._dequantize(self._forward(source, weight), source, weight, residual_MH, output_MH)
 
     def mlp_add(
         self,
         input_MH: Tensor,
-        norm_H: Tensor,
-        epsilon: float,
-        gate_up: Weight,
-        down: Weight,
+        weights: LayerWeights,
         inverses_M: Tensor,
         kept_M2I: Tensor,
         output_MH: Tensor,
     ) -> None:
         """`input + mlp(rmsnorm(input))` into `output_MH`; gate and up are kept."""
-        assert isinstance(gate_up, IntegerWeight)
-        assert isinstance(down, IntegerWeight)
+        gate_up, down = _integer(weights.gate_up), _integer(weights.down)
+        norm_H, epsilon = weights.middle_norm_H, weights.epsilon
         source, sums_M2I = self._norm_product(input_MH, norm_H, epsilon, gate_up, inverses_M)
         num_rows, width = kept_M2I.shape
         channels = down.int8.channels_n
@@ -251,15 +241,13 @@ class IntegerArithmetic:
         self,
         gradient_MH: Tensor,
         input_MH: Tensor,
-        norm_H: Tensor,
-        gate_up: Weight,
-        down: Weight,
+        weights: LayerWeights,
         inverses_M: Tensor,
         kept_M2I: Tensor,
     ) -> None:
         """Add what the MLP passes back to the gradient of the stream."""
-        assert isinstance(gate_up, IntegerWeight)
-        source, sums_MI = self._back(gradient_MH, down)
+        gate_up = _integer(weights.gate_up)
+        source, sums_MI = self._back(gradient_MH, weights.down)
         both = Codes(
             self.buffers.get("gate up codes", *kept_M2I.shape, dtype=torch.int8),
             self.buffers.get("gate up scales", len(kept_M2I)),
@@ -271,7 +259,7 @@ class IntegerArithmetic:
         sums_MH = self._sums(*input_MH.shape)
         int8_matmul(both.codes, gate_up.int8.codes_NK, out=sums_MH)
         passes.rms_backward_quantized_rows(
-            sums_MH, both.scales, input_MH, norm_H, inverses_M, gradient_MH
+            *(sums_MH, both.scales, input_MH, weights.middle_norm_H, inverses_M, gradient_MH)
         )
 
     def project_backward(self, gradient_MH: Tensor, weight: Weight, output_MN: Tensor) -> None:
@@ -297,9 +285,9 @@ class IntegerArithmetic:
     def _norm_product(
         self, input_MH: Tensor, norm_H: Tensor, epsilon: float, weight: Weight, inverses_M: Tensor
     ) -> tuple[Codes, Tensor]:
-        assert isinstance(weight, IntegerWeight)
+        weight = _integer(weight)
         channels = weight.int8.channels_n
-        source = self.buffers.codes(*input_MH.shape, channels.numel())
+        source = self.buffers.codes(input_MH, channels.numel())
         passes.rms_quantize_rows(input_MH, norm_H, epsilon, channels, inverses_M, source)
         return source, self._forward(source, weight)
 
@@ -309,8 +297,8 @@ class IntegerArithmetic:
         return int8_matmul(source.codes, codes_NK.t(), out=sums_MN)
 
     def _back(self, gradient_MN: Tensor, weight: Weight) -> tuple[Codes, Tensor]:
-        assert isinstance(weight, IntegerWeight)
-        source = self.buffers.codes(*gradient_MN.shape, 0)
+        weight = _integer(weight)
+        source = self.buffers.codes(gradient_MN, 0)
         passes.quantize_rows(gradient_MN, weight.int8.scales_N, self._no_channels, source)
         sums_MK = self._sums(len(gradient_MN), weight.int8.codes_NK.shape[1])
         return source, int8_matmul(source.codes, weight.int8.codes_NK, out=sums_MK)
@@ -323,7 +311,7 @@ class IntegerArithmetic:
         residual_MN: Tensor | None,
         output_MN: Tensor,
     ) -> None:
-        assert isinstance(weight, IntegerWeight)
+        weight = _integer(weight)
         passes.dequantize_rows(
             *(sums_MN, source, weight.int8.scales_N, weight.int8.outlier_weights_nN),
             *(weight.bias_N, residual_MN, output_MN),
@@ -331,3 +319,8 @@ class IntegerArithmetic:
 
     def _sums(self, num_rows: int, width: int) -> Tensor:
         return self.buffers.get("sums", num_rows, width, dtype=torch.int32)
+
+
+def _integer(weight: Weight) -> IntegerWeight:
+    assert isinstance(weight, IntegerWeight)
+    return weight

@@ -1,6 +1,7 @@
 """Memory that is mapped once and used in every step, so that a run's peak stays flat.
 
-Legend: M tokens, H hidden, N columns of queries, keys and values, q query heads, I width of the MLP.
+Legend: M tokens, H hidden, N columns of queries, keys and values, q query heads,
+I width of the MLP.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class Buffers:
             self._flat[key] = flat
         return flat[:size].view(shape)
 
-    def codes(self, num_rows: int, width: int, num_outliers: int) -> Codes:
-        """Room for a quantised matrix."""
+    def codes(self, floats_MK: Tensor, num_outliers: int) -> Codes:
+        """Room for a matrix in int8."""
+        num_rows, width = floats_MK.shape
         return Codes(
             self.get("codes", num_rows, width, dtype=torch.int8),
             self.get("scales", num_rows),

@@ -7,6 +7,7 @@ L layers, h key/value heads, D head size, n wanted tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
 from torch import Tensor
 
 from ptune_tui.engine.fused.arithmetic import Arithmetic
@@ -92,7 +93,8 @@ class Decoder:
         last = len(self.layers) - 1
         for number in range(len(self.layers)):
             kept = self._room(name, number, len(hidden_MH), wanted_n)
-            kept.input_MH.copy_(hidden_MH) if number == 0 else None
+            if number == 0:
+                kept.input_MH.copy_(hidden_MH)
             run.kept.append(kept)
             following = (
                 self._room(name, number + 1, len(hidden_MH), wanted_n).input_MH
@@ -133,10 +135,9 @@ class Decoder:
                 self._layer_forward(number, run, kept, output)
             is_last = number == len(self.layers) - 1
             stream = gradient_MH
-            if is_last:
-                if run.wanted_n is not None:
-                    assert gradient_nH is not None
-                    stream = gradient_nH
+            if is_last and run.wanted_n is not None:
+                assert gradient_nH is not None
+                stream = gradient_nH
             own = None if own_gradients is None else own_gradients[number]
             self._layer_backward(
                 number,
@@ -179,8 +180,7 @@ class Decoder:
             attended, stream = attended[run.wanted_n], stream[run.wanted_n]
         self.arithmetic.project_add(attended, weights.output, stream, kept.middle_MH)
         self.arithmetic.mlp_add(
-            *(kept.middle_MH, weights.middle_norm_H, weights.epsilon),
-            *(weights.gate_up, weights.down, kept.middle_inverses_M, kept.gate_up_M2I, output_MH),
+            kept.middle_MH, weights, kept.middle_inverses_M, kept.gate_up_M2I, output_MH
         )
 
     def _layer_backward(
@@ -203,13 +203,12 @@ class Decoder:
             qkv_gradient.zero_()
         else:
             self.arithmetic.mlp_backward(
-                *(stream, kept.middle_MH, weights.middle_norm_H),
-                *(weights.gate_up, weights.down, kept.middle_inverses_M, kept.gate_up_M2I),
+                stream, kept.middle_MH, weights, kept.middle_inverses_M, kept.gate_up_M2I
             )
             width = heads.num_query_heads * heads.head_size
             attended = self.buffers.get("attended", len(stream), width)
             self.arithmetic.project_backward(stream, weights.output, attended)
-            if is_last:
+            if is_last and run.wanted_n is not None:
                 whole = self.buffers.get("attended everywhere", len(gradient_MH), width).zero_()
                 # A token may be wanted twice.
                 attended = whole.index_add_(0, run.wanted_n, attended)
@@ -255,4 +254,3 @@ class Decoder:
                 dtype=self.arithmetic.kept_dtype,
             ),
         )
-

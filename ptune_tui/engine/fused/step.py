@@ -155,9 +155,7 @@ class FusedStep:
         none = torch.empty((2, heads.num_key_value_heads, 0, heads.head_size))
         return [none] * len(self.prefix_decoder.layers)
 
-    def _extend_tables(
-        self, prompt: Prompt, lead_ids: list[int], batches: Sequence[Batch]
-    ) -> None:
+    def _extend_tables(self, prompt: Prompt, lead_ids: list[int], batches: Sequence[Batch]) -> None:
         """Rotary tables up to the last position that is used."""
         longest = max(int(batch.lengths.max()) for batch in batches)
         needed = prompt.num_virtual_tokens + len(lead_ids) + max(longest, _TOKENS_STEP)
@@ -166,9 +164,7 @@ class FusedStep:
         positions = torch.arange(2 * needed).unsqueeze(0)
         rotary = self.frozen.network.model.rotary_emb
         cosines, sines = rotary(torch.empty(0), positions)
-        self.tables = Tables(
-            cosines[0].float().contiguous(), sines[0].float().contiguous()
-        )
+        self.tables = Tables(cosines[0].float().contiguous(), sines[0].float().contiguous())
 
 
 def packed(batch: Batch, num_before: int) -> tuple[Tensor, Rows, Tensor]:

@@ -17,7 +17,7 @@ from quant.int8 import Int8Weight, int8_weight
 from quant.linear import QuantLinear
 from quant.native.passes import Heads
 
-# Families whose layers are what `fused.layer` computes: two RMSNorms, rotary attention, a gated MLP.
+# Families of two RMSNorms, rotary attention and a gated MLP a layer.
 _FAMILIES = ("llama", "mistral", "qwen2")
 # Rotary embeddings whose frequencies do not depend on the length of the text.
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
@@ -130,9 +130,7 @@ def read_layers(
     for number, layer in enumerate(network.model.layers):
         attention, mlp = layer.self_attn, layer.mlp
 
-        def read(
-            *modules: QuantLinear, name: str, path: str = f"model.layers.{number}."
-        ) -> Weight:
+        def read(*modules: QuantLinear, name: str, path: str = f"model.layers.{number}.") -> Weight:
             channels = outliers.get(path + name, ())
             return _read(modules, kernel, channels)
 
