@@ -11,6 +11,7 @@ import torch
 
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.engine import optimisation
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.adapter import load_adapter
 from ptune_tui.engine.divergence import MAX_FAR_STEPS, LossWatch, loss_sign, prompt_sign
 from ptune_tui.engine.run_state import BestScore
@@ -68,17 +69,17 @@ def of_type(events: list[Event], kind: type) -> list:  # type: ignore[type-arg]
 @pytest.fixture
 def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], None]:
     """Makes the losses of some calls NaN."""
-    real = optimisation.training_gradient
+    real = optimisation.Optimisation._add_gradients
 
     def install(calls: set[int]) -> None:
         count = [0]
 
-        def gradient(*arguments: object) -> float:
+        def gradients(*arguments: object) -> tuple[Prompt, float]:
             count[0] += 1
-            loss = real(*arguments)  # type: ignore[arg-type]
-            return math.nan if count[0] in calls else loss
+            prompt, loss = real(*arguments)  # type: ignore[arg-type]
+            return prompt, math.nan if count[0] in calls else loss
 
-        monkeypatch.setattr(optimisation, "training_gradient", gradient)
+        monkeypatch.setattr(optimisation.Optimisation, "_add_gradients", gradients)
 
     return install
 
