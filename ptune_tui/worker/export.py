@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from export.bundle import total_bytes
+from export.family import decoder_spec
 from export.parity import MAX_KL_DIVERGENCE
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
 from export.writer import (
@@ -55,7 +56,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         channel.progress(StageProgress("build", done, total, "layers"))
 
     writer = BundleWriter(
-        model=_exported_model(tuned),
+        model=exported_model(tuned),
         prompt=_exported_prompt(tuned, task.prompt_name),
         reference=TorchReference(tuned.frozen, tuned.prompt),
         probes=_probes(tuned, Path(task.run)),
@@ -105,8 +106,17 @@ def _fast_notice(step: Measured) -> Iterator[Event]:
         )
 
 
-def _exported_model(tuned: TunedModel) -> ExportedModel:
+def exported_model(tuned: TunedModel) -> ExportedModel:
+    """What the graph writer is told of a model.
+
+    Args:
+        tuned (TunedModel): The model.
+
+    Raises:
+        UnsupportedModelError: No graph can be written for its family.
+    """
     frozen = tuned.frozen
+    decoder_spec(frozen.config)  # refuses a family before its parts are asked for
     rotary = frozen.network.model.rotary_emb
     return ExportedModel(
         name=frozen.name,

@@ -194,6 +194,32 @@ def test_names_without_the_prefix_of_the_model(llama_folder: Path) -> None:
     assert load(llama_folder).report.weights_hash == expected
 
 
+def test_an_old_gpt2_checkpoint(tmp_path: Path, make_model: Callable[..., Any]) -> None:
+    sizes = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    make_model("gpt2", **sizes).save_pretrained(tmp_path)
+    expected = load(tmp_path)
+
+    def age(weights: dict[str, Tensor]) -> None:
+        for name in list(weights):
+            weights[name.removeprefix("transformer.")] = weights.pop(name)
+        weights["h.0.attn.bias"] = torch.ones(1, 1, 64, 64)
+
+    edit_weights(tmp_path, age)
+    assert load(tmp_path).report.weights_hash == expected.report.weights_hash
+    torch.testing.assert_close(logits(expected.model), logits(float_twin(expected)))
+
+
+def test_a_head_under_its_old_name(tmp_path: Path, make_model: Callable[..., Any]) -> None:
+    make_model("gpt_neox", tie_word_embeddings=False).save_pretrained(tmp_path)
+    names = set(load_file(tmp_path / "model.safetensors"))
+    old, new = "embed_out.weight", "lm_head.weight"
+    stored = old if old in names else new
+    other = new if stored == old else old
+    expected = load(tmp_path).report.weights_hash
+    edit_weights(tmp_path, lambda weights: weights.update({other: weights.pop(stored)}))
+    assert load(tmp_path).report.weights_hash == expected
+
+
 def test_no_such_path(tmp_path: Path) -> None:
     assert "no model here" in refusal(tmp_path / "nothing")
 
