@@ -24,6 +24,7 @@ from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import outlier_channels
 from ptune_tui.engine.product_speed import int8_speedup
+from ptune_tui.errors import ModelError
 from ptune_tui.estimate import Estimate, estimate
 from ptune_tui.events import PlanMade
 from ptune_tui.hardware import machine
@@ -65,6 +66,7 @@ class Planner:
     lead: list[int]
     model: ModelConfig
     settings: TrainingConfig
+    _is_fused: bool = False
 
     def make(self) -> Planned:
         """Choose, probe, and say why."""
@@ -75,6 +77,7 @@ class Planner:
             if unfused is None
             else f"transformers' layers compute it: {unfused}."
         )
+        self._is_fused = unfused is None
         kernel = self._kernel(reasons)
         micro_batch_size, checkpointing = self._micro_batches(kernel, reasons)
         width = self.settings.bucket_width or BUCKET_WIDTH
@@ -103,8 +106,6 @@ class Planner:
         if asked != "auto":
             reasons.append(f"The kernel is `{asked}`, as asked.")
             return asked
-        free = _free_bytes(self.frozen)
-        copy_bytes = self._estimate("cached", 1, checkpointing=False).copies
         if self.frozen.device.type == "cpu" and self.frozen.compute_dtype == torch.float32:
             speedup = int8_speedup(self.frozen.config.hidden_size)
             if speedup >= _WORTHWHILE_SPEEDUP:
@@ -114,6 +115,12 @@ class Planner:
                 )
                 return "int8"
             reasons.append(f"Integer products ran only {speedup:.1f} times as fast here.")
+        free = _free_bytes(self.frozen)
+        estimated = self._estimate("cached", 1, checkpointing=False)
+        if estimated is None:
+            reasons.append("The kernel is `stream`, which needs least memory.")
+            return "stream"
+        copy_bytes = estimated.copies
         kernel: TrainingKernel = "cached" if copy_bytes < _MEMORY_SHARE * free else "stream"
         reasons.append(
             f"The kernel is `{kernel}`: a float copy takes {copy_bytes / 1e9:.1f} GB of "
@@ -136,6 +143,9 @@ class Planner:
                 if not checkpointing and len(switches) > 1 and size < min(4, batch_size):
                     continue
                 needed = self._needed(kernel, size, checkpointing=checkpointing)
+                if needed is None:
+                    reasons.append(f"{size} of {batch_size} rows at a time: its memory is unknown.")
+                    return size, checkpointing
                 if needed <= _MEMORY_SHARE * free:
                     again = ", layers computed again" if checkpointing else ""
                     reasons.append(
@@ -148,12 +158,17 @@ class Planner:
         )
         return sizes[-1], switches[-1]
 
-    def _needed(self, kernel: TrainingKernel, size: int, *, checkpointing: bool) -> int:
-        """Bytes that steps take on top of the loaded model."""
+    def _needed(self, kernel: TrainingKernel, size: int, *, checkpointing: bool) -> int | None:
+        """Bytes that steps take on top of the loaded model; None where they are unknown."""
         parts = self._estimate(kernel, size, checkpointing=checkpointing)
+        if parts is None:
+            return None
         return parts.peak_bytes - parts.process - parts.weights - parts.loading
 
-    def _estimate(self, kernel: TrainingKernel, size: int, *, checkpointing: bool) -> Estimate:
+    def _estimate(
+        self, kernel: TrainingKernel, size: int, *, checkpointing: bool
+    ) -> Estimate | None:
+        """None where a model's configuration does not state its sizes."""
         longest = max(row.num_tokens for row in self.rows)
         config = self.frozen.config
         setting = Setting(
@@ -164,8 +179,12 @@ class Planner:
             kernel=kernel,
             checkpointing=checkpointing,
             device="cuda" if self.frozen.device.type == "cuda" else "cpu",
+            has_compiled_passes=self._is_fused,
         )
-        numbers = numbers_of_config(config.to_dict(), self.frozen.name)
+        try:
+            numbers = numbers_of_config(config.to_dict(), self.frozen.name)
+        except (ModelError, KeyError):
+            return None
         return estimate(numbers, setting)
 
     def _longest(self, size: int) -> list[EncodedRow]:

@@ -11,9 +11,9 @@ import torch
 
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.engine import optimisation
-from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.adapter import load_adapter
 from ptune_tui.engine.divergence import MAX_FAR_STEPS, LossWatch, loss_sign, prompt_sign
+from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.run_state import BestScore
 from ptune_tui.errors import UsageError, explain
 from ptune_tui.events import (
