@@ -84,7 +84,13 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class MethodConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What is trained."""
 
-    name: Annotated[MethodName, Meta(description="the method")] = "prompt"
+    name: Annotated[
+        MethodName,
+        Meta(
+            description="`prefix` trains keys and values of every layer; the others train virtual "
+            "tokens"
+        ),
+    ] = "prompt"
     num_virtual_tokens: Annotated[Count, Meta(description="length of the soft prompt")] = 20
     init: Annotated[Initialisation, Meta(description="where the first values come from")] = "text"
     init_text: Annotated[

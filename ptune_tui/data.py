@@ -11,13 +11,11 @@ import msgspec
 
 from export.encoding import EncodedRow, RowEncoder
 from export.errors import RowError
-from ptune_tui.config import DataConfig, Scoring
+from ptune_tui.config import DataConfig
 from ptune_tui.errors import DataError
-from ptune_tui.rows import Row, read_rows
+from ptune_tui.rows import Row, closed_set, num_held_out, read_rows
 
 BUILTIN_FOLDER = Path(__file__).parent / "builtin_data"
-MAX_LABELS = 200
-_MIN_ROWS_PER_LABEL = 4
 
 
 class BuiltinTask(msgspec.Struct, frozen=True):
@@ -109,23 +107,9 @@ def split(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
         )
     order = list(range(len(rows)))
     random.Random(seed).shuffle(order)
-    held_out = set(order[: max(1, len(rows) // 10)])
+    held_out = set(order[: num_held_out(len(rows))])
     train = [row for number, row in enumerate(rows) if number not in held_out]
     return train, [row for number, row in enumerate(rows) if number in held_out]
-
-
-def closed_set(rows: Sequence[Row], scoring: Scoring) -> list[str] | None:
-    """The labels, where the responses are a closed set; None for free text.
-
-    Args:
-        rows (Sequence[Row]): Training rows.
-        scoring (Scoring): `auto` takes few responses that each occur several times for labels.
-    """
-    labels = sorted({row.response for row in rows})
-    if scoring == "text":
-        return None
-    is_closed = len(labels) <= MAX_LABELS and len(labels) * _MIN_ROWS_PER_LABEL <= len(rows)
-    return labels if scoring == "labels" or is_closed else None
 
 
 def check_labels(rows: Iterable[Row], labels: Sequence[str]) -> None:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptune_tui.config import DataConfig
+from ptune_tui.config import DataConfig, Scoring
 from ptune_tui.errors import DataError
 
 FORMATS = "JSONL (`.jsonl`), CSV (`.csv`) and TSV (`.tsv`)"
+_MAX_LABELS = 200
+_MIN_ROWS_PER_LABEL = 4
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,25 @@ def read_rows(path: Path, config: DataConfig) -> list[Row]:
     if not rows:
         raise DataError(f"{path} has no rows.", f"Each line is one row; types: {FORMATS}.")
     return rows
+
+
+def closed_set(rows: Sequence[Row], scoring: Scoring) -> list[str] | None:
+    """The labels, where the responses are a closed set; None for free text.
+
+    Args:
+        rows (Sequence[Row]): Training rows.
+        scoring (Scoring): `auto` takes few responses that each occur several times for labels.
+    """
+    labels = sorted({row.response for row in rows})
+    if scoring == "text":
+        return None
+    is_closed = len(labels) <= _MAX_LABELS and len(labels) * _MIN_ROWS_PER_LABEL <= len(rows)
+    return labels if scoring == "labels" or is_closed else None
+
+
+def num_held_out(num_rows: int) -> int:
+    """Rows that are held out for validation where none are given: a tenth, at least one."""
+    return max(1, num_rows // 10)
 
 
 def decode_file(path: Path) -> str:

@@ -147,6 +147,8 @@ class PTuneApp(App[None]):
         run = self.session.run
         if self.session.is_exporting:
             return "▸ exporting"
+        if self.session.is_finding_rate:
+            return "▸ finding a rate"
         if run is None:
             return ""
         state = run.state
@@ -215,6 +217,7 @@ class PTuneApp(App[None]):
 
     def _leave(self) -> None:
         self.session.end_preview()
+        self.session.end_rate_test()
         self.exit()
 
     def _poll(self) -> None:
@@ -237,7 +240,7 @@ class PTuneApp(App[None]):
 
         async def run() -> None:
             if row.place != "app":
-                self.action_show_place(row.place)
+                self.action_show_place("setup" if row.place == "rate" else row.place)
             target = self if row.place == "app" else self.screen
             if not await self.run_action(row.action, target) and row.needs:
                 self.notify(f"Not now: {row.title} needs {row.needs}.", severity="warning")

@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding
 
-Place = Literal["app", "setup", "train", "chat"]
+Place = Literal["app", "setup", "rate", "train", "chat"]
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,38 @@ ACTIONS = (
         needs="a form without errors",
     ),
     Action(
+        "setup.find_rate",
+        "setup",
+        "f7",
+        "find_rate",
+        "Find rate",
+        "Try rising learning rates on these rows, draw the loss, and propose one.",
+        needs="a form without errors, and no run that still goes on",
+    ),
+    Action(
         "setup.defaults",
         "setup",
         "f8",
         "defaults",
         "Defaults",
         "Put every field back to its default.",
+    ),
+    Action(
+        "rate.take",
+        "rate",
+        "enter,t",
+        "take_rate",
+        "Take over",
+        "Write the proposed rate into the form.",
+        needs="a proposal; the test goes on",
+    ),
+    Action(
+        "rate.back",
+        "rate",
+        "escape",
+        "leave_rate",
+        "Back",
+        "End the test and go back to the form as it was.",
     ),
     Action(
         "train.stop",
@@ -151,6 +177,26 @@ ACTIONS = (
         "Show the last steps of the loss, or all of them.",
         in_footer=False,
         needs="a loss to show",
+    ),
+    Action(
+        "train.resume",
+        "train",
+        "r",
+        "resume",
+        "Resume",
+        "Go on from the last checkpoint of a run that ended early.",
+        in_footer=False,
+        needs="a run that ended before its last step and left a checkpoint",
+    ),
+    Action(
+        "train.plan",
+        "train",
+        "p",
+        "plan",
+        "Plan",
+        "Show why the steps are computed as they are, or the answers.",
+        in_footer=False,
+        needs="a run that has made its plan",
     ),
     Action(
         "train.export",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -17,20 +17,27 @@ import ptune_tui
 from ptune_tui import config, hub, models
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
+from ptune_tui.presets import PresetName
 
 OWN_FILE = "a file of mine"
 DATA_FILE = "data.file"  # of the form only: the path that `OWN_FILE` asks for
+PRESET = "preset"  # of the form only: it fills other fields
+NO_PRESET = "none"
+OWN_PROMPT = "method.init_prompt"  # shown where `init` is "prompt"
 SHOWN = (
     "model.source",
     "data.train",
     "data.validation",
     "data.template",
+    "method.name",
     "method.num_virtual_tokens",
     "method.init",
+    OWN_PROMPT,
     "training.max_steps",
     "training.batch_size",
     "training.learning_rate",
     "training.evaluate_every",
+    "model.kernel",
     "training.seed",
 )
 _LABELS = {
@@ -38,9 +45,12 @@ _LABELS = {
     "data.train": "data",
     "data.validation": "validation data",
     DATA_FILE: "data file",
+    "method.name": "method",
+    OWN_PROMPT: "earlier prompt",
     "method.num_virtual_tokens": "virtual tokens",
     "training.evaluate_every": "evaluate every",
 }
+_UNSET = {"training.learning_rate": "the method's own", DATA_FILE: "", OWN_PROMPT: ""}
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Field:
         default: As text; empty for unset.
         choices: What may be chosen; empty where any text may be written.
         number: `int` or `float` where it is a number.
+        unset: What stands beside it where it is left empty.
     """
 
     name: str
@@ -62,6 +73,16 @@ class Field:
     default: str
     choices: tuple[str, ...] = ()
     number: type[int] | type[float] | None = None
+    unset: str = "automatic"
+
+
+_PRESET_FIELD = Field(
+    PRESET,
+    "preset",
+    "fills method, length and steps from the data's size; what you write yourself stays",
+    NO_PRESET,
+    (NO_PRESET, *get_args(PresetName)),
+)
 
 
 @cache
@@ -99,7 +120,7 @@ def read_form(texts: Mapping[str, str]) -> tuple[RunConfig | None, dict[str, str
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for field in form_fields():
-        if field.name not in texts or (field.name == DATA_FILE and not _wants_file(texts)):
+        if field.name == PRESET or field.name not in texts or not is_shown(field.name, texts):
             continue
         try:
             values[field.name] = _checked(field, texts[field.name].strip())
@@ -107,7 +128,7 @@ def read_form(texts: Mapping[str, str]) -> tuple[RunConfig | None, dict[str, str
             problems[field.name] = error.message
     if problems:
         return None, problems
-    if _wants_file(texts):
+    if is_shown(DATA_FILE, texts):
         values["data.train"] = values[DATA_FILE]
     values.pop(DATA_FILE, None)
     return config.override(RunConfig(), values), {}
@@ -125,14 +146,19 @@ def write_form(run_config: RunConfig) -> dict[str, str]:
     return texts
 
 
-def _wants_file(texts: Mapping[str, str]) -> bool:
-    return texts.get("data.train") == OWN_FILE
+def is_shown(name: str, texts: Mapping[str, str]) -> bool:
+    """Whether a field is asked for, as the others stand."""
+    if name == DATA_FILE:
+        return texts.get("data.train") == OWN_FILE
+    return name != OWN_PROMPT or texts.get("method.init") == "prompt"
 
 
 def _checked(field: Field, text: str) -> object:
     """The value of a text."""
-    if text and field.name in ("data.validation", DATA_FILE):
+    if text and field.name in ("data.validation", DATA_FILE, OWN_PROMPT):
         text = str(Path(text).expanduser())
+    if field.name == OWN_PROMPT and not Path(text or "?").is_dir():
+        raise UsageError("Write the folder of a run or of a PEFT adapter.")
     if field.name in ("data.validation", DATA_FILE):
         _check_file(text, is_needed=field.name == DATA_FILE)
     if field.name == "model.source":
@@ -198,10 +224,11 @@ def _fields_of(name: str) -> list[Field]:
         default=as_text(msgspec.to_builtins(RunConfig())[part][key]),
         choices=_choices(name, kind.type),
         number=_number_type(kind.type),
+        unset=_UNSET.get(name, "automatic"),
     )
-    if name != "data.train":
-        return [field]
-    return [field, Field(DATA_FILE, _LABELS[DATA_FILE], field.help, "")]
+    if name == "data.train":
+        return [field, Field(DATA_FILE, _LABELS[DATA_FILE], field.help, "", unset="")]
+    return [_PRESET_FIELD, field] if name == "method.name" else [field]
 
 
 def _choices(name: str, kind: object) -> tuple[str, ...]:

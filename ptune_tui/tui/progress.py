@@ -112,6 +112,10 @@ class TaskProgress:
         stage.status, stage.detail = "done", detail
         stage.num_passes += 1
 
+    def drop_notices(self, code: str) -> None:
+        """Take the notices of a code away, because another one says it."""
+        self.notices = [notice for notice in self.notices if notice.code != code]
+
     def _stage(self, name: Stage) -> StageState:
         return self.stages.setdefault(name, StageState(name))
 

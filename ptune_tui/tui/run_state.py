@@ -16,14 +16,16 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    PlanMade,
     Resumed,
     RolledBack,
     SampleMade,
     StageFinished,
+    StateSaved,
     StepDone,
 )
 from ptune_tui.tui.progress import EXPORT_STAGES, TRAIN_STAGES, TaskProgress, progress_of
-from ptune_tui.tui.wording import bytes_text
+from ptune_tui.tui.wording import bytes_text, rate_text
 
 
 @dataclass
@@ -37,7 +39,9 @@ class RunState:
         base: The evaluation without a soft prompt.
         tuned: The evaluations with it.
         samples: Of the last evaluation.
-        checkpoint: The last one that was written.
+        plan: How the steps are computed.
+        best_checkpoint: The prompt that was kept.
+        last_saved: The step that a resume goes on from.
         is_stopping: Whether it was told to stop.
     """
 
@@ -49,7 +53,9 @@ class RunState:
     base: EvaluationDone | None = None
     tuned: list[EvaluationDone] = field(default_factory=list)
     samples: list[SampleMade] = field(default_factory=list)
-    checkpoint: CheckpointSaved | None = None
+    plan: PlanMade | None = None
+    best_checkpoint: CheckpointSaved | None = None
+    last_saved: int | None = None
     is_stopping: bool = False
 
     @property
@@ -69,9 +75,10 @@ class RunState:
                 self.base = event
             case SampleMade():
                 self._add_sample(event)
-            case CheckpointSaved():
-                self.checkpoint = event
-                self.task.mark_done("save", f"step {event.step}")
+            case CheckpointSaved() | StateSaved():
+                self._add_checkpoint(event)
+            case PlanMade():
+                self.plan = event
             case ModelReady():
                 self.model = event
             case DataReady():
@@ -80,10 +87,18 @@ class RunState:
                 self.task.add(_divergence(event))
             case Resumed():
                 self._go_back(event.step)
+                self.task.add(Notice("resumed", f"Resumed after step {event.step}."))
             case RolledBack():
                 self._go_back(event.to_step)
+                self.task.drop_notices("diverged")  # the roll-back says it too
+                self.task.add(_roll_back(event))
             case _:
                 pass
+
+    def go_on(self) -> None:
+        """Wait for a worker that goes on where another one ended."""
+        self.task.ending = None
+        self.is_stopping = False
 
     def _go_back(self, step: int) -> None:
         """Forget what came after a step: it is done again."""
@@ -98,6 +113,13 @@ class RunState:
         stage = self.task.stages["train"]
         stage.done, stage.total = event.step, event.max_steps
         stage.elapsed = event.elapsed_seconds
+
+    def _add_checkpoint(self, event: CheckpointSaved | StateSaved) -> None:
+        if isinstance(event, StateSaved):
+            self.last_saved = event.step
+        elif event.is_best:
+            self.best_checkpoint = event
+        self.task.mark_done("save", _saved_words(self.best_checkpoint, self.last_saved))
 
     def _add_sample(self, event: SampleMade) -> None:
         if self.samples and self.samples[0].step != event.step:
@@ -133,6 +155,21 @@ class ExportState:
                 self.task.stages["parity"].detail = f"KL {worst:.0e}"
             case _:
                 pass
+
+
+def _saved_words(best: CheckpointSaved | None, last: int | None) -> str:
+    """Which checkpoints there are: the best prompt, and the state that a resume begins from."""
+    words = [f"best {best.step}"] if best else []
+    words += [f"last {last}"] if last is not None else []
+    return ", ".join(words)
+
+
+def _roll_back(event: RolledBack) -> Notice:
+    return Notice(
+        "rolled-back",
+        f"{event.reason}; went back to step {event.to_step}, at a peak rate of "
+        f"{rate_text(event.learning_rate)}.",
+    )
 
 
 def _divergence(event: Diverged) -> Notice:

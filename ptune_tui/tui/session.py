@@ -1,4 +1,4 @@
-"""What the app is working on: a run, its export, a preview, and the bundle to talk to.
+"""What the app is working on: a run, its export, a preview, a range test, a bundle to talk to.
 
 Draws nothing; the app polls it.
 """
@@ -13,12 +13,20 @@ from typing import Generic, TypeVar
 
 from ptune_tui import jobs
 from ptune_tui.config import RunConfig
-from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop
+from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop, TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.paths import runs_folder
 from ptune_tui.runs import run_config
-from ptune_tui.tasks import ExportTask, PreviewTask, TrainTask, new_folder, with_absolute_paths
+from ptune_tui.tasks import (
+    ExportTask,
+    FindRateTask,
+    PreviewTask,
+    TrainTask,
+    new_folder,
+    with_absolute_paths,
+)
 from ptune_tui.tui.progress import TaskProgress, progress_of
+from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import ExportState, RunState
 
 BUNDLE_FOLDER = "bundle"
@@ -39,7 +47,7 @@ class PreviewState:
             self.made = event
 
 
-State = TypeVar("State", RunState, ExportState, PreviewState)
+State = TypeVar("State", RunState, ExportState, PreviewState, RateState)
 
 
 @dataclass
@@ -79,6 +87,7 @@ class Session:
         run_config: Its configuration.
         export: Its export.
         preview: The data preview.
+        rate: The range test of learning rates.
         bundle: What the chat opens.
     """
 
@@ -88,6 +97,7 @@ class Session:
         self.run_config: RunConfig | None = None
         self.export: Followed[ExportState] | None = None
         self.preview: Followed[PreviewState] | None = None
+        self.rate: Followed[RateState] | None = None
 
     @property
     def is_training(self) -> bool:
@@ -105,16 +115,39 @@ class Session:
         return self.export is not None and self.export.is_active
 
     @property
+    def is_finding_rate(self) -> bool:
+        """Whether a range test goes on."""
+        return self.rate is not None and self.rate.is_active
+
+    @property
     def can_export(self) -> bool:
         """Whether there is a prompt, and nobody works on it."""
         if self.run is None or self.run.is_active or self.is_exporting:
             return False
-        return self.run.state.checkpoint is not None
+        return self.run.state.best_checkpoint is not None
 
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""
         folder = new_folder(runs_folder(), _run_name(config))
         self._show(jobs.start(folder, TrainTask(with_absolute_paths(config))), config)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether the run ended before its last step, and left a state to go on from."""
+        if self.run is None or self.run.is_active or self.is_exporting or self.run_config is None:
+            return False
+        state = self.run.state
+        ending = state.task.ending
+        was_cut = isinstance(ending, TaskFailed) or (ending is not None and ending.stopped_early)
+        return was_cut and state.last_saved is not None
+
+    def resume_run(self) -> None:
+        """Go on with the run from its last checkpoint."""
+        assert self.run is not None
+        assert self.run_config is not None
+        task = TrainTask(self.run_config, resume=True)
+        self.run = Followed(jobs.start(self.run.job.folder, task), self.run.state)
+        self.run.state.go_on()
 
     def attach(self, run: Path) -> None:
         """Show a run that is there already."""
@@ -152,15 +185,25 @@ class Session:
 
     def end_preview(self) -> None:
         """End a preview that still goes on."""
-        if self.preview is not None and self.preview.is_active:
-            # Ending a worker may take seconds, and the app goes on.
-            threading.Thread(target=self.preview.job.kill, daemon=True).start()
+        _end(self.preview)
         self.preview = None
+
+    def start_rate_test(self, config: RunConfig) -> None:
+        """Try rising learning rates, in place of an earlier test."""
+        self.end_rate_test()
+        folder = jobs.new_task_folder("find-rate")
+        job = jobs.start(folder, FindRateTask(with_absolute_paths(config)))
+        self.rate = Followed(job, RateState())
+
+    def end_rate_test(self) -> None:
+        """End a range test that still goes on."""
+        _end(self.rate)
+        self.rate = None
 
     def poll(self) -> bool:
         """Take in all new events; says whether there were any, or any job is active."""
         changed = False
-        for followed in (self.run, self.export, self.preview):
+        for followed in (self.run, self.export, self.preview, self.rate):
             if followed is not None and followed.is_active:
                 followed.poll()
                 changed = True
@@ -170,6 +213,12 @@ class Session:
 
     def _show(self, job: Job, config: RunConfig | None) -> None:
         self.run, self.run_config, self.export = Followed(job, RunState()), config, None
+
+
+def _end(followed: Followed[PreviewState] | Followed[RateState] | None) -> None:
+    """End a worker that still goes on; that may take seconds, and the app goes on."""
+    if followed is not None and followed.is_active:
+        threading.Thread(target=followed.job.kill, daemon=True).start()
 
 
 def _run_name(config: RunConfig) -> str:

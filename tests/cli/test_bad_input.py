@@ -14,9 +14,9 @@ import pytest
 
 from export import blobs
 from ptune_tui.config import DataConfig
-from ptune_tui.data import closed_set, load_data
+from ptune_tui.data import load_data
 from ptune_tui.errors import DataError, explain
-from ptune_tui.rows import read_rows
+from ptune_tui.rows import closed_set, read_rows
 from tests.cli.conftest import Outcome, Ptune
 
 GOOD = '{"prompt": "a", "response": "b"}\n'

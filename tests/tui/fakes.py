@@ -10,18 +10,25 @@ from ptune_tui.config import RunConfig
 from ptune_tui.events import (
     CheckpointSaved,
     DataReady,
+    Diverged,
     EvaluationDone,
     Event,
     ExportDone,
     ModelReady,
     Notice,
     ParityMeasured,
+    PlanMade,
     PreviewMade,
     PreviewRow,
+    RateProposed,
+    RateTried,
+    Resumed,
+    RolledBack,
     SampleMade,
     StageFinished,
     StageProgress,
     StageStarted,
+    StateSaved,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -56,6 +63,24 @@ DATA = DataReady(
     labels=["account", "billing", "returns"],
     template="{prompt}\n",
     num_shared_tokens=0,
+)
+
+
+PLAN = PlanMade(
+    kernel="int8",
+    device="cpu",
+    compute_type="float32",
+    micro_batch_size=16,
+    checkpointing=False,
+    bucket_width=8,
+    reasons=[
+        "int8: 0.71 s a step in the probe, where cached took 1.64 s",
+        "16 rows at a time: 32 would need 3.1 GiB of the 2.6 GiB that are free",
+        "no recomputing: what a micro-batch keeps fits into memory",
+        "widths in steps of 8: 3 % padding",
+    ],
+    seconds_per_step=0.71,
+    probe_memory_bytes=1_900 << 20,
 )
 
 
@@ -101,6 +126,7 @@ def beginning() -> list[Event]:
         StageStarted("tokenise", START + 3),
         DATA,
         StageFinished("tokenise", 0.2),
+        PLAN,
         *evaluation(0, 0.614),
         StageStarted("train", START + 10),
     ]
@@ -112,6 +138,7 @@ def running() -> list[Event]:
         *(step(number) for number in range(1, 51)),
         *evaluation(50, 0.803),
         *(step(number) for number in range(51, 101)),
+        StateSaved(100, "resume"),
         *evaluation(100, 0.886),
         *(step(number) for number in range(101, 121)),
         Notice(
@@ -135,6 +162,53 @@ def failed(log_path: str) -> list[Event]:
     hint = "Lower `--learning-rate`; the best prompt so far is kept in the run folder."
     steps = [step(number) for number in range(1, 60)]
     return [*beginning(), *steps, TaskFailed("fault", message, hint, log_path)]
+
+
+def diverged() -> list[Event]:
+    """A run that went wrong once, went back, was cut off, and goes on."""
+    return [
+        *running(),
+        StateSaved(125, "resume"),
+        *(step(number) for number in range(121, 132)),
+        Diverged(132, "loss", "rose to 9.4, far above the 1.2"),
+        RolledBack(132, 125, 0.0062, "The loss of step 132 rose to 9.4, far above the 1.2"),
+        *(step(number) for number in range(126, 141)),
+        *resumed(125),
+    ]
+
+
+def resumed(last: int = 100) -> list[Event]:
+    """A worker that goes on after a step."""
+    return [
+        TaskStarted(START + 100, 4250, "train"),
+        StageStarted("load", START + 100),
+        MODEL,
+        StageFinished("load", 2.5),
+        PLAN,
+        Resumed(last, "resume"),
+        StageStarted("train", START + 104),
+        *(step(number) for number in range(126, 136)),
+    ]
+
+
+def rates(num_tried: int = 40, *, is_over: bool = True) -> list[Event]:
+    """A range test: the loss falls, then rises."""
+    tried = [10 ** (-3 + 4.5 * number / 39) for number in range(num_tried)]
+    events: list[Event] = [
+        TaskStarted(START, 4260, "find_rate"),
+        StageStarted("load", START),
+        MODEL,
+        StageFinished("load", 2.6),
+        StageStarted("train", START + 3),
+        *(
+            RateTried(rate, 2.3 - 1.4 / (1 + (0.2 / rate) ** 1.5) + 0.02 * rate**1.4)
+            for rate in tried
+        ),
+    ]
+    if not is_over:
+        return events
+    proposal = RateProposed(0.25, "The loss falls fastest there, and rises again from 2.4 on.")
+    return [*events, proposal, TaskFinished(41.0)]
 
 
 def exported(bundle: Path) -> list[Event]:

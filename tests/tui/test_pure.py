@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ptune_tui.config import DataConfig, RunConfig, override
+from ptune_tui.data import load_data
 from ptune_tui.events import Diverged, PreviewRow, RolledBack, TaskFailed
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
-from ptune_tui.tui import fields, fitting
+from ptune_tui.tui import fields, fitting, preset_form
 from ptune_tui.tui.command_line import train_command
 from ptune_tui.tui.run_state import ExportState, RunState
 from ptune_tui.tui.series import decimate
+from ptune_tui.tui.widgets.curve import RateAxis
+from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
 from ptune_tui.tui.widgets.stage_list import stage_text
 from ptune_tui.tui.wording import bytes_text, seconds_text
@@ -118,6 +122,51 @@ def test_failed_run_keeps_its_seconds_and_marks_its_stage() -> None:
 def test_divergence_is_a_notice() -> None:
     state = state_of([Diverged(3, "loss")])
     assert "step 3" in state.task.notices[0].message
+
+
+def test_rolled_back_and_resumed_run_forgets_the_steps_that_are_done_again() -> None:
+    state = state_of(fakes.diverged())
+    assert [number for number, _ in state.losses] == list(range(1, 136))
+    assert [notice.code for notice in state.task.notices] == ["rows-cut", "rolled-back", "resumed"]
+    assert "went back to step 125, at a peak rate of 0.0062" in state.task.notices[1].message
+    assert not state.task.is_over
+    assert state.task.stages["save"].detail == "best 100, last 125"
+
+
+def test_plan_is_said_in_a_line() -> None:
+    assert plan_text(fakes.PLAN) == (
+        "int8, float32 on cpu · 0.7 s a step · 16 rows at a time · widths in steps of 8 · 1.9 GiB"
+    )
+    frugal = msgspec.structs.replace(fakes.PLAN, checkpointing=True, seconds_per_step=None)
+    assert "layers recomputed" in plan_text(frugal)
+    assert "a step" not in plan_text(frugal)
+
+
+def test_preset_leaves_what_was_written() -> None:
+    before = preset_form.preset_texts(None, DataConfig())
+    now = preset_form.preset_texts("best", DataConfig())
+    texts = {**before, "method.num_virtual_tokens": "9"}
+    found = preset_form.changes(texts, before, now)
+    assert found["method.name"] == "prefix"
+    assert "method.num_virtual_tokens" not in found
+    assert preset_form.changes({**texts, **found}, now, before)["method.name"] == "prompt"
+
+
+def test_size_of_the_data_is_that_of_the_rows_to_train_on(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "abc", "response": "b"}\n' * 40)
+    size = preset_form.data_size(DataConfig(train=str(path)))
+    assert (size.num_train_rows, size.mean_characters, size.has_labels) == (36, 4.0, True)
+    split = load_data(DataConfig(train=str(path)), 0)
+    assert len(split.train) == size.num_train_rows
+    own = DataConfig(train=str(path), validation=str(path))
+    assert preset_form.data_size(own).num_train_rows == 40
+
+
+def test_rates_are_named_on_their_axis() -> None:
+    axis = RateAxis()
+    assert axis.get_ticks_and_labels(-3.05, -0.9)[1] == ["0.001", "0.003", "0.01", "0.03", "0.1"]
+    assert axis.get_ticks_and_labels(-3.05, 2.05)[1] == ["0.001", "0.01", "0.1", "1", "10", "100"]
 
 
 def test_running_stage_counts_seconds_and_says_how_far_it_is() -> None:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-import pytest
-from textual.widgets import Button, Input, Static
+import threading
+from typing import Any
 
-from ptune_tui.tasks import PreviewTask, TrainTask, read_task
+import pytest
+from textual.widgets import Button, Input, Label, Static
+
+from ptune_tui.config import DataConfig
+from ptune_tui.events import TaskFailed
+from ptune_tui.presets import preset_values
+from ptune_tui.tasks import FindRateTask, PreviewTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.preset_form import data_size, preset_texts
+from ptune_tui.tui.screens import setup
+from ptune_tui.tui.screens.rate import RateScreen
+from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
@@ -61,6 +71,113 @@ async def test_form_changes_reach_command_and_run(use_worker: UseWorker) -> None
         task = read_task(run_folder(app))
         assert isinstance(task, TrainTask)
         assert task.config.training.seed == 7
+
+
+async def test_preset_fills_what_the_user_did_not_write(
+    use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_worker(fakes.beginning(), fakes.FOREVER)
+    may_read = threading.Event()
+
+    def read_later(*arguments: Any) -> dict[str, str]:
+        assert may_read.wait(30)
+        return preset_texts(*arguments)
+
+    monkeypatch.setattr(setup, "preset_texts", read_later)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+
+        def row(name: str) -> FieldRow:
+            return app.screen.query_one(f"#field-{name}", FieldRow)
+
+        row("training-batch-size").text = "8"
+        row("preset").text = "balanced"
+        await wait_for(pilot, lambda: app.screen.check_action("start", ()) is None)
+        await pilot.press("f5")
+        assert app.session.run is None  # not before the preset has looked at the data
+        may_read.set()
+        values = preset_values("balanced", data_size(DataConfig()))
+        steps = str(values["training.max_steps"])
+        await wait_for(pilot, lambda: row("training-max-steps").text == steps)
+        assert row("method-name").text == values["method.name"] == "prefix"
+        assert row("training-batch-size").text == "8"
+        row("training-max-steps").text = "77"
+        row("preset").text = "none"
+        await wait_for(pilot, lambda: row("method-name").text == "prompt")
+        assert row("training-max-steps").text == "77"
+        assert row("training-batch-size").text == "8"
+        await wait_for(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.session.run)
+        task = read_task(run_folder(app))
+    assert isinstance(task, TrainTask)
+    assert task.config.training.max_steps == 77
+
+
+async def test_an_earlier_prompt_is_asked_for_only_where_it_is_the_start() -> None:
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        earlier = app.screen.query_one("#field-method-init-prompt", FieldRow)
+        assert not earlier.display
+        app.screen.query_one("#field-method-init", FieldRow).text = "prompt"
+        await pilot.pause()
+        assert earlier.display
+        assert app.screen.query_one("#start", Button).disabled
+        assert "folder of a run" in str(earlier.query_one(".field-error", Static).render())
+
+
+@SIZES
+async def test_rate_that_is_found_is_taken_over(
+    size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    use_worker(fakes.rates())
+    app = PTuneApp()
+    async with opened(app, size=size) as pilot:
+        rate = app.screen.query_one("#field-training-learning-rate", FieldRow)
+        assert "the method's own" in str(rate.query_one(".field-default", Label).render())
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
+        assert app.session.rate is not None
+        task = read_task(app.session.rate.job.folder)
+        assert isinstance(task, FindRateTask)
+        assert task.config.data.train == "support_inbox"
+        await wait_for(pilot, lambda: app.screen.check_action("take_rate", ()))
+        await pilot.pause(0.3)
+        assert "proposed: 0.25" in str(app.screen.query_one("#rate-sentence", Static).render())
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))
+        await pilot.pause()
+        assert rate.text == "0.25"
+        command = str(app.screen.query_one("#command", Static).render())
+        assert command == "$ ptune train --learning-rate 0.25"
+
+
+async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWorker) -> None:
+    use_worker(fakes.rates(12, is_over=False), fakes.FOREVER)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: app.session.rate and app.session.rate.state.tried)
+        assert app.session.rate is not None
+        job = app.session.rate.job
+        assert app.screen.check_action("take_rate", ()) is None
+        await pilot.press("2", "1")
+        await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))
+        await wait_for(pilot, lambda: not job.is_alive())
+        assert app.screen.query_one("#field-training-learning-rate", FieldRow).text == ""
+
+
+async def test_rate_test_that_fails_says_why(use_worker: UseWorker) -> None:
+    use_worker([TaskFailed("data", "There is no data file.", "Give a path.", "")])
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: app.session.rate and app.session.rate.state.task.is_over)
+        await pilot.pause(0.3)
+        text = str(app.screen.query_one("#rate-sentence", Static).render())
+        assert text == "✗ There is no data file. Give a path."
 
 
 async def test_preview_is_made_by_a_worker(use_worker: UseWorker) -> None:

@@ -68,6 +68,42 @@ def test_setup_with_a_wrong_field(snap_compare: Compare, size: tuple[int, int]) 
 
 
 @both_sizes
+def test_setup_with_a_preset(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.query_one("#field-preset", FieldRow).text = "balanced"
+        pilot.app.screen.query_one("#field-training-batch-size", FieldRow).text = "8"
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+def after_finding(num_tried: int) -> Prepare:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f7")
+        session = pilot.app.session  # type: ignore[attr-defined]
+        await wait_for(pilot, lambda: session.rate and len(session.rate.state.tried) == num_tried)
+        await pilot.pause(0.5)
+
+    return prepare
+
+
+@both_sizes
+def test_rates_being_tried(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    use_worker(fakes.rates(24, is_over=False), fakes.FOREVER)
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding(24))
+
+
+@both_sizes
+def test_rate_proposed(snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker) -> None:
+    use_worker(fakes.rates())
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding(40))
+
+
+@both_sizes
 def test_train_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(PTuneApp("train"), terminal_size=size, run_before=shown)
 
@@ -75,6 +111,28 @@ def test_train_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> No
 @both_sizes
 def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+def test_train_with_the_reasons_of_its_plan(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("p")
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_train_rolled_back_and_resumed(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.diverged(), is_held=True)
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
-from ptune_tui.events import EvaluateNow, Stop
-from ptune_tui.tasks import ExportTask, read_task
+from ptune_tui.events import EvaluateNow, Stop, TaskFinished
+from ptune_tui.tasks import ExportTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.outcome import outcome_of
 from ptune_tui.tui.screens.questions import LeaveScreen
@@ -16,7 +16,7 @@ from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import commands, opened, wait_for
+from tests.tui.helpers import commands, opened, run_folder, wait_for
 
 
 async def test_stop_and_evaluate_are_sent_and_disabled_afterwards(use_worker: UseWorker) -> None:
@@ -54,6 +54,46 @@ async def test_export_shows_its_stages_and_offers_the_chat(
     assert (outcome.status, outcome.best_accuracy) == ("finished", 0.894)
     assert outcome.next_command == f"ptune chat {run / 'bundle'}"
     assert "89.4 %" in "\n".join(outcome.lines())
+
+
+async def test_stopped_run_is_resumed_in_its_folder(tmp_path: Path, use_worker: UseWorker) -> None:
+    stopped = [*fakes.running(), TaskFinished(100.0, stopped_early=True)]
+    run = fakes.write_run(tmp_path / "run", stopped)
+    use_worker(fakes.resumed(), fakes.FOREVER)
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "r goes on with the run" in str(app.screen.query_one("#ending", Static).render())
+        await pilot.press("r")
+        await wait_for(pilot, lambda: "135/300" in app.status_text())
+        assert run_folder(app) == run
+        task = read_task(run)
+        assert isinstance(task, TrainTask)
+        assert task.resume
+        assert app.session.run is not None
+        assert [number for number, _ in app.session.run.state.losses] == [
+            *range(1, 101),
+            *range(126, 136),
+        ]
+        assert app.screen.check_action("resume", ()) is None
+
+
+async def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
+    app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", fakes.finished()))
+    async with opened(app, size=(80, 24)):
+        assert app.screen.check_action("resume", ()) is None
+
+
+async def test_plan_s_reasons_take_the_place_of_the_answers(tmp_path: Path) -> None:
+    app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", fakes.finished()))
+    async with opened(app, size=(80, 24)) as pilot:
+        reasons = app.screen.query_one("#reasons", Static)
+        assert not reasons.display
+        await pilot.press("p")
+        assert reasons.display
+        assert "where cached took 1.64 s" in str(reasons.render())
+        await pilot.press("p")
+        assert app.screen.query_one("#samples").display
 
 
 async def test_worker_that_dies_shows_a_problem(use_worker: UseWorker) -> None:

@@ -65,6 +65,7 @@ class PlaceScreen(Screen[None]):
     """A place."""
 
     PLACE: ClassVar[str] = ""
+    TAB: ClassVar[str] = ""  # the place it belongs to, where it is none itself
     _usable: list[bool | None] | None = None
 
     @property
@@ -77,7 +78,7 @@ class PlaceScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """The bar, the place's own widgets, the footer."""
-        yield PlaceBar(self.PLACE)
+        yield PlaceBar(self.TAB or self.PLACE)
         yield from self.compose_body()
         yield Footer(show_command_palette=True)
         yield TooSmall(id="too-small")

@@ -15,6 +15,7 @@ from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.progress import StageState
 from ptune_tui.tui.run_state import ExportState, RunState
 from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.plan_panel import PlanLine, Reasons
 from ptune_tui.tui.widgets.run_panels import Ending, Notices, Problem, Samples, Scores
 from ptune_tui.tui.widgets.stage_list import StageList
 from ptune_tui.tui.widgets.tiles import Tiles
@@ -37,6 +38,7 @@ class TrainScreen(PlaceScreen):
     PLACE: ClassVar[str] = "train"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("train")]
     AUTO_FOCUS = ""
+    shows_reasons = False
 
     def compose_body(self) -> ComposeResult:
         """What shows while there is no run, and what shows of one."""
@@ -48,6 +50,7 @@ class TrainScreen(PlaceScreen):
             yield Notices(id="notices")
             yield Tiles(id="tiles")
             yield Scores(id="scores")
+            yield PlanLine(id="plan")
             yield Ending(id="ending")
             with Grid(id="run-body"):
                 yield LossChart()
@@ -55,10 +58,10 @@ class TrainScreen(PlaceScreen):
                     yield StageList(id="stages")
                 with VerticalScroll(id="samples-box"):
                     yield Samples(id="samples")
+                    yield Reasons(id="reasons")
 
     def on_mount(self) -> None:
         """Name the boxes."""
-        self.query_one("#samples-box").border_title = "last answers"
         self.query_one("#stages-box").border_title = "stages"
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -69,6 +72,8 @@ class TrainScreen(PlaceScreen):
             "evaluate": session.is_training,
             "export": session.can_export,
             "chat": session.bundle is not None,
+            "resume": session.can_resume,
+            "plan": session.run is not None and session.run.state.plan is not None,
             "view": session.run is not None and bool(session.run.state.losses),
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
@@ -86,6 +91,19 @@ class TrainScreen(PlaceScreen):
     def action_view(self) -> None:
         """Change the chart between all steps and the last ones."""
         self._chart().toggle_view()
+
+    def action_resume(self) -> None:
+        """Go on with the run from its last checkpoint."""
+        try:
+            self.ptune.session.resume_run()
+        except (PTuneError, OSError) as error:
+            self.ptune.tell_error(error)
+        self.refresh_place()
+
+    def action_plan(self) -> None:
+        """Change between the last answers and the reasons of the plan."""
+        self.shows_reasons = not self.shows_reasons
+        self.refresh_place()
 
     def action_export(self) -> None:
         """Write the bundle into the run folder."""
@@ -108,15 +126,33 @@ class TrainScreen(PlaceScreen):
         self.query_one("#run").display = run is not None
         if run is None:
             return
-        self.query_one(Problem).show(*_failure(run, export))
+        failure, whose = _failure(run, export)
+        self.query_one(Problem).show(failure, whose)
+        self.query_one("#run").set_class(failure is not None, "-failed")
         self.query_one(Notices).show(_notices(run, export))
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
-        self.query_one(Samples).show(run.samples)
+        self._show_answers_or_reasons(run)
         stages = _stages(run, export, is_short=self.has_class("-short"))
         self.query_one(StageList).show(stages, self.ptune.clock())
         self.query_one(Ending).show(run, export, self._next_keys())
         self._chart().show(run.losses)
+
+    def _show_answers_or_reasons(self, run: RunState) -> None:
+        """The box that the last answers and the plan's reasons share."""
+        shows_reasons = self.shows_reasons and run.plan is not None
+        box, samples, reasons = (
+            self.query_one("#samples-box"),
+            self.query_one(Samples),
+            self.query_one(Reasons),
+        )
+        samples.display, reasons.display = not shows_reasons, shows_reasons
+        samples.show(run.samples)
+        reasons.show(run.plan)
+        self.query_one(PlanLine).show(run.plan)
+        box.border_title = "why this plan" if shows_reasons else "last answers"
+        other = "last answers" if shows_reasons else "why this plan"
+        box.border_subtitle = f"p: {other}" if run.plan else ""
 
     def _next_keys(self) -> str:
         """What can be done, once the run has ended."""
@@ -125,6 +161,7 @@ class TrainScreen(PlaceScreen):
             return ""
         keys = ["x exports the bundle"] if session.can_export and not session.bundle else []
         keys += ["c talks to the bundle"] if session.bundle else []
+        keys += ["r goes on with the run"] if session.can_resume else []
         return ", ".join([*keys, "1 sets up another run"])
 
     def _chart(self) -> LossChart:

@@ -50,6 +50,7 @@ class FieldRow(Vertical):
         super().__init__(id=row_id(field.name), classes="field")
         self.field = field
         self._first_text = text
+        self._filled = (field.default, "default")
         self._suggestions = suggestions or []
 
     def compose(self) -> ComposeResult:
@@ -68,6 +69,7 @@ class FieldRow(Vertical):
     def on_descendant_focus(self) -> None:
         """Show the help while one writes."""
         self.add_class("-focused")
+        self._show_whole()
 
     def on_descendant_blur(self) -> None:
         """Hide the help where room is short."""
@@ -87,12 +89,28 @@ class FieldRow(Vertical):
         else:
             self.query_one(Input).value = text
 
+    def show_filled(self, text: str, word: str) -> None:
+        """Say what stands in the field unless the user writes something else.
+
+        Args:
+            text (str): That text.
+            word (str): Where it comes from.
+        """
+        self._filled = (text, word)
+        self._show_default()
+
     def show_problem(self, problem: str) -> None:
         """Show what is wrong; nothing where all is well."""
         if self.has_class("-wrong") == bool(problem) and not problem:
             return
         self.set_class(bool(problem), "-wrong")
         self.query_one(".field-error", Static).update(f"✗ {problem}" if problem else "")
+        if problem and self.has_class("-focused"):
+            self._show_whole()
+
+    def _show_whole(self) -> None:
+        """Scroll so far that help and error are seen, too, once they have their room."""
+        self.call_after_refresh(self.scroll_visible, animate=False)
 
     @on(Input.Changed)
     @on(Select.Changed)
@@ -102,11 +120,11 @@ class FieldRow(Vertical):
         self.post_message(self.Changed())
 
     def _show_default(self) -> None:
-        default = self.field.default
-        is_default = self.text == default
-        words = "default" if is_default else f"default {default}" if default else "changed"
-        if not default and is_default:
-            words = "" if self.field.name.endswith(".file") else "automatic"
+        text, word = self._filled
+        is_filled = self.text == text
+        words = word if is_filled else f"{word} {text}" if text else "changed"
+        if not text and is_filled:
+            words = self.field.unset
         self.query_one(".field-default", Label).update(words)
 
     def _input(self) -> Input | Choice:

@@ -1,43 +1,26 @@
-"""The loss of every step, or of the last ones.
-
-The only place that imports the plotting library, and with it numpy: the Train place loads it when
-it is first shown.
-"""
+"""The loss of every step, or of the last ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.app import ComposeResult
-from textual.containers import Container
-from textual.widgets import Static
-from textual_plot import HiResMode, PlotWidget
-
-from ptune_tui.tui.series import Point, decimate
+from ptune_tui.tui.series import Point
+from ptune_tui.tui.widgets.curve import Curve
 
 NUM_RECENT = 50
 
 
-class LossChart(Container):
-    """A line chart that stays cheap however long the run is."""
+class LossChart(Curve):
+    """The loss curve of a run."""
 
     def __init__(self) -> None:
-        super().__init__(id="chart")
+        super().__init__("After the first step.", id="chart")
         self.shows_recent = False
         self._points: Sequence[Point] = ()
         self._drawn: tuple[object, ...] | None = None
 
-    def compose(self) -> ComposeResult:
-        """The plot, which takes no keys, and what stands there before it."""
-        yield Static("After the first step.", id="no-loss")
-        plot = PlotWidget(allow_pan_and_zoom=False)
-        plot.can_focus = False
-        yield plot
-
     def on_mount(self) -> None:
-        """Leave the room to the curve."""
-        plot = self.query_one(PlotWidget)
-        plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
+        """Name the box."""
         self._name_it()
 
     def on_resize(self) -> None:
@@ -68,27 +51,14 @@ class LossChart(Container):
 
     def _draw(self) -> None:
         """Draw, unless the picture would be the same."""
-        picture = (len(self._points), self.shows_recent, self.size.width, self.app.theme)
+        last = self._points[-1] if self._points else None
+        view = (self.shows_recent, self.size.width, self.app.theme)
+        picture = (len(self._points), last, *view)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
         self._drawn = picture
         self._name_it()
-        plot = self.query_one(PlotWidget)
-        plot.clear()
         chosen = self._points[-NUM_RECENT:] if self.shows_recent else self._points
-        kept = decimate(chosen, 2 * self.size.width)
-        plot.display = bool(kept)
-        self.query_one("#no-loss").display = not kept
-        if kept:
-            xs, ys = [point[0] for point in kept], [point[1] for point in kept]
-            plot.set_xlimits(xs[0], max(xs[0] + 9, xs[-1] + 0.01 * (xs[-1] - xs[0])))
-            plot.set_ylimits(*_limits(ys))
-            colour = self.app.theme_variables["primary"]
-            plot.plot(xs, ys, line_style=colour, hires_mode=HiResMode.BRAILLE)
-
-
-def _limits(values: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest of the axis, with some room about a curve that is flat."""
-    low, high = min(values), max(values)
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
-    return low - room, high + room
+        first = chosen[0][0] if chosen else 0.0
+        end = chosen[-1][0] if chosen else 0.0
+        self.draw(chosen, first, max(first + 9, end + 0.01 * (end - first)))

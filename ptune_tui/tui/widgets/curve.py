@@ -1,0 +1,103 @@
+"""A line that stays cheap however many points it has.
+
+The only place that imports the plotting library, and with it numpy: whoever shows a curve imports
+this when it is first shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.widgets import Static
+from textual_plot import HiResMode, PlotWidget
+from textual_plot.axis_formatter import AxisFormatter
+
+from ptune_tui.tui.series import Point, decimate
+
+MAX_TICKS = 6
+
+
+class RateAxis(AxisFormatter):  # type: ignore[misc]
+    """Ticks of an axis that counts in powers of ten: 0.01, 0.03, 0.1, ..."""
+
+    def get_ticks(self, min_: float, max_: float, max_ticks: int = MAX_TICKS) -> list[float]:
+        """Ones and threes, or only ones where those would be too many."""
+        first, last = int(min_ // 1), int(max_ // 1) + 1
+        ones = [float(power) for power in range(first, last + 1)]
+        threes = [power + 0.47712125 for power in ones]
+        ticks = [tick for tick in sorted([*ones, *threes]) if min_ <= tick <= max_]
+        if len(ticks) > max_ticks:
+            return [tick for tick in ones if min_ <= tick <= max_]
+        return ticks
+
+    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
+        """The rates themselves."""
+        return [f"{float(f'{10**tick:.1g}'):g}" for tick in ticks]
+
+
+class Curve(Container):
+    """A plot that takes no keys, and the sentence that stands there before it.
+
+    Args:
+        waiting (str): The sentence.
+        id (str): The widget's id.
+        axis (AxisFormatter | None): Of x; None for plain numbers.
+    """
+
+    def __init__(self, waiting: str, *, id: str, axis: AxisFormatter | None = None) -> None:  # noqa: A002
+        super().__init__(id=id, classes="curve")
+        self._waiting = waiting
+        self._axis = axis
+
+    def compose(self) -> ComposeResult:
+        """Sentence and plot."""
+        yield Static(self._waiting, classes="no-curve")
+        plot = PlotWidget(allow_pan_and_zoom=False)
+        plot.can_focus = False
+        yield plot
+
+    def on_mount(self) -> None:
+        """Leave the room to the curve."""
+        plot = self.query_one(PlotWidget)
+        plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
+        if self._axis is not None:
+            plot.set_x_formatter(self._axis)
+
+    def draw(
+        self, points: Sequence[Point], left: float, right: float, mark: float | None = None
+    ) -> None:
+        """Draw a curve in place of the one before.
+
+        Args:
+            points (Sequence[Point]): In order of x.
+            left (float): Where the axis begins.
+            right (float): Where it ends.
+            mark (float | None): Where a vertical line stands.
+        """
+        plot = self.query_one(PlotWidget)
+        plot.clear()
+        kept = decimate(points, 2 * self.size.width)
+        plot.display = bool(kept)
+        self.query_one(".no-curve").display = not kept
+        if not kept:
+            return
+        plot.set_xlimits(left, right)
+        plot.set_ylimits(*_limits([point[1] for point in kept]))
+        colours = self.app.theme_variables
+        if mark is not None:
+            plot.add_v_line(mark, line_style=colours["foreground"])
+        plot.plot(
+            [point[0] for point in kept],
+            [point[1] for point in kept],
+            line_style=colours["primary"],
+            hires_mode=HiResMode.BRAILLE,
+        )
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest of the axis, with some room about a curve that is flat."""
+    low, high = min(values), max(values)
+    room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
+    return low - room, high + room
