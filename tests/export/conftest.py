@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
+from ptune_tui.config import (
+    DataConfig,
+    MethodConfig,
+    MethodName,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+)
 from ptune_tui.engine.adapter import save_adapter
 from ptune_tui.engine.prompt import LayerPrefix
 from ptune_tui.tasks import ExportTask, TrainTask
@@ -28,14 +35,20 @@ class Exported:
     rows: Path
 
 
-def train_and_export(folder: Path, model: Path, data: DataConfig, scheme: str = "int4") -> Exported:
+def train_and_export(
+    folder: Path,
+    model: Path,
+    data: DataConfig,
+    scheme: str = "int4",
+    method: MethodName = "prompt",
+) -> Exported:
     """A short run and its bundle, in this process."""
     run, bundle = folder / "run", folder / "bundle"
     run.mkdir(parents=True)
     config = RunConfig(
         model=ModelConfig(source=str(model), scheme=scheme),  # type: ignore[arg-type]
         data=data,
-        method=MethodConfig(num_virtual_tokens=5),
+        method=MethodConfig(name=method, num_virtual_tokens=5),
         training=TrainingConfig(max_steps=6, batch_size=8, evaluate_every=6, num_threads=1),
     )
     list(train(TrainTask(config), run, Channel(run)))

@@ -14,9 +14,10 @@ from export.bundle import Manifest, hash_file, read_manifest, write_manifest
 from export.errors import BundleError
 from export.prompts import PrefixPrompt, load_prefix, load_prompt, save_prompt
 from export.runtime import Bundle
+from ptune_tui.config import DataConfig, MethodName
 from ptune_tui.conversation import Answered, Ask, Ready
 from ptune_tui.engine.prompt import LayerPrefix
-from tests.export.conftest import Exported, export_layer_prefix, tuned_model
+from tests.export.conftest import Exported, export_layer_prefix, train_and_export, tuned_model
 from tests.export.test_chat_worker import talk
 
 PROMPT_FILE = "prompts/mine.safetensors"
@@ -85,6 +86,18 @@ def test_without_a_lead_the_prompt_is_its_own_prefix(exported_prefix: Exported) 
     assert [path.name for path in (exported_prefix.bundle / "prompts").iterdir()] == [
         "mine.safetensors"
     ]
+
+
+@pytest.mark.parametrize("method", ["prefix", "residual", "lowrank", "p-tuning"])
+def test_every_method_is_exported(
+    method: MethodName, tmp_path: Path, tiny_model: Path, label_rows: Path
+) -> None:
+    made = train_and_export(tmp_path, tiny_model, DataConfig(train=str(label_rows)), method=method)
+    manifest = read_manifest(made.bundle)
+    assert manifest.parity["exact"].passed
+    is_prefix = manifest.prompts["mine"].kind == "layer prefix"
+    assert is_prefix == (method == "prefix")
+    assert Bundle.open(made.bundle, num_threads=1).tuned().num_virtual_tokens == 5
 
 
 def test_a_prompt_that_leaves_little_context_is_compared_on_rows_that_fit(
