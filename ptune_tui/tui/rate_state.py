@@ -41,7 +41,7 @@ class RateState:
             return f"✗ {failure.message} {failure.hint}".rstrip()
         if self.proposed is not None:
             rate = rate_text(self.proposed.learning_rate)
-            return f"✓ proposed: {rate}, at the line. {self.proposed.reason}"
+            return f"✓ {rate} is proposed (the line): {self.proposed.reason}"
         if self.task.is_over:
             return "✗ The test ended without a proposal; the method's own rate stays."
         if not self.tried:

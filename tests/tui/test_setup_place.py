@@ -143,7 +143,7 @@ async def test_rate_that_is_found_is_taken_over(
         assert task.config.data.train == "support_inbox"
         await wait_for(pilot, lambda: app.screen.check_action("take_rate", ()))
         await pilot.pause(0.3)
-        assert "proposed: 0.25" in str(app.screen.query_one("#rate-sentence", Static).render())
+        assert "0.25 is proposed" in str(app.screen.query_one("#rate-sentence", Static).render())
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))
         await pilot.pause()
