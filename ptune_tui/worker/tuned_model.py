@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from export.encoding import RowEncoder
-from ptune_tui.config import RunConfig, load
+from ptune_tui.config import ModelConfig, RunConfig, load
 from ptune_tui.engine.adapter import PromptCard, load_adapter, other_weights
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER, check_shape
@@ -63,9 +63,7 @@ class TunedModelStage:
         adapter = self.run / ADAPTER_FOLDER
         prompt, card = load_adapter(adapter)
         config = load(self.run / CONFIG_FILE)
-        model = config.model
-        if self.is_reference:
-            model = msgspec.structs.replace(model, device="cpu", compute_type="float32")
+        model = exact_model(config.model, on_cpu=self.is_reference)
         stage = ModelStage(model, config.training.num_threads, self.channel)
         yield from stage.events()
         assert stage.frozen is not None
@@ -89,3 +87,17 @@ class TunedModelStage:
         if self.loaded is None:
             raise PTuneError("The run's model was asked for before it was loaded.")
         return self.loaded
+
+
+def exact_model(config: ModelConfig, *, on_cpu: bool) -> ModelConfig:
+    """How a run's model is computed after training: scores and exports are never `int8`'s.
+
+    Args:
+        config (ModelConfig): As in training.
+        on_cpu (bool): Whether to compute in float32 on the CPU.
+    """
+    if config.kernel == "int8":
+        config = msgspec.structs.replace(config, kernel="auto")
+    if on_cpu:
+        config = msgspec.structs.replace(config, device="cpu", compute_type="float32")
+    return config

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -14,9 +15,13 @@ from export.bundle import Manifest, hash_file, read_manifest, write_manifest
 from export.errors import BundleError
 from export.prompts import PrefixPrompt, load_prefix, load_prompt, save_prompt
 from export.runtime import Bundle
-from ptune_tui.config import DataConfig, MethodName
+from ptune_tui.config import DataConfig, MethodName, dump, load
 from ptune_tui.conversation import Answered, Ask, Ready
 from ptune_tui.engine.prompt import LayerPrefix
+from ptune_tui.events import ModelReady
+from ptune_tui.tasks import ExportTask
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.export import export
 from tests.export.conftest import Exported, export_layer_prefix, train_and_export, tuned_model
 from tests.export.test_chat_worker import talk
 
@@ -98,6 +103,20 @@ def test_every_method_is_exported(
     is_prefix = manifest.prompts["mine"].kind == "layer prefix"
     assert is_prefix == (method == "prefix")
     assert Bundle.open(made.bundle, num_threads=1).tuned().num_virtual_tokens == 5
+
+
+def test_a_run_trained_in_integers_is_compared_with_the_exact_model(
+    exported_prefix: Exported, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(exported_prefix.run, tmp_path / "run"))
+    config = load(run / "config.toml")
+    trained = msgspec.structs.replace(config.model, kernel="int8", device="cuda")
+    config = msgspec.structs.replace(config, model=trained)
+    (run / "config.toml").write_text(dump(config), encoding="utf-8")
+    events = [*export(ExportTask(str(run), str(tmp_path / "bundle"), "mine"), Channel(run))]
+    ready = next(event for event in events if isinstance(event, ModelReady))
+    assert ready.kernel in ("cached", "stream")
+    assert read_manifest(tmp_path / "bundle").parity["exact"].passed
 
 
 def test_a_prompt_that_leaves_little_context_is_compared_on_rows_that_fit(
