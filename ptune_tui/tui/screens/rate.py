@@ -17,8 +17,8 @@ from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import rate_text
 
 ABOUT = (
-    "Rising rates are tried for a step each, on a prompt that is thrown away. Where the loss falls, "
-    "rates are good; where it rises again, they are too high."
+    "Rising rates are tried for a step each, on a prompt that is thrown away. Where the loss "
+    "falls, rates are good; where it rises again, they are too high."
 )
 
 
