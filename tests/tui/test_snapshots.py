@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.widgets.field_row import FieldRow
@@ -78,12 +78,13 @@ def test_setup_with_a_preset(snap_compare: Compare, size: tuple[int, int]) -> No
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
 
-def after_finding(num_tried: int) -> Prepare:
+def after_finding(words: str) -> Prepare:
     async def prepare(pilot: Pilot[None]) -> None:
         await settle(pilot)
         await pilot.press("f7")
-        session = pilot.app.session  # type: ignore[attr-defined]
-        await wait_for(pilot, lambda: session.rate and len(session.rate.state.tried) == num_tried)
+        await wait_for(pilot, lambda: pilot.app.screen.query("#rate-sentence"))
+        sentence = pilot.app.screen.query_one("#rate-sentence", Static)
+        await wait_for(pilot, lambda: words in str(sentence.render()))
         await pilot.pause(0.5)
 
     return prepare
@@ -94,13 +95,13 @@ def test_rates_being_tried(
     snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
 ) -> None:
     use_worker(fakes.rates(24, is_over=False), fakes.FOREVER)
-    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding(24))
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding("24 rates"))
 
 
 @both_sizes
 def test_rate_proposed(snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker) -> None:
     use_worker(fakes.rates())
-    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding(40))
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding("proposed"))
 
 
 @both_sizes
