@@ -217,4 +217,4 @@ def test_a_run_that_went_back_forgets_the_steps_it_does_again() -> None:
     assert [number for number, _ in state.losses] == [1]
     state.add(fakes.step(2))
     assert [number for number, _ in state.losses] == [1, 2]
-    assert state.task.notices[0].code == "diverged"
+    assert [notice.code for notice in state.task.notices] == ["rolled-back"]
