@@ -79,6 +79,7 @@ def checks() -> list[Check]:
         _memory(here),
         _processor(here),
         _threads(here),
+        _compiler(),
         _accelerator(here),
         _telemetry(),
         _terminal(),
@@ -168,6 +169,20 @@ def _threads(here: Machine) -> Check:
         hint = "OMP_NUM_THREADS is set; `--threads` goes before it."
         return Check("Threads", "ok", f"{detail}, OMP_NUM_THREADS={limit}", hint)
     return Check("Threads", "ok", detail)
+
+
+def _compiler() -> Check:
+    name = "C++ compiler"
+    found = shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++")
+    if found is None:
+        return Check(
+            name,
+            "warn",
+            "none",
+            "Training works without, and is two to three times slower. On Debian: "
+            "`apt install g++`.",
+        )
+    return Check(name, "ok", f"{found}, compiles the training step's passes at first use")
 
 
 def _accelerator(here: Machine) -> Check:
