@@ -7,9 +7,9 @@ reports its peak resident memory. Cells are kept in the store, so a run that was
 where it was; `--fresh` measures all of them again. Rows are random tokens, two of them labels.
 Seconds are the processor's, which a busy machine changes less than the clock's.
 
-`--fit` derives `ptune_tui.estimate.CPU` from the cells of the method `prompt`: `loading_bytes` is
-the largest growth while a model is loaded, the others are the least squares, relative to the
-measured peaks, of
+`--fit` derives the coefficients of `ptune_tui.estimate` from the cells of the method `prompt`:
+`loading_bytes` is the largest growth while a model is loaded, the others are the least squares,
+relative to the measured peaks, of
 
     peak - counted parts = process_bytes + kept_share * kept + shared_share * shared.
 """
@@ -29,30 +29,40 @@ from typing import Any
 
 from ptune_tui.activations import kept_floats
 from ptune_tui.default_model import DEFAULT_MODEL
-from ptune_tui.estimate import estimate
+from ptune_tui.estimate import OUTLIER_CHANNELS, estimate
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.step_setting import Setting
 
 NUM_STEPS = 3
-# kernel, rows, tokens of a row, virtual tokens, checkpointing, method
+# Step (fused, or through transformers' layers), kernel, rows, tokens of a row, virtual tokens,
+# checkpointing, method.
 CELLS = [
-    ("stream", 4, 32, 20, False, "prompt"),
-    ("stream", 16, 48, 20, False, "prompt"),
-    ("stream", 16, 32, 100, False, "prompt"),
-    ("stream", 32, 64, 20, False, "prompt"),
-    ("stream", 8, 256, 20, False, "prompt"),
-    ("stream", 8, 16, 200, False, "prompt"),
-    ("cached", 1, 16, 8, False, "prompt"),
-    ("cached", 16, 48, 20, False, "prompt"),
-    ("cached", 16, 32, 100, False, "prompt"),
-    ("cached", 32, 64, 20, False, "prompt"),
-    ("cached", 8, 256, 20, False, "prompt"),
-    ("cached", 32, 16, 50, False, "prompt"),
-    ("cached", 16, 96, 50, False, "prompt"),
-    ("stream", 16, 48, 50, False, "prefix"),
-    ("cached", 16, 64, 100, False, "prefix"),
-    ("stream", 8, 64, 20, False, "residual"),
-    ("cached", 16, 80, 20, False, "p-tuning"),
+    ("fused", "stream", 16, 48, 20, False, "prompt"),
+    ("fused", "stream", 32, 128, 20, False, "prompt"),
+    ("fused", "stream", 16, 48, 20, True, "prompt"),
+    ("fused", "cached", 1, 16, 8, False, "prompt"),
+    ("fused", "cached", 16, 48, 20, False, "prompt"),
+    ("fused", "cached", 16, 32, 100, False, "prompt"),
+    ("fused", "cached", 32, 64, 20, False, "prompt"),
+    ("fused", "cached", 32, 64, 20, True, "prompt"),
+    ("fused", "int8", 16, 48, 20, False, "prompt"),
+    ("fused", "int8", 16, 32, 100, False, "prompt"),
+    ("fused", "int8", 32, 128, 20, False, "prompt"),
+    ("fused", "int8", 32, 128, 20, True, "prompt"),
+    ("fused", "int8", 16, 64, 100, False, "prefix"),
+    ("fused", "cached", 16, 96, 50, False, "p-tuning"),
+    ("layers", "stream", 4, 32, 20, False, "prompt"),
+    ("layers", "stream", 16, 32, 100, False, "prompt"),
+    ("layers", "stream", 32, 64, 20, False, "prompt"),
+    ("layers", "stream", 8, 16, 200, False, "prompt"),
+    ("layers", "cached", 16, 48, 20, False, "prompt"),
+    ("layers", "cached", 32, 64, 20, True, "prompt"),
+    ("layers", "cached", 8, 256, 20, False, "prompt"),
+    ("layers", "cached", 16, 96, 50, False, "prompt"),
+    ("layers", "int8", 16, 48, 20, False, "prompt"),
+    ("layers", "int8", 32, 64, 20, False, "prompt"),
+    ("layers", "stream", 16, 48, 50, False, "prefix"),
+    ("layers", "cached", 16, 80, 20, False, "p-tuning"),
 ]
 
 
@@ -80,13 +90,14 @@ def main() -> None:
     settings = [setting_of(cell) for cell in CELLS]
     cells = [(setting, stored[key_of(setting)]) for setting in settings]
     if arguments.fit:
-        print(json.dumps(fitted(cells), indent=1))
+        for step in ("fused", "layers"):
+            print(step, json.dumps(fitted([cell for cell in cells if step_of(cell[0]) == step])))
         return
     report(cells, arguments.json)
 
 
 def setting_of(cell: tuple[Any, ...]) -> Setting:
-    kernel, batch_size, num_row_tokens, num_virtual_tokens, checkpointing, method = cell
+    step, kernel, batch_size, num_row_tokens, num_virtual_tokens, checkpointing, method = cell
     return Setting(
         method=method,
         num_virtual_tokens=num_virtual_tokens,
@@ -94,15 +105,21 @@ def setting_of(cell: tuple[Any, ...]) -> Setting:
         num_row_tokens=num_row_tokens,
         kernel=kernel,
         checkpointing=checkpointing,
+        has_compiled_passes=step == "fused",
     )
 
 
 def key_of(setting: Setting) -> str:
     checkpointing = ", checkpointing" if setting.checkpointing else ""
     return (
-        f"{setting.kernel}, {setting.method}, {setting.batch_size} x {setting.num_row_tokens}, "
+        f"{step_of(setting)}, {setting.kernel}, {setting.method}, "
+        f"{setting.batch_size} x {setting.num_row_tokens}, "
         f"P={setting.num_virtual_tokens}{checkpointing}"
     )
+
+
+def step_of(setting: Setting) -> str:
+    return "fused" if setting.has_compiled_passes else "layers"
 
 
 def run_cell(setting: Setting, num_threads: int) -> dict[str, Any]:
@@ -119,46 +136,52 @@ def run_cell(setting: Setting, num_threads: int) -> dict[str, Any]:
 def measure(setting: Setting, num_threads: int) -> dict[str, float]:
     """Peak resident bytes of three steps, and the median step's seconds."""
     import torch
+    from ptune_tui.engine.gradient import make_step
+    from ptune_tui.engine.outliers import outlier_channels
 
     from export.encoding import EncodedRow
     from ptune_tui.engine.batches import collate
     from ptune_tui.engine.methods.factory import make_method
     from ptune_tui.engine.model import load_frozen
     from ptune_tui.engine.prompt import VirtualTokens
-    from ptune_tui.engine.step import training_gradient
 
     torch.set_num_threads(num_threads)
     imported = peak_bytes()
-    frozen = load_frozen(DEFAULT_MODEL.path, "default", "int4", setting.kernel)
+    held = "cached" if setting.kernel == "cached" else "stream"
+    frozen = load_frozen(DEFAULT_MODEL.path, "default", "int4", held)
     loaded = peak_bytes()
     generator = torch.Generator().manual_seed(0)
 
     def ids(count: int) -> list[int]:
         return torch.randint(3, 49000, (count,), generator=generator).tolist()
 
+    # The last token is predicted only, so a row has one more than are computed.
+    num_prompt_tokens = setting.num_row_tokens - setting.num_label_tokens + 1
     rows = [
-        EncodedRow(
-            ids(setting.num_row_tokens - setting.num_label_tokens + 1),
-            ids(setting.num_label_tokens),
-        )
+        EncodedRow(ids(num_prompt_tokens), ids(setting.num_label_tokens))
         for _ in range(setting.batch_size)
     ]
-    start_PH = frozen.embed(torch.tensor(ids(setting.num_virtual_tokens)))
+    start = VirtualTokens(frozen.embed(torch.tensor(ids(setting.num_virtual_tokens))))
     method = make_method(
-        setting.method,
+        setting.method, frozen, start, mlp_size=128, rank=64, reparametrise=False, seed=0
+    )
+    batch = collate(rows, 0)
+    outliers = {}
+    if setting.kernel == "int8":
+        outliers = outlier_channels(frozen, start, [], collate(rows[:4], 0), OUTLIER_CHANNELS)
+    step = make_step(
         frozen,
-        VirtualTokens(start_PH),
-        mlp_size=128,
-        rank=64,
-        reparametrise=False,
-        seed=0,
+        setting.kernel,
+        outliers,
+        checkpointing=setting.checkpointing,
+        fused=setting.has_compiled_passes,
     )
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
     seconds = []
     for _ in range(NUM_STEPS):
         started = time.process_time()
         optimizer.zero_grad(set_to_none=True)
-        training_gradient(frozen, method(), [], collate(rows, 0))
+        step(method(), [], [batch])
         optimizer.step()
         seconds.append(time.process_time() - started)
     return {
@@ -181,7 +204,7 @@ def peak_bytes() -> int:
 
 
 def fitted(cells: list[tuple[Setting, dict[str, Any]]]) -> dict[str, float]:
-    """Coefficients of `ptune_tui.estimate.CPU` from measured cells."""
+    """Coefficients of one kind of step from its measured cells."""
     import numpy as np
 
     rows, values, loading = [], [], []
@@ -212,6 +235,7 @@ def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
         lines.append(
             {
                 **dataclasses.asdict(setting),
+                "step": step_of(setting),
                 **found,
                 "estimated_bytes": said,
                 "ratio": said / found["peak_bytes"],
@@ -224,10 +248,10 @@ def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
         "| kernel | method | rows x tokens | P | checkpointing | CPU time a step "
         "| measured | estimated | ratio |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for line in lines:
         print(
-            f"| {line['kernel']} | {line['method']} "
+            f"| {line['step']} | {line['kernel']} | {line['method']} "
             f"| {line['batch_size']} x {line['num_row_tokens']} | {line['num_virtual_tokens']} "
             f"| {'yes' if line['checkpointing'] else 'no'} "
             f"| {line['seconds']:.2f} s | {line['peak_bytes'] / 1e9:.2f} GB "

@@ -84,6 +84,13 @@ def default_num_threads() -> int:
     return min(psutil.cpu_count(logical=False) or usable, usable)
 
 
+def compiles_passes() -> bool:
+    """Whether the fused step's passes can be compiled here; `quant.native.build` tries it."""
+    if os.environ.get("PTUNE_NATIVE") == "off" or sys.platform != "linux":
+        return False
+    return any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++"))
+
+
 def free_disk_bytes(folder: Path) -> int | None:
     """Free bytes of the disk that a folder is on, or would be on."""
     for existing in (folder, *folder.parents):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from ptune_tui.estimate import estimate, fit
 from ptune_tui.model_numbers import ModelNumbers
 from ptune_tui.step_setting import Setting, TrainingKernel
+from ptune_tui.throughput import Throughput
 
 MOST = 1 << 16
-# In the order in which they are tried where the user names none.
-AUTO_KERNELS: tuple[TrainingKernel, ...] = ("cached", "stream")
+_WORTHWHILE_SPEEDUP = 1.2  # of integer products, as in the planner
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,21 @@ class Limits:
     num_virtual_tokens: int
 
 
+def auto_kernels(machine: Throughput | None) -> tuple[TrainingKernel, ...]:
+    """The kernels that are tried where the user names none, in order.
+
+    Args:
+        machine (Throughput | None): The machine's figures; None where they are not known.
+    """
+    is_faster = machine and machine.int8_gops > _WORTHWHILE_SPEEDUP * machine.float_gops
+    return ("int8", "stream") if is_faster else ("cached", "stream")
+
+
 def first_that_fits(
     numbers: ModelNumbers,
     setting: Setting,
     available_bytes: int,
-    kernels: Sequence[TrainingKernel] = AUTO_KERNELS,
+    kernels: Sequence[TrainingKernel],
 ) -> Setting:
     """The setting with the first kernel that fits, else with fewer rows at a time.
 

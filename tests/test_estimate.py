@@ -11,7 +11,7 @@ import pytest
 from ptune_tui.activations import kept_floats
 from ptune_tui.config import MethodName
 from ptune_tui.estimate import estimate, fit
-from ptune_tui.limits import first_that_fits, limits
+from ptune_tui.limits import auto_kernels, first_that_fits, limits
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, numbers_of_config
 from ptune_tui.step_setting import Setting, num_trained
 from ptune_tui.throughput import (
@@ -45,11 +45,17 @@ def peak(**changes: Any) -> int:
 @pytest.mark.parametrize("kernel", ["stream", "cached", "int8"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("path", ["fused", "cpu", "cuda"])
 def test_memory_and_time_grow_with_every_number(
-    kernel: str, method: MethodName, checkpointing: bool, device: str
+    kernel: str, method: MethodName, checkpointing: bool, path: str
 ) -> None:
-    setting = Setting(kernel=kernel, method=method, checkpointing=checkpointing, device=device)  # type: ignore[arg-type]
+    setting = Setting(
+        kernel=kernel,  # type: ignore[arg-type]
+        method=method,
+        checkpointing=checkpointing,
+        device="cuda" if path == "cuda" else "cpu",
+        has_compiled_passes=path == "fused",
+    )
     before = estimate(NUMBERS, setting, HERE)
     assert before.seconds is not None
     for name, value in [
@@ -69,6 +75,9 @@ def test_kernels_micro_batches_and_checkpointing_trade_memory_as_they_should() -
     assert peak(micro_batch_size=8) < peak(micro_batch_size=16) < peak()
     assert peak(micro_batch_size=32) == peak()
     assert peak(checkpointing=True) < peak()
+    assert peak(has_compiled_passes=True) < peak()
+    fused = peak(has_compiled_passes=True, kernel="stream")
+    assert peak(has_compiled_passes=True, kernel="stream", checkpointing=True) < fused
     assert peak(method="prefix", reparametrise=True) > peak(method="prefix")
 
 
@@ -213,18 +222,19 @@ def test_limits_fit_and_one_more_does_not() -> None:
 
 
 def test_first_that_fits_takes_a_smaller_kernel_then_fewer_rows() -> None:
-    setting = Setting()
-    assert first_that_fits(NUMBERS, setting, 64 << 30).kernel == "cached"
+    setting, kernels = Setting(), auto_kernels(None)
+    stream = dataclasses.replace(setting, kernel="stream")
+    assert kernels == ("cached", "stream")
+    assert auto_kernels(HERE) == ("int8", "stream")
+    assert first_that_fits(NUMBERS, setting, 64 << 30, kernels).kernel == "cached"
     room = int(1.3 * peak(kernel="stream"))
-    assert first_that_fits(NUMBERS, setting, room) == dataclasses.replace(setting, kernel="stream")
-    fewer = first_that_fits(NUMBERS, setting, 2 << 30)
+    assert first_that_fits(NUMBERS, setting, room, kernels) == stream
+    fewer = first_that_fits(NUMBERS, setting, 2 << 30, kernels)
     assert 0 < fewer.num_rows < 32
     assert fit(estimate(NUMBERS, fewer).peak_bytes, 2 << 30) == "fits"
-    assert first_that_fits(NUMBERS, setting, 1 << 20) == dataclasses.replace(
-        setting, kernel="stream"
-    )
+    assert first_that_fits(NUMBERS, setting, 1 << 20, kernels) == stream
     fixed = dataclasses.replace(setting, micro_batch_size=32)
-    assert first_that_fits(NUMBERS, fixed, 2 << 30).micro_batch_size == 32
+    assert first_that_fits(NUMBERS, fixed, 2 << 30, kernels).micro_batch_size == 32
 
 
 def test_throughput_says_where_its_figures_come_from() -> None:

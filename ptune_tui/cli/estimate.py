@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ptune_tui.estimate import Estimate
     from ptune_tui.hardware import Machine
     from ptune_tui.model_numbers import ModelNumbers
-    from ptune_tui.step_setting import Setting
+    from ptune_tui.step_setting import Setting, TrainingKernel
     from ptune_tui.throughput import Throughput
 
 CARD_GIGABYTES = (6, 8, 12)
@@ -64,7 +65,7 @@ def estimate(
     as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Say what a training step takes, and the largest settings that fit."""
-    from ptune_tui.hardware import machine
+    from ptune_tui.hardware import compiles_passes, machine
     from ptune_tui.step_setting import Setting
 
     numbers = _numbers(model)
@@ -82,6 +83,7 @@ def estimate(
         mlp_size=mlp_size,
         rank=rank,
         reparametrise=reparametrise,
+        has_compiled_passes=compiles_passes(),
     )
     report = _Report(model, numbers, wanted, kernel, available, _throughput(here, device, threads))
     if as_json:
@@ -110,9 +112,9 @@ class _Report:
         throughput: Throughput | None,
     ) -> None:
         from ptune_tui import estimate as estimating
-        from ptune_tui.limits import AUTO_KERNELS, first_that_fits, limits
+        from ptune_tui.limits import auto_kernels, first_that_fits, limits
 
-        kernels = AUTO_KERNELS if kernel == "auto" else (kernel,)
+        kernels = auto_kernels(throughput) if kernel == "auto" else (kernel,)
         self.model = model
         self.numbers = numbers
         self.available = available
@@ -123,7 +125,7 @@ class _Report:
         self.estimate: Estimate = estimating.estimate(numbers, self.setting, throughput)
         self.verdict = None if available is None else estimating.fit(self.peak, available)
         self.limits = None if available is None else limits(numbers, self.setting, available)
-        self.cards = _largest_models(wanted) if wanted.device == "cuda" else None
+        self.cards = _largest_models(wanted, kernels) if wanted.device == "cuda" else None
 
     @property
     def peak(self) -> int:
@@ -131,11 +133,13 @@ class _Report:
 
     def as_json(self) -> dict[str, object]:
         from ptune_tui import estimate as estimating
+        from ptune_tui.step_setting import is_fused
 
         return {
             "model": self.model,
             "num_parameters": self.numbers.num_parameters,
             "setting": asdict(self.setting),
+            "is_fused": is_fused(self.numbers, self.setting),
             "parts": self.estimate.parts,
             "peak_bytes": self.peak,
             "available_bytes": self.available,
@@ -151,6 +155,7 @@ class _Report:
         }
 
     def lines(self) -> list[str]:
+        from ptune_tui.step_setting import is_fused
         from ptune_tui.tui.wording import bytes_text, seconds_text
 
         setting, width = self.setting, 18
@@ -158,6 +163,7 @@ class _Report:
         if setting.num_micro_batches > 1:
             rows += f" ({setting.num_rows} rows at a time)"
         kernel = setting.kernel + (", checkpointing" if setting.checkpointing else "")
+        kernel += ", fused" if is_fused(self.numbers, setting) else ""
         lines = [
             f"{self.model}, {self.numbers.num_parameters / 1e6:,.0f} M weights; {setting.method}, "
             f"{setting.num_virtual_tokens} virtual tokens; {rows}; {kernel}; {setting.device}"
@@ -187,7 +193,7 @@ class _Report:
         return lines
 
 
-def _largest_models(wanted: Setting) -> dict[str, str | None]:
+def _largest_models(wanted: Setting, kernels: Sequence[TrainingKernel]) -> dict[str, str | None]:
     """By card, the largest well-known model that trains in its memory, and its rows at a time."""
     from ptune_tui.known_models import KNOWN_MODELS
     from ptune_tui.limits import first_that_fits
@@ -195,7 +201,7 @@ def _largest_models(wanted: Setting) -> dict[str, str | None]:
     largest: dict[str, str | None] = {f"{size} GB": None for size in CARD_GIGABYTES}
     for size in CARD_GIGABYTES:
         for name, numbers in KNOWN_MODELS.items():
-            setting = first_that_fits(numbers, wanted, size << 30)
+            setting = first_that_fits(numbers, wanted, size << 30, kernels)
             if _fits(numbers, setting, size << 30):
                 rows = "row" if setting.num_rows == 1 else "rows"
                 largest[f"{size} GB"] = f"{name} ({setting.num_rows} {rows} at a time)"

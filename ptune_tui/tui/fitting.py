@@ -10,11 +10,12 @@ import ptune_tui
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import PTuneError
 from ptune_tui.estimate import Fit, estimate, fit
-from ptune_tui.hardware import machine
+from ptune_tui.hardware import Machine, compiles_passes, machine
 from ptune_tui.known_models import numbers_of
-from ptune_tui.limits import AUTO_KERNELS, first_that_fits
+from ptune_tui.limits import auto_kernels, first_that_fits
 from ptune_tui.model_numbers import ModelNumbers
 from ptune_tui.step_setting import Setting
+from ptune_tui.throughput import processor_throughput
 from ptune_tui.tui.wording import bytes_text
 
 CHARACTERS_PER_TOKEN = 3  # few, so that the estimate errs upwards
@@ -46,15 +47,17 @@ def fit_line(config: RunConfig) -> FitLine:
         return FitLine(None, f"memory not estimated: {error.message}")
     if numbers is None:
         return FitLine(None, "memory not estimated: the model is not on this disk yet")
-    available = machine().available_memory_bytes
+    return _compare(config, numbers, machine())
+
+
+def _compare(config: RunConfig, numbers: ModelNumbers, here: Machine) -> FitLine:
+    model, method, training = config.model, config.method, config.training
+    is_cuda = model.device == "cuda" or (model.device == "auto" and here.accelerator is not None)
+    card = here.accelerator.free_memory_bytes if here.accelerator else None
+    available = card if is_cuda else here.available_memory_bytes
     if available is None:
         return FitLine(None, "memory not estimated: this machine does not say what is free")
-    return _compare(config, numbers, available)
-
-
-def _compare(config: RunConfig, numbers: ModelNumbers, available: int) -> FitLine:
     num_row_tokens = row_tokens(config.data)
-    method, training = config.method, config.training
     wanted = Setting(
         method=method.name,
         num_virtual_tokens=method.num_virtual_tokens,
@@ -62,11 +65,14 @@ def _compare(config: RunConfig, numbers: ModelNumbers, available: int) -> FitLin
         micro_batch_size=training.micro_batch_size,
         num_row_tokens=num_row_tokens,
         checkpointing=training.checkpointing == "on",
+        device="cuda" if is_cuda else "cpu",
         mlp_size=method.mlp_size,
         rank=method.rank,
         reparametrise=method.reparametrise,
+        has_compiled_passes=compiles_passes() and model.compute_type in ("auto", "float32"),
     )
-    kernels = AUTO_KERNELS if config.model.kernel == "auto" else (config.model.kernel,)
+    speed = None if is_cuda else processor_throughput(here.processor_flags, 1)
+    kernels = auto_kernels(speed) if model.kernel == "auto" else (model.kernel,)
     setting = first_that_fits(numbers, wanted, available, kernels)
     needed = estimate(numbers, setting).peak_bytes
     verdict = fit(needed, available)

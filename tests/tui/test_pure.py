@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.data import load_data
 from ptune_tui.events import Diverged, PreviewRow, RolledBack, TaskFailed
+from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.tui import fields, fitting, preset_form
 from ptune_tui.tui.command_line import train_command
@@ -90,14 +92,25 @@ def test_rows_are_measured_by_their_longest_line(tmp_path: Path) -> None:
     assert fitting.row_tokens(DataConfig(train="nowhere")) == 512
 
 
-def test_fit_falls_back_to_the_kernel_that_takes_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, 64 << 30)
-    assert (line.fit, "cached" in line.text) == ("fits", True)
-    line = fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, 600 << 20)
-    assert (line.fit, "stream" in line.text) == ("does not fit", True)
-    line = fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, 4 << 30)
-    assert line.fit == "fits"
-    assert "rows at a time" in line.text
+def test_fit_takes_the_kernel_that_fits_then_fewer_rows_and_looks_at_the_card() -> None:
+    def line(free_bytes: int, *flags: str, card: Accelerator | None = None) -> fitting.FitLine:
+        here = dataclasses.replace(
+            machine(),
+            available_memory_bytes=free_bytes,
+            processor_flags=flags,
+            accelerator=card,
+        )
+        return fitting._compare(RunConfig(), DEFAULT_MODEL_NUMBERS, here)
+
+    assert line(64 << 30).fit == "fits"
+    assert "(cached, " in line(64 << 30).text
+    assert "(int8, " in line(64 << 30, "avx512_vnni").text
+    fewer = line(2 << 30)
+    assert fewer.fit == "fits"
+    assert "rows at a time" in fewer.text
+    little = line(600 << 20)
+    assert (little.fit, "(stream, " in little.text) == ("does not fit", True)
+    assert "of 24.0 GiB free" in line(1 << 30, card=Accelerator("Card", 24 << 30, 24 << 30)).text
 
 
 def test_state_folds_a_run() -> None:
