@@ -136,13 +136,13 @@ def run_cell(setting: Setting, num_threads: int) -> dict[str, Any]:
 def measure(setting: Setting, num_threads: int) -> dict[str, float]:
     """Peak resident bytes of three steps, and the median step's seconds."""
     import torch
-    from ptune_tui.engine.gradient import make_step
-    from ptune_tui.engine.outliers import outlier_channels
 
     from export.encoding import EncodedRow
     from ptune_tui.engine.batches import collate
+    from ptune_tui.engine.gradient import make_step
     from ptune_tui.engine.methods.factory import make_method
     from ptune_tui.engine.model import load_frozen
+    from ptune_tui.engine.outliers import outlier_channels
     from ptune_tui.engine.prompt import VirtualTokens
 
     torch.set_num_threads(num_threads)

@@ -63,13 +63,14 @@ def kept_floats(numbers: ModelNumbers, setting: Setting) -> tuple[int, int]:
     num_row_tokens = setting.num_rows * setting.num_row_tokens
     num_prompt_tokens = 0 if setting.method == "prefix" else setting.num_virtual_tokens
     if is_fused(numbers, setting):
-        of_layer = _fused_floats_of_layer(numbers, setting)
         shared = 6 * numbers.key_value_size * setting.num_virtual_tokens * numbers.num_layers
-        num_tokens = num_row_tokens + num_prompt_tokens
+        of_rows = num_row_tokens * _fused_floats_of_layer(numbers, setting.kernel == "int8")
+        # The prefix is computed in floats with every kernel.
+        of_prompt = num_prompt_tokens * _fused_floats_of_layer(numbers, is_int8=False)
         if not setting.checkpointing:
-            return numbers.num_layers * num_tokens * of_layer, shared
-        inputs = numbers.num_layers * numbers.hidden_size * num_tokens
-        return inputs + num_tokens * of_layer, shared
+            return numbers.num_layers * (of_rows + of_prompt), shared
+        inputs = numbers.hidden_size * (num_row_tokens + num_prompt_tokens)
+        return numbers.num_layers * inputs + of_rows + of_prompt, shared
     num_keys = setting.num_virtual_tokens + setting.num_row_tokens
     of_layer = kept_floats_of_layer(numbers, num_keys, is_half=setting.device == "cuda")
     shared = 2 * numbers.query_size * setting.num_rows * setting.num_virtual_tokens
@@ -81,7 +82,7 @@ def kept_floats(numbers: ModelNumbers, setting: Setting) -> tuple[int, int]:
     return prompt + inputs + num_row_tokens * of_layer, shared
 
 
-def _fused_floats_of_layer(numbers: ModelNumbers, setting: Setting) -> int:
-    num_widths = 1 if setting.kernel == "int8" else 2  # gate and up, bfloat16 or float32
+def _fused_floats_of_layer(numbers: ModelNumbers, is_int8: bool) -> int:
+    num_widths = 1 if is_int8 else 2  # gate and up, in bfloat16 or float32
     qkv = numbers.query_size + 2 * numbers.key_value_size + numbers.num_heads
     return 2 * numbers.hidden_size + qkv + num_widths * numbers.intermediate_size

@@ -23,10 +23,11 @@ TIGHT_SHARE = 0.8  # of the available memory
 INT4_BYTES = 0.75  # a weight on the 4-bit grid: code, and scale and offset shared by 32
 INT8_BYTES = 1.125  # a weight of the vocabulary: code, and scale shared by 32
 INT8_COPY_BYTES = 1.0  # a weight of the kernel `int8`; its scales and float columns are few
-OUTLIER_CHANNELS = 16
+OUTLIER_CHANNELS = 8  # as in `config.ModelConfig`
 CHUNK_WEIGHTS = 1 << 22  # of which `stream` makes floats at once, as in `quant.linear`
 CHUNK_COPIES = 3  # of a chunk at once while it is made: codes as floats, scales, the product's
 TRAINED_COPIES = 4  # of a trained number: value, gradient, two of AdamW
+FUSED_LOGITS = 1 << 24  # that the fused step makes at once
 LOGIT_COPIES = 3  # logits, their softmax and its gradient
 
 
@@ -122,8 +123,10 @@ def estimate(
     own, shared = kept_floats(numbers, setting)
     trained = 4 * TRAINED_COPIES * num_trained(numbers, setting)
     kept = int(size * (measured.kept_share * own + measured.shared_share * shared))
-    num_labels = setting.num_rows * setting.num_label_tokens
-    logits = LOGIT_COPIES * 4 * num_labels * numbers.vocab_size
+    num_logits = setting.num_rows * setting.num_label_tokens * numbers.vocab_size
+    if is_fused(numbers, setting):
+        num_logits = min(num_logits, FUSED_LOGITS)
+    logits = LOGIT_COPIES * 4 * num_logits
     work_space = _work_space(numbers, setting, size)
     seconds = step_seconds(numbers, setting, throughput) if throughput else None
     num_tokens = setting.batch_size * setting.num_row_tokens

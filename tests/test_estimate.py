@@ -30,7 +30,7 @@ WIDE: dict[str, Any] = {
     "intermediate_size": 320,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
+    "max_position_embeddings": 128,
     "vocab_size": 64,
     "pad_token_id": 0,
     "bos_token_id": 1,
@@ -161,6 +161,58 @@ def kept_floats_of_rows(family: str, stated: dict[str, Any], folder: Path, devic
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         logits_behind(model, prefix, torch.randint(3, 60, (NUM_ROWS, NUM_TOKENS)), index)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // dtype.itemsize
+
+
+@pytest.mark.parametrize("kernel", ["stream", "int8"])
+def test_a_layer_of_the_fused_step_keeps_what_its_buffers_hold(
+    kernel: Literal["stream", "int8"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptune_tui.engine.fused import buffers
+    from quant.native.build import build
+
+    if build().library is None:
+        pytest.skip(build().reason)
+    monkeypatch.setattr(buffers, "_GRAIN", 1)
+    # The last layer keeps less: the difference of two models is a whole layer.
+    counted = [fused_buffer_bytes(kernel, count, tmp_path / str(count)) for count in (2, 3)]
+    setting = Setting(
+        kernel=kernel,
+        batch_size=2,
+        num_row_tokens=64,
+        num_virtual_tokens=8,
+        has_compiled_passes=True,
+    )
+    said = [
+        kept_floats(
+            numbers_of_config(
+                {"model_type": "llama", **WIDE, "num_hidden_layers": count}, "config.json"
+            ),
+            setting,
+        )[0]
+        for count in (2, 3)
+    ]
+    assert 4 * (said[1] - said[0]) == pytest.approx(counted[1] - counted[0], rel=0.05)
+
+
+def fused_buffer_bytes(kernel: str, num_layers: int, folder: Path) -> int:
+    """Bytes that the fused step owns after a step of 2 rows of 64 tokens behind 8."""
+    import torch
+    import transformers
+
+    from export.encoding import EncodedRow
+    from ptune_tui.engine.batches import collate
+    from ptune_tui.engine.fused.step import FusedStep
+    from ptune_tui.engine.model import FrozenModel
+    from ptune_tui.engine.prompt import VirtualTokens
+    from quant.loading import load
+
+    config = transformers.LlamaConfig(**WIDE, num_hidden_layers=num_layers)
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    frozen = FrozenModel("tiny", load(folder, kernel="stream"), None, "stream")  # type: ignore[arg-type]
+    step = FusedStep(frozen, kernel, {})
+    rows = [EncodedRow([5] * 63, [6, 7]), EncodedRow([8] * 63, [9, 2])]
+    step(VirtualTokens(torch.zeros(8, 128, requires_grad=True)), [], [collate(rows, 0)])
+    return step.buffers.num_bytes
 
 
 @pytest.mark.parametrize("reparametrise", [False, True])
