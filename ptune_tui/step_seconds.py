@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ptune_tui.activations import kept_floats_of_layer
 from ptune_tui.model_numbers import ModelNumbers
-from ptune_tui.step_setting import Setting
+from ptune_tui.step_setting import Setting, is_fused
 from ptune_tui.throughput import GIGA, Throughput
 
 FLOAT_BYTES = {"cpu": 4, "cuda": 2}
-# How often an element-wise pass reads or writes what a layer keeps, forward and backward.
-_PASSES = 6
+# How often element-wise passes read or write what a layer keeps, forward and backward; fitted.
+_LAYER_PASSES = 6.0
+_FUSED_PASSES = 2.5
+_FUSED_INT8_PASSES = 4.5
 
 
 def step_seconds(numbers: ModelNumbers, setting: Setting, machine: Throughput) -> float:
@@ -41,6 +43,9 @@ def step_seconds(numbers: ModelNumbers, setting: Setting, machine: Throughput) -
         dequantised = num_runs * numbers.num_layer_weights + 2 * head_weights
         seconds += dequantised / machine.dequantised_gweights
     of_layer = kept_floats_of_layer(numbers, num_keys)
-    moved = _PASSES * FLOAT_BYTES[setting.device] * numbers.num_layers * of_layer
+    num_passes = _LAYER_PASSES
+    if is_fused(numbers, setting):
+        num_passes = _FUSED_INT8_PASSES if is_int8 else _FUSED_PASSES
+    moved = num_passes * FLOAT_BYTES[setting.device] * numbers.num_layers * of_layer
     seconds += moved * num_layer_tokens / 2 / machine.bandwidth_gbytes
     return seconds / GIGA

@@ -32,7 +32,7 @@ def test_a_model_without_attention_is_planned_without_an_estimate(
     frozen = FrozenModel("mamba", load(save_random("mamba", tmp_path)), text, "stream")
     planned = planner(frozen).make()
     assert planned.plan.micro_batch_size == 3
-    assert any("memory is not estimated" in reason for reason in planned.event.reasons)
+    assert any("its memory is unknown" in reason for reason in planned.event.reasons)
 
 
 def test_rows_are_split_where_memory_is_short(
@@ -42,6 +42,7 @@ def test_rows_are_split_where_memory_is_short(
     whole = planner(frozen, checkpointing="off")
     assert whole.make().plan.micro_batch_size == 3
     needed = whole._needed("stream", 2, checkpointing=False)
+    assert needed is not None
     free = int(needed / planning._MEMORY_SHARE) + 1
     monkeypatch.setattr(planning, "_free_bytes", lambda _: free)
     planned = planner(frozen, checkpointing="off").make()
