@@ -78,14 +78,17 @@ def test_setup_with_a_preset(snap_compare: Compare, size: tuple[int, int]) -> No
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
 
-def after_finding(words: str) -> Prepare:
+def after_finding(words: str, status: str) -> Prepare:
     async def prepare(pilot: Pilot[None]) -> None:
         await settle(pilot)
         await pilot.press("f7")
         await wait_for(pilot, lambda: pilot.app.screen.query("#rate-sentence"))
         sentence = pilot.app.screen.query_one("#rate-sentence", Static)
         await wait_for(pilot, lambda: words in str(sentence.render()))
+        app = pilot.app
+        await wait_for(pilot, lambda: app.status_text() == status)  # type: ignore[attr-defined]
         await pilot.pause(0.5)
+        await pilot.pause()
 
     return prepare
 
@@ -95,13 +98,15 @@ def test_rates_being_tried(
     snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
 ) -> None:
     use_worker(fakes.rates(24, is_over=False), fakes.FOREVER)
-    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding("24 rates"))
+    assert snap_compare(
+        PTuneApp(), terminal_size=size, run_before=after_finding("24 rates", "▸ finding a rate")
+    )
 
 
 @both_sizes
 def test_rate_proposed(snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker) -> None:
     use_worker(fakes.rates())
-    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding("proposed"))
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=after_finding("proposed", ""))
 
 
 @both_sizes
