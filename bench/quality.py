@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -53,6 +54,7 @@ def make(chosen: list[CellKey], folder: CellFolder, options: argparse.Namespace)
         is_fresh=options.again,
         model=options.model,
     )
+    failed: list[str] = []
     for key in chosen:
         state = folder.state(key, settings_of(key))
         if state in ("done", "over time") and not options.again:
@@ -62,11 +64,14 @@ def make(chosen: list[CellKey], folder: CellFolder, options: argparse.Namespace)
         print(f"{key.name} ({state}) ...", file=sys.stderr, flush=True)
         try:
             cell = workshop.make(key)
-        except MissingTime as error:
-            print(f"  {error}", file=sys.stderr)
+        except (MissingTime, subprocess.CalledProcessError) as error:
+            print(f"  no cell: {error}", file=sys.stderr)
+            failed.append(key.name)
             continue
         time = "" if cell.training_seconds is None else f" in {cell.training_seconds:.0f} s"
         print(f"{key.name}\t{cell.score:.4f}{time}", flush=True)
+    if failed:
+        sys.exit(f"Without a cell: {', '.join(failed)}")
 
 
 def is_chosen(key: CellKey, options: argparse.Namespace) -> bool:

@@ -46,6 +46,7 @@ from ptune_tui.worker.bench.prepare import write_float_model
 from quant.loading import LoadedModel
 
 _MAX_TOKENS = 512
+_ANSWER_ROOM = 16  # an answer may be so much longer than the longest response
 _WARMUP_SHARE = 0.03
 
 
@@ -135,9 +136,10 @@ class _TaskRows:
             frozen.text.template(template, request.is_free_text),
             frozen.text.end_token_id,
         )
-        limit, self.longest = prompt_limit(train, self.encoder, _MAX_TOKENS)
-        if request.kind == "few-shot":
-            limit = frozen.config.max_position_embeddings - answer_limit(self.longest)
+        # Examples make the template long.
+        context = frozen.config.max_position_embeddings
+        most = context - _ANSWER_ROOM if request.kind == "few-shot" else _MAX_TOKENS
+        limit, self.longest = prompt_limit(train, self.encoder, most)
         self.train = encode_rows(train, self.encoder, limit)
         self.encoded = encode_rows(self.rows, self.encoder, limit)
 

@@ -122,8 +122,9 @@ def test_lora_starts_as_the_base_and_learns(tiny_model: Path, label_rows: Path) 
     )
     assert compute(agreement).num_agreeing == 12
     training = msgspec.structs.replace(
-        agreement, kind="lora", batch_size=8, training_seconds=1e6, max_steps=8
+        agreement, kind="lora", batch_size=48, training_seconds=1e6, max_steps=6
     )
     trained = compute(training)
-    assert trained.steps == 8
-    assert trained.losses[-1] < trained.losses[0]
+    assert trained.steps == 6
+    # Each step sees all rows, so the losses can be compared.
+    assert trained.losses == sorted(trained.losses, reverse=True)
