@@ -22,6 +22,7 @@ Precision = Literal["fp32", "bf16", "nf4", "nf4-fp32"]
 KERNELS: tuple[str, ...] = get_args(BenchKernel)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 REFERENCE: Precision = "fp32"  # whose gradient the others are compared with
+UNSTEADY = 1.5  # longest over shortest step
 
 
 class BenchSetting(Struct, frozen=True):
@@ -95,6 +96,13 @@ class ContenderSpeed(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """What to call it."""
         return f"{self.side} {self.variant}"
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether its steps differ so much that other programs must have taken the processor."""
+        return bool(self.step_seconds) and max(self.step_seconds) > UNSTEADY * min(
+            self.step_seconds
+        )
 
 
 class TrainingSpeed(Struct, frozen=True):

@@ -33,3 +33,9 @@ def test_without_peft_there_are_no_ratios() -> None:
     assert fastest is None
     assert found[0].speed_ratio is None
     assert found[0].tokens_per_second == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("steps", "is_unsteady"), [([1.0, 1.4], False), ([1.0, 1.6], True)])
+def test_steps_that_differ_much_are_called_unsteady(steps: list[float], is_unsteady: bool) -> None:
+    speed = measured(ContenderSpeed(side="ptune", variant="cached"), steps, 10)
+    assert speed.is_unsteady is is_unsteady

@@ -123,6 +123,12 @@ def table(speed: TrainingSpeed) -> list[str]:
         lines.append(f"speed and the second memory: ratios to {speed.fastest}, PEFT's fastest")
     if REFERENCE in setting.against:
         lines.append(f"cosine: of the prompt's gradient with that of peft {REFERENCE}")
+    lines += [
+        f"note: the steps of {contender.name} took {min(contender.step_seconds):.2f} to "
+        f"{max(contender.step_seconds):.2f} s; measure again on a quiet machine"
+        for contender in speed.contenders
+        if contender.is_unsteady
+    ]
     return lines
 
 
