@@ -73,6 +73,7 @@ class ContenderSpeed(Struct, frozen=True, kw_only=True):
             included.
         loading_peak_bytes: Largest resident memory until the model was ready; None where the system
             cannot forget a peak, and `peak_memory_bytes` includes loading.
+        computed_by: Who computes its layers; for ours whether in compiled passes, and if not, why.
         loss: Of the first prompt.
         gradient_cosine: Of the first prompt's gradient with that of PEFT in float32.
         speed_ratio: Its tokens/s over those of the fastest PEFT contender.
@@ -87,6 +88,7 @@ class ContenderSpeed(Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     peak_memory_bytes: int | None = None
     loading_peak_bytes: int | None = None
+    computed_by: str | None = None
     loss: float | None = None
     gradient_cosine: float | None = None
     speed_ratio: float | None = None

@@ -124,6 +124,11 @@ def table(speed: TrainingSpeed) -> list[str]:
     if REFERENCE in setting.against:
         lines.append(f"cosine: of the prompt's gradient with that of peft {REFERENCE}")
     lines += [
+        f"{contender.name} was computed by {contender.computed_by}"
+        for contender in speed.contenders
+        if contender.side == "ptune" and contender.computed_by
+    ]
+    lines += [
         f"note: the steps of {contender.name} took {min(contender.step_seconds):.2f} to "
         f"{max(contender.step_seconds):.2f} s; measure again on a quiet machine"
         for contender in speed.contenders

@@ -25,12 +25,12 @@ def test_contenders_compute_the_same_gradient_and_all_are_measured(
     pytest.importorskip("bitsandbytes")
     done = ptune(
         *("bench", "train", "--model", tiny_model, "--data", label_rows, *SMALL),
-        *("--kernel", "cached", "--against", "fp32,bf16,nf4", "--json"),
+        *("--kernel", "cached", "--kernel", "int8", "--against", "fp32,bf16,nf4", "--json"),
     )
     assert done.code == 0, done.err
     speed = msgspec.json.decode(done.out, type=TrainingSpeed)
     by_name = {contender.name: contender for contender in speed.contenders}
-    assert list(by_name) == ["ptune cached", "peft fp32", "peft bf16", "peft nf4"]
+    assert list(by_name) == ["ptune cached", "ptune int8", "peft fp32", "peft bf16", "peft nf4"]
     for contender in speed.contenders:
         assert contender.unavailable is None, contender
         assert len(contender.step_seconds) == 1
@@ -44,6 +44,7 @@ def test_contenders_compute_the_same_gradient_and_all_are_measured(
     cosines = {name: contender.gradient_cosine or 0.0 for name, contender in by_name.items()}
     assert cosines["ptune cached"] >= 0.9999
     assert by_name["ptune cached"].loss == pytest.approx(reference.loss, rel=1e-4)
+    assert 0.9 < cosines["ptune int8"] < 0.999999
     # Other weights and roundings have other gradients: the figure is no constant.
     assert 0.9 < cosines["peft bf16"] < 0.999999
     assert cosines["peft nf4"] < 0.999

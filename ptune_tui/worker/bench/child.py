@@ -68,7 +68,9 @@ def _run(folder: SharedFolder, role: str, replies: BinaryIO) -> None:
     gc.collect()
     loading_peak = peak_memory_bytes()
     is_forgotten = forget_peak()
-    _say(replies, Loaded(time.perf_counter() - started, loading_peak if is_forgotten else None))
+    seconds = time.perf_counter() - started
+    kept_peak = loading_peak if is_forgotten else None
+    _say(replies, Loaded(seconds, kept_peak, contender.computed_by))
     _serve(contender, replies)
 
 

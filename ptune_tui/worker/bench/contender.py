@@ -17,9 +17,11 @@ class Contender(Protocol):
 
     Attributes:
         parameter: What is trained, in the contender's own layout.
+        computed_by: Who computes its layers, and why where that is not the usual.
     """
 
     parameter: nn.Parameter
+    computed_by: str
 
     def backward(self) -> float:
         """Add the rows' gradient to the parameter; returns the loss."""

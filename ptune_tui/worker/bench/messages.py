@@ -33,6 +33,7 @@ class Loaded(Struct, frozen=True, tag=True):
 
     seconds: float
     loading_peak_bytes: int | None  # None: the peak cannot be forgotten, it stays in the steps'
+    computed_by: str
 
 
 class Computed(Struct, frozen=True, tag=True):

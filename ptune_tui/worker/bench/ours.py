@@ -11,18 +11,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ptune_tui.config import ModelConfig
 from ptune_tui.engine.batches import collate
+from ptune_tui.engine.gradient import make_step, unfused_reason
 from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.engine.outliers import outlier_channels
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
-from ptune_tui.engine.step import training_gradient
 from ptune_tui.training_speed import BenchSetting
 from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
 
 
-def load(child: ChildSetting, kernel: str) -> FrozenModel:
-    """The frozen base with a kernel."""
-    return load_frozen(Path(child.model_path), child.model_name, "int4", kernel)
+def load(child: ChildSetting) -> FrozenModel:
+    """The frozen base, without float copies."""
+    return load_frozen(Path(child.model_path), child.model_name, "int4", "stream")
 
 
 def first_prompt(frozen: FrozenModel, setting: BenchSetting, text: str) -> Tensor:
@@ -41,18 +43,21 @@ def first_prompt(frozen: FrozenModel, setting: BenchSetting, text: str) -> Tenso
 
 
 class OurContender:
-    """Our training step.
+    """Our training step, all rows at once.
 
     Args:
         child (ChildSetting): The model.
         kernel (str): Of its linear layers.
         folder (SharedFolder): Rows and first prompt.
+
+    Attributes:
+        parameter: The prompt.
+        computed_by: Whether in compiled passes, and if not, why.
     """
 
     def __init__(self, child: ChildSetting, kernel: str, folder: SharedFolder) -> None:
         shared = folder.read_rows()
         self._lead_ids = shared.lead_ids
-        self._frozen = load(child, kernel)
         self._batch = collate(shared.rows, len(shared.lead_ids))
         self.parameter = nn.Parameter(load_file(folder.prompt)[PROMPT])
         self._prompt: Prompt = (
@@ -60,10 +65,20 @@ class OurContender:
             if child.setting.method == "prompt"
             else LayerPrefix(self.parameter)
         )
+        frozen = load(child)
+        unfused = unfused_reason(frozen)
+        self.computed_by = (
+            "compiled passes" if unfused is None else f"transformers' layers: {unfused}"
+        )
+        outliers: dict[str, list[int]] = {}
+        if kernel == "int8":
+            number = ModelConfig().num_outlier_channels
+            outliers = outlier_channels(frozen, self._prompt, self._lead_ids, self._batch, number)
+        self._step = make_step(frozen, kernel, outliers, checkpointing=False, fused=unfused is None)
 
     def backward(self) -> float:
         """Add the rows' gradient to the parameter; returns the loss."""
-        return training_gradient(self._frozen, self._prompt, self._lead_ids, self._batch)
+        return self._step(self._prompt, self._lead_ids, [self._batch])
 
     def prompt_gradient(self) -> Tensor:
         """The parameter's gradient, float32 [P, H] or [L, 2, h, P, D]."""

@@ -28,7 +28,13 @@ class PeftContender:
         precision (str): `fp32`, `bf16`, or NF4 with products in bf16 (`nf4`) or in fp32
             (`nf4-fp32`).
         folder (SharedFolder): Model, rows and first prompt.
+
+    Attributes:
+        parameter: PEFT's, in its own layout.
+        computed_by: Who computes it.
     """
+
+    computed_by = "transformers' layers"
 
     def __init__(self, child: ChildSetting, precision: str, folder: SharedFolder) -> None:
         start = load_file(folder.prompt)[PROMPT]

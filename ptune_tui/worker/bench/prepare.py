@@ -54,7 +54,7 @@ def prepare(child: ChildSetting, folder: SharedFolder) -> Prepared:
         response_field=setting.response_field,
     )
     data = load_data(config, seed=0)
-    frozen = ours.load(child, "stream")
+    frozen = ours.load(child)
     _check_context(setting, frozen.context_length)
     template = frozen.text.template(data.template, data.labels is None)
     encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)

@@ -113,6 +113,7 @@ class Turn:
     num_threads: int
     loading_peak_bytes: int | None = None
     peak_memory_bytes: int | None = None
+    computed_by: str | None = None
     loss: float | None = None
     unavailable: str | None = None
     step_seconds: list[float] = field(default_factory=list)
@@ -136,7 +137,8 @@ class Turn:
         except (ChildError, ResourceError) as error:
             return self._give_up(error)
         self.loading_peak_bytes = loaded.loading_peak_bytes
-        return StageFinished("load", time.perf_counter() - started)
+        self.computed_by = loaded.computed_by
+        return StageFinished("load", time.perf_counter() - started, loaded.computed_by)
 
     def step(self, *, counts: bool) -> Event | None:
         """Do one step; says so where the contender could not."""
@@ -162,6 +164,7 @@ class Turn:
             variant=self.variant,
             peak_memory_bytes=self.peak_memory_bytes,
             loading_peak_bytes=self.loading_peak_bytes,
+            computed_by=self.computed_by,
             loss=self.loss,
             gradient_cosine=_cosine(self.shared, self.name),
         )
