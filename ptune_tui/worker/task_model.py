@@ -83,7 +83,8 @@ class ModelStage:
 
 def _peculiarities(frozen: FrozenModel) -> Iterator[Event]:
     """What makes a model slower than others of its size."""
-    if frozen.config._attn_implementation == "eager":
+    has_attention = hasattr(frozen.config, "num_attention_heads")
+    if has_attention and frozen.config._attn_implementation == "eager":
         yield Notice(
             "attention",
             f"{frozen.config.model_type} computes attention step by step (`eager`): torch's fused "

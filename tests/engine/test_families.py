@@ -26,6 +26,7 @@ from ptune_tui.config import RunConfig
 from ptune_tui.engine.adapter import PromptCard
 from ptune_tui.engine.batches import collate
 from ptune_tui.engine.generate import generate_greedily
+from ptune_tui.engine.gradient import LayerStep
 from ptune_tui.engine.labelling import classify
 from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_tokenizer
@@ -90,7 +91,7 @@ ROWS = [
     EncodedRow([*LEAD, 43], [51, 52, 53, 2]),
     EncodedRow([*LEAD, 44, 45, 46, 47, 48, 49], [54, 2]),
 ]
-LABELS = [*([first, 2] for first in range(40, 70)), *([70, second, 2] for second in (71, 72))]
+LABELS = [*([first, 2] for first in range(40, 52)), *([70, second, 2] for second in (71, 72))]
 NUM_VIRTUAL_TOKENS = 4
 
 
@@ -180,6 +181,22 @@ def test_loss_and_gradient_equal_those_of_transformers_plain_forward(
     assert float((ours.grad - plain.grad).norm() / plain.grad.norm()) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["gemma3_text", "gpt2", "opt", "falcon_h1", "bloom"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_micro_batches_behind_one_prefix_give_the_same_gradient(
+    families: Any, name: str, checkpointing: bool
+) -> None:
+    frozen = families(name).frozen
+    whole, parts = start(families(name)), start(families(name))
+    expected = training_gradient(frozen, VirtualTokens(whole), LEAD, collate(ROWS, 2))
+    step = LayerStep(frozen, "cached", {}, checkpointing=checkpointing)
+    batches = [collate(ROWS[:1], 2), collate(ROWS[1:], 2)]
+    assert step(VirtualTokens(parts), LEAD, batches) == pytest.approx(expected, rel=1e-5)
+    assert parts.grad is not None
+    assert whole.grad is not None
+    assert float((parts.grad - whole.grad).norm() / whole.grad.norm()) < 1e-5
+
+
 @pytest.mark.parametrize("name", [*SHARED, *CONCATENATED])
 def test_logits_behind_the_prompt_equal_those_of_transformers(families: Any, name: str) -> None:
     family = families(name)
@@ -193,7 +210,7 @@ def test_logits_behind_the_prompt_equal_those_of_transformers(families: Any, nam
 @pytest.mark.parametrize("name", ["gemma2", "gpt2", "falcon_h1"])
 def test_classify_equals_brute_force_over_whole_labels(families: Any, name: str) -> None:
     family = families(name)
-    rows = [row.prompt_ids[2:] for row in ROWS] + [[number, 9] for number in range(30, 60)]
+    rows = [row.prompt_ids[2:] for row in ROWS] + [[number, 9] for number in range(30, 36)]
     with torch.no_grad():
         prompt = start(family).detach()
         prefix = prefix_of(family.frozen, VirtualTokens(prompt), LEAD)
