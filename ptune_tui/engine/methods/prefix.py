@@ -30,7 +30,7 @@ class PrefixTuning(nn.Module):
         start (LayerPrefix): First values.
     """
 
-    default_rate = 0.006
+    default_rate = 0.05
     start: Tensor
     deviation: Tensor
     relative_deviation: Tensor
