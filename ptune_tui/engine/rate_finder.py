@@ -19,6 +19,7 @@ SMOOTHING = 0.85
 STOP_FACTOR = 4.0
 MIN_TRIED = 5
 MIN_FALL = 0.02  # of the highest loss
+SHARE_OF_LOWEST = 0.1
 
 
 @dataclass
@@ -74,11 +75,9 @@ def rates(default_rate: float, num_steps: int) -> list[float]:
 
 
 def propose(tried: Sequence[RateTried]) -> RateProposed:
-    """The middle of the fall, on the logarithmic axis of rates.
+    """A tenth of the rate where the smoothed loss is lowest.
 
-    The fall goes from where a tenth of it is done to where nine tenths are. A layer norm bounds
-    the loss of a prompt of any size, so it rarely explodes, and a tenth of the rate where it is
-    lowest would be several times too high.
+    At that rate the loss is about to rise; a tenth of it trained best in longer runs.
 
     Args:
         tried (Sequence[RateTried]): Rates in rising order with their smoothed losses.
@@ -100,9 +99,8 @@ def propose(tried: Sequence[RateTried]) -> RateProposed:
             f"{tried[-1].learning_rate:.3g}.",
             "Check the data and the template, or take more rows a step (`--batch-size`).",
         )
-    begin = [each for each in before if each.loss > high - 0.1 * (high - low)][-1].learning_rate
-    end = next(each for each in before if each.loss < low + 0.1 * (high - low)).learning_rate
+    rate = tried[lowest].learning_rate
     return RateProposed(
-        math.sqrt(begin * end),
-        f"the middle of the fall, which goes from {begin:.2g} to {end:.2g}",
+        rate * SHARE_OF_LOWEST,
+        f"a tenth of {rate:.2g}, where the loss was lowest",
     )

@@ -207,7 +207,7 @@ def rates(num_tried: int = 40, *, is_over: bool = True) -> list[Event]:
     ]
     if not is_over:
         return events
-    proposal = RateProposed(0.25, "the middle of the fall, which goes from 0.02 to 1.4")
+    proposal = RateProposed(0.25, "a tenth of 2.5, where the loss was lowest")
     return [*events, proposal, TaskFinished(41.0)]
 
 
