@@ -111,8 +111,10 @@ def explain(error: BaseException) -> Explanation:
             f"{error.strerror or type(error).__name__}: {error.filename}",
             "Check that the path exists and that you may read and write it.",
         )
-    # torch has no class of its own for it on a CPU.
-    is_torch_allocation = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    # torch has no class of its own for it on a CPU; its class for a card is known by its name here.
+    is_torch_allocation = isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in str(error) or type(error).__name__ == "OutOfMemoryError"
+    )
     if isinstance(error, MemoryError) or is_torch_allocation:
         return Explanation(
             "resources",

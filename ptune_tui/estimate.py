@@ -25,6 +25,7 @@ INT8_BYTES = 1.125  # a weight of the vocabulary: code, and scale shared by 32
 INT8_COPY_BYTES = 1.0  # a weight of the kernel `int8`; its scales and float columns are few
 OUTLIER_CHANNELS = 8  # as in `config.ModelConfig`
 CHUNK_WEIGHTS = 1 << 22  # of which `stream` makes floats at once, as in `quant.linear`
+FUSED_CHUNK_WEIGHTS = 1 << 26  # the same of the fused kernel on CUDA, which makes no other copy
 CHUNK_COPIES = 3  # of a chunk at once while it is made: codes as floats, scales, the product's
 TRAINED_COPIES = 4  # of a trained number: value, gradient, two of AdamW
 FUSED_LOGITS = 1 << 24  # that the fused step makes at once
@@ -189,5 +190,8 @@ def _work_space(numbers: ModelNumbers, setting: Setting, size: int) -> int:
     if setting.kernel != "cached":
         largest = numbers.hidden_size * max(numbers.intermediate_size, numbers.query_size)
         head = numbers.vocab_size * numbers.embedding_size
-        chunk = CHUNK_COPIES * min(max(largest, head), CHUNK_WEIGHTS)
+        if setting.device == "cuda":
+            chunk = min(max(largest, head), FUSED_CHUNK_WEIGHTS)
+        else:
+            chunk = CHUNK_COPIES * min(max(largest, head), CHUNK_WEIGHTS)
     return size * (num_tokens * widths + chunk)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from quant.int8_cuda import padded_int8_matmul
 from quant.native import passes
 from quant.native.passes import Codes
 from quant.packing import FrozenWeight
@@ -125,6 +126,9 @@ def int8_matmul(left_MK: Tensor, right_KN: Tensor, out: Tensor | None = None) ->
         right_KN: int8 [K, N], contiguous or a transposed view.
         out: int32 [M, N] to write into.
     """
+    if left_MK.device.type == "cuda":
+        product_MN = padded_int8_matmul(left_MK, right_KN)
+        return product_MN if out is None else out.copy_(product_MN)
     if out is None:
         return torch._int_mm(left_MK, right_KN)
     return torch._int_mm(left_MK, right_KN, out=out)

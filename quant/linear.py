@@ -4,9 +4,10 @@ Legend: B rows, T tokens, M flattened rows (`B * T`), K inputs, N outputs, V voc
 n rows of a chunk.
 
 Gradients flow to the input only. The kernel `stream` dequantises inside every call, in chunks of
-rows, and saves nothing for the backward pass but a reference to the codes; `cached` holds a float
-copy; `int8` computes in integers (`quant.int8`) and is for training steps only: within
-`exact_products` such a layer computes as `stream` does.
+rows (on CUDA a layer at once, straight into the dtype of the product: `quant.triton_dequantize`),
+and saves nothing for the backward pass but a reference to the codes; `cached` holds a float copy;
+`int8` computes in integers (`quant.int8`) and is for training steps only: within `exact_products`
+such a layer computes as `stream` does.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ from quant.native.passes import Codes
 from quant.nf4_cuda import NF4Product, has_kernels
 from quant.packing import FrozenWeight, QuantTensor
 from quant.product import FrozenProduct, product
+from quant.triton_dequantize import dequantize_to, is_fused
 
 Kernel = Literal["stream", "cached", "int8"]
 
 # Floats of a chunk that is dequantised at once. Larger saves nothing and costs memory.
 CHUNK_ELEMENTS = 1 << 22
+# Of one call of the fused kernel on CUDA: any layer's weight is one chunk, a large head several.
+FUSED_CHUNK_ELEMENTS = 1 << 26
 
 
 class WeightStore(torch.nn.Module):
@@ -262,7 +266,7 @@ class QuantEmbedding(torch.nn.Module):
         Returns:
             Float [..., H] of the compute dtype; the values of `weight.dequantize()`, scaled.
         """
-        rows_MH = self.weight.rows(ids.flatten()).dequantize().to(self.compute_dtype)
+        rows_MH = dequantize_to(self.weight.rows(ids.flatten()), self.compute_dtype)
         if self.scale is not None:
             rows_MH = rows_MH * self.scale
         return rows_MH.view(*ids.shape, self.embedding_dim)
@@ -280,8 +284,8 @@ class _StreamLinear(torch.autograd.Function):
         ctx.weight = weight
         ctx.input_dtype = input_MK.dtype
         output_MN: Tensor | None = None
-        for start, stop in _chunks(weight.shape):
-            weight_nK = weight.dequantize(start, stop).to(input_MK.dtype)
+        for start, stop in _chunks(weight, input_MK.dtype):
+            weight_nK = dequantize_to(weight, input_MK.dtype, start, stop)
             part_Mn = product(input_MK, weight_nK)
             if stop - start == weight.shape[0]:
                 return part_Mn
@@ -295,21 +299,25 @@ class _StreamLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_MN: Tensor) -> tuple[Tensor, None]:
         weight: FrozenWeight = ctx.weight
-        grad_MK = grad_MN.new_zeros(grad_MN.shape[0], weight.shape[1])
-        for start, stop in _chunks(weight.shape):
-            weight_nK = weight.dequantize(start, stop).to(grad_MN.dtype)
-            grad_MK += product(grad_MN[:, start:stop].contiguous(), weight_nK.t())
+        grad_MK: Tensor | None = None
+        for start, stop in _chunks(weight, grad_MN.dtype):
+            weight_nK = dequantize_to(weight, grad_MN.dtype, start, stop)
+            part_MK = product(grad_MN[:, start:stop].contiguous(), weight_nK.t())
+            # Added up in float32: a head has so many chunks that 16 bits would lose the last ones.
+            grad_MK = part_MK.float() if grad_MK is None else grad_MK.add_(part_MK)
+        assert grad_MK is not None
         return grad_MK.to(ctx.input_dtype), None
 
 
-def _chunks(shape: tuple[int, int]) -> list[tuple[int, int]]:
-    num_rows, num_columns = shape
-    step = max(1, CHUNK_ELEMENTS // num_columns)
+def _chunks(weight: FrozenWeight, dtype: torch.dtype) -> list[tuple[int, int]]:
+    num_rows, num_columns = weight.shape
+    limit = FUSED_CHUNK_ELEMENTS if is_fused(weight, dtype) else CHUNK_ELEMENTS
+    step = max(1, limit // num_columns)
     return [(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
 
 
 def _float_copy(weight: FrozenWeight, dtype: torch.dtype) -> Tensor:
     copy_NK = torch.empty(weight.shape, dtype=dtype, device=weight.device)
-    for start, stop in _chunks(weight.shape):
-        copy_NK[start:stop] = weight.dequantize(start, stop)
+    for start, stop in _chunks(weight, dtype):
+        copy_NK[start:stop] = dequantize_to(weight, dtype, start, stop)
     return copy_NK

@@ -8,6 +8,7 @@ from typing import get_args
 
 import msgspec
 import pytest
+import torch
 
 from ptune_tui import config, errors, events
 from ptune_tui.config import RunConfig
@@ -151,6 +152,7 @@ def test_half_written_line_is_left_for_the_next_call(tmp_path: Path) -> None:
         (OSError(errno.ENOSPC, "No space", "model.data"), "resources", "model.data"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "resources", "/x"),
         (MemoryError(), "resources", "memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried ..."), "resources", "memory"),
         (KeyboardInterrupt(), "interrupted", "Interrupted"),
         (ModuleNotFoundError("No module", name="torch"), "usage", "torch"),
         (errors.DataError("Row 3 is empty.", "Mend it."), "data", "Row 3"),

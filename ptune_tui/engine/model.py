@@ -165,15 +165,18 @@ def load_tokenizer(path: Path) -> ModelTokenizer:
     )
 
 
-def choose_kernel(path: Path, kernel: Kernel) -> tuple[str, str]:
+def choose_kernel(path: Path, kernel: Kernel, device: torch.device) -> tuple[str, str]:
     """The kernel of a loaded model's layers and why; a plan may choose another for its steps.
 
     Args:
         path (Path): The model, for its size.
         kernel (Kernel): What was asked for; `auto` decides by free memory.
+        device (torch.device): Where the model computes.
     """
     if kernel in ("stream", "cached"):
         return kernel, "as asked"
+    if device.type == "cuda":
+        return "stream", "the card makes floats of the codes as they are needed"
     if is_available():
         return "stream", "a compiled pass makes floats of the codes as they are needed"
     float_bytes = _float_bytes(path)

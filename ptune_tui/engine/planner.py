@@ -12,14 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-import psutil
 import torch
 
 from export.encoding import EncodedRow
 from ptune_tui.config import ModelConfig, TrainingConfig
 from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate
+from ptune_tui.engine.card_products import require_int8
 from ptune_tui.engine.checkpoints import Plan
 from ptune_tui.engine.gradient import GradientStep, make_step, unfused_reason
+from ptune_tui.engine.memory import (
+    finish,
+    forget_peak,
+    free_bytes,
+    peak_memory_bytes,
+    used_bytes,
+)
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import outlier_channels
@@ -27,7 +34,6 @@ from ptune_tui.engine.product_speed import int8_speedup
 from ptune_tui.errors import ModelError
 from ptune_tui.estimate import Estimate, estimate
 from ptune_tui.events import PlanMade
-from ptune_tui.hardware import machine
 from ptune_tui.model_numbers import numbers_of_config
 from ptune_tui.step_setting import Setting, TrainingKernel
 
@@ -104,6 +110,8 @@ class Planner:
     def _kernel(self, reasons: list[str]) -> TrainingKernel:
         asked = self.model.kernel
         if asked != "auto":
+            if asked == "int8":
+                require_int8(self.frozen.device)
             reasons.append(f"The kernel is `{asked}`, as asked.")
             return asked
         if self.frozen.device.type == "cpu" and self.frozen.compute_dtype == torch.float32:
@@ -115,7 +123,7 @@ class Planner:
                 )
                 return "int8"
             reasons.append(f"Integer products ran only {speedup:.1f} times as fast here.")
-        free = _free_bytes(self.frozen)
+        free = free_bytes(self.frozen.device)
         estimated = self._estimate("cached", 1, checkpointing=False)
         if estimated is None:
             reasons.append("The kernel is `stream`, which needs least memory.")
@@ -132,7 +140,7 @@ class Planner:
         """Rows computed at a time, and whether layers are computed again."""
         settings = self.settings
         batch_size = min(settings.batch_size, len(self.rows))
-        free = _free_bytes(self.frozen)
+        free = free_bytes(self.frozen.device)
         sizes = [settings.micro_batch_size or batch_size]
         while not settings.micro_batch_size and sizes[-1] > 1:
             sizes.append(-(-sizes[-1] // 2))
@@ -205,7 +213,9 @@ class Planner:
 
         The buffers are mapped here at their largest, so that memory stays flat from now on.
         """
-        before = psutil.Process().memory_info().rss
+        device = self.frozen.device
+        forget_peak(device)
+        before = used_bytes(device)
         batch_size = min(self.settings.batch_size, len(self.rows))
         rows = self._longest(batch_size)
         batches: list[Batch] = [
@@ -215,14 +225,18 @@ class Planner:
         generator = torch.get_rng_state()
         seconds = 0.0
         for _ in range(_PROBE_STEPS):
+            finish(device)
             started = time.perf_counter()
             step(self.method(), self.lead, batches)
+            finish(device)
             seconds = time.perf_counter() - started
         for parameter in self.method.parameters():
             parameter.grad = None
         torch.set_rng_state(generator)
         gc.collect()
-        return seconds, max(0, psutil.Process().memory_info().rss - before)
+        # A process keeps the memory of a step; a card's is free again, so there the peak counts.
+        after = peak_memory_bytes(device) if device.type == "cuda" else used_bytes(device)
+        return seconds, max(0, after - before)
 
 
 def step_of(frozen: FrozenModel, plan: Plan) -> GradientStep:
@@ -279,9 +293,3 @@ def _event(plan: Plan, reasons: list[str], seconds: float | None, memory: int | 
         seconds_per_step=seconds,
         probe_memory_bytes=memory,
     )
-
-
-def _free_bytes(frozen: FrozenModel) -> int:
-    if frozen.device.type == "cuda":
-        return int(torch.cuda.mem_get_info(frozen.device)[0])
-    return machine().available_memory_bytes or psutil.virtual_memory().available

@@ -12,7 +12,7 @@ import msgspec
 from ptune_tui.config import TrainingConfig
 from ptune_tui.engine.checkpoints import Stored
 from ptune_tui.engine.divergence import loss_sign, prompt_sign, root_mean_square
-from ptune_tui.engine.memory import peak_memory_bytes
+from ptune_tui.engine.memory import finish, peak_memory_bytes
 from ptune_tui.engine.optimisation import Gradient, Optimisation, RowOrder
 from ptune_tui.engine.run_state import Progress, RunState, best_prompt, capture, restore
 from ptune_tui.engine.schedule import schedule
@@ -133,6 +133,7 @@ class Trainer:
                 continue
             rate = self._rate()
             self.optimisation.update(rate)
+            finish(self.optimisation.frozen.device)
             self._seconds.append(time.perf_counter() - step_started)
             self._tokens.append(found.num_tokens)
             yield self._step_done(found, rate)
@@ -175,7 +176,7 @@ class Trainer:
             learning_rate=rate,
             gradient_norm=found.norm,
             tokens_per_second=sum(self._tokens[-_SPEED_WINDOW:]) / sum(seconds),
-            peak_memory_bytes=peak_memory_bytes(),
+            peak_memory_bytes=peak_memory_bytes(self.optimisation.frozen.device),
             elapsed_seconds=progress.elapsed_seconds,
             eta_seconds=progress.elapsed_seconds / progress.step * steps_left,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ptune_tui.config import ModelConfig
+from ptune_tui.engine.card_products import dequantisation_notice
 from ptune_tui.engine.model import FrozenModel, choose_kernel, load_frozen
 from ptune_tui.engine.placement import choose_placement
 from ptune_tui.events import (
@@ -49,7 +50,7 @@ class ModelStage:
         )
         yield Notice("device", placement.sentence, placement.warning)
         found = resolve(self.config.source, self._say_download, self._say_notice)
-        kernel, reason = choose_kernel(found.path, self.config.kernel)
+        kernel, reason = choose_kernel(found.path, self.config.kernel, placement.device)
         frozen = load_frozen(
             found.path,
             found.name,
@@ -61,6 +62,9 @@ class ModelStage:
         )
         self.frozen = frozen
         yield Notice("kernel", f"The kernel is `{kernel}`: {reason}.")
+        dequantisation = dequantisation_notice(frozen)
+        if dequantisation is not None:
+            yield dequantisation
         if found.kind == "gguf" and self.config.scheme != "int4":
             yield Notice(
                 "scheme",

@@ -44,7 +44,7 @@ def test_rows_are_split_where_memory_is_short(
     needed = whole._needed("stream", 2, checkpointing=False)
     assert needed is not None
     free = int(needed / planning._MEMORY_SHARE) + 1
-    monkeypatch.setattr(planning, "_free_bytes", lambda _: free)
+    monkeypatch.setattr(planning, "free_bytes", lambda _: free)
     planned = planner(frozen, checkpointing="off").make()
     assert planned.plan.micro_batch_size == 2
     assert any("2 of 3 rows at a time" in reason for reason in planned.event.reasons)

@@ -9,7 +9,6 @@ from quant.nf4_cuda import NF4Product, has_kernels
 
 pytest.importorskip("bitsandbytes")
 SHAPE = (48, 128)
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA card")
 
 
 def product_and_gradient(device: str, dtype: torch.dtype) -> None:
@@ -35,13 +34,13 @@ def test_the_operators_compute_the_product_on_a_processor(dtype: torch.dtype) ->
     product_and_gradient("cpu", dtype)
 
 
-@needs_cuda
+@pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_the_operators_compute_the_product_on_a_card(dtype: torch.dtype) -> None:
     product_and_gradient("cuda", dtype)
 
 
-@needs_cuda
+@pytest.mark.gpu
 def test_a_layer_on_a_card_takes_the_kernels_and_keeps_gradients_after_an_evaluation() -> None:
     floats = torch.randn(SHAPE)
     weight = quantize_rows_nf4(lambda a, b: floats[a:b], SHAPE, 16)[0]
