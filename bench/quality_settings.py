@@ -41,7 +41,7 @@ class Training(Struct, frozen=True):
     max_steps: int
     batch_size: int
     learning_rate: float | None = None
-    arithmetics: tuple[Arithmetic, ...] = ("fp32",)
+    arithmetics: tuple[Arithmetic, ...] = ("int8",)
     min_score: float | None = None
 
 
@@ -68,7 +68,7 @@ class Task(Struct, frozen=True):
         return self.metric == "bleu"
 
 
-BOTH: tuple[Arithmetic, ...] = ("fp32", "int8")
+BOTH: tuple[Arithmetic, ...] = ("int8", "fp32")
 
 TASKS = {
     "sst2": Task(
@@ -76,8 +76,8 @@ TASKS = {
         split="validation",
         metric="accuracy",
         methods={
-            "prefix": Training(20, 220, 32, arithmetics=BOTH, min_score=0.90),
-            "prompt": Training(20, 220, 32, arithmetics=BOTH, min_score=0.89),
+            "prefix": Training(20, 500, 32, arithmetics=BOTH, min_score=0.90),
+            "prompt": Training(20, 500, 32, arithmetics=BOTH, min_score=0.89),
         },
         aim=0.922,
     ),
@@ -85,32 +85,32 @@ TASKS = {
         template="Question: {prompt}\nType:",
         split="test",
         metric="accuracy",
-        methods={"prefix": Training(20, 300, 32, min_score=0.93)},
+        methods={"prefix": Training(20, 500, 32, min_score=0.93)},
     ),
     "ag_news": Task(
         template="News: {prompt}\nTopic:",
         split="test",
         metric="accuracy",
-        methods={"prefix": Training(20, 220, 16, min_score=0.88)},
+        methods={"prefix": Training(20, 400, 16, min_score=0.88)},
     ),
     "sms_spam": Task(
         template="Message: {prompt}\nThis message is",
         split="test",
         metric="macro_f1",
-        methods={"prefix": Training(20, 220, 32, min_score=0.97)},
+        methods={"prefix": Training(20, 300, 32, min_score=0.97)},
     ),
     "banking77": Task(
         template="Query: {prompt}\nIntent:",
         split="test",
         metric="accuracy",
-        methods={"prefix": Training(20, 240, 32, min_score=0.83)},
+        methods={"prefix": Training(20, 900, 32, min_score=0.83)},
         aim=0.90,
     ),
     "e2e_nlg": Task(
         template="{prompt}\nDescription:",
         split="test",
         metric="bleu",
-        methods={"prefix": Training(20, 180, 16)},
+        methods={"prefix": Training(20, 500, 16)},
     ),
 }
 
