@@ -86,6 +86,7 @@ class Clock:
         self.seconds: dict[str, float] = defaultdict(float)
 
     def watch(self, owner: Any, *names: str) -> None:
+        """Watch functions of a module or methods of a class."""
         for name in names:
             setattr(owner, name, self._timed(name, getattr(owner, name)))
 
