@@ -16,12 +16,15 @@ from msgspec import Struct
 
 Side = Literal["ptune", "peft"]
 BenchMethod = Literal["prompt", "prefix"]
+BenchDevice = Literal["cpu", "cuda"]
 BenchKernel = Literal["cached", "int8", "stream"]
 Precision = Literal["fp32", "bf16", "nf4", "nf4-fp32"]
 
 KERNELS: tuple[str, ...] = get_args(BenchKernel)
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 REFERENCE: Precision = "fp32"  # whose gradient the others are compared with
+# Of ours on a card, where integers are no gain that was measured.
+CARD_KERNELS: tuple[BenchKernel, ...] = ("stream", "cached")
 UNSTEADY = 1.5  # longest over shortest step
 
 
@@ -37,6 +40,7 @@ class BenchSetting(Struct, frozen=True):
         num_virtual_tokens: Length of the prompt.
         num_rounds: Steps of each contender that count.
         num_threads: Processor threads; 0: all cores.
+        device: Where the contenders compute; on `cuda` ours computes in 16 bits.
         kernels: Ours, one contender each.
         against: PEFT's, one contender each.
         template: How a row becomes text; None for the set's own or the model's.
@@ -52,6 +56,7 @@ class BenchSetting(Struct, frozen=True):
     num_virtual_tokens: int = 20
     num_rounds: int = 5
     num_threads: int = 0
+    device: BenchDevice = "cpu"
     kernels: tuple[str, ...] = ("cached", "int8")
     against: tuple[str, ...] = ("fp32", "bf16", "nf4", "nf4-fp32")
     template: str | None = None
@@ -69,9 +74,9 @@ class ContenderSpeed(Struct, frozen=True, kw_only=True):
         step_seconds: Every counted step: zero the gradient, forward, backward, AdamW.
         seconds_per_step: Their median.
         tokens_per_second: The rows' own tokens of a step over that median.
-        peak_memory_bytes: Largest resident memory of its process while it trained, the model
-            included.
-        loading_peak_bytes: Largest resident memory until the model was ready; None where the system
+        peak_memory_bytes: Largest resident memory of its process while it trained, or on CUDA of
+            what torch has allocated on the card; the model included.
+        loading_peak_bytes: The same until the model was ready; None where the system
             cannot forget a peak, and `peak_memory_bytes` includes loading.
         computed_by: Who computes its layers; for ours whether in compiled passes, and if not, why.
         loss: Of the first prompt.

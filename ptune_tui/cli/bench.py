@@ -14,9 +14,11 @@ from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.tasks import RESULT_FILE, BenchTrainTask
 from ptune_tui.training_speed import (
+    CARD_KERNELS,
     KERNELS,
     PRECISIONS,
     REFERENCE,
+    BenchDevice,
     BenchMethod,
     BenchSetting,
     ContenderSpeed,
@@ -56,11 +58,14 @@ def train(
     threads: Annotated[
         int, typer.Option(help="Processor threads; 0: all cores.", min=0)
     ] = _DEFAULT.num_threads,
+    device: Annotated[
+        BenchDevice, typer.Option(help="Where all compute; memory is the card's on `cuda`.")
+    ] = _DEFAULT.device,
     kernel: Annotated[
         list[str] | None,
         typer.Option(
             help=f"Ours, of {', '.join(KERNELS)}; may be given several times.",
-            show_default=", ".join(_DEFAULT.kernels),
+            show_default=f"{', '.join(_DEFAULT.kernels)}; on cuda {', '.join(CARD_KERNELS)}",
         ),
     ] = None,
     against: Annotated[
@@ -78,6 +83,7 @@ def train(
     """
     from ptune_tui.data import builtin_names
 
+    usual_kernels = CARD_KERNELS if device == "cuda" else _DEFAULT.kernels
     is_builtin = data in builtin_names()
     setting = BenchSetting(
         model=model,
@@ -88,7 +94,8 @@ def train(
         num_virtual_tokens=num_virtual_tokens,
         num_rounds=rounds,
         num_threads=threads,
-        kernels=_checked("--kernel", kernel or _DEFAULT.kernels, KERNELS),
+        device=device,
+        kernels=_checked("--kernel", kernel or usual_kernels, KERNELS),
         against=_checked("--against", [] if against == "none" else against.split(","), PRECISIONS),
         template=None if template is None else template.replace("\\n", "\n"),
         prompt_field=prompt_field,
@@ -113,9 +120,9 @@ def table(speed: TrainingSpeed) -> list[str]:
     setting = speed.setting
     columns = ("tokens/s", "s/step", "memory", "speed", "memory", "cosine")
     lines = [
-        f"{setting.model}, {setting.method}: {setting.num_rows} rows of {setting.num_tokens} "
-        f"tokens, {setting.num_virtual_tokens} virtual tokens, {setting.num_threads} threads, "
-        f"medians of {setting.num_rounds} alternating steps",
+        f"{setting.model}, {setting.method}, {setting.device}: {setting.num_rows} rows of "
+        f"{setting.num_tokens} tokens, {setting.num_virtual_tokens} virtual tokens, "
+        f"{setting.num_threads} threads, medians of {setting.num_rounds} alternating steps",
         f"{'':16}" + "".join(f"{column:>10}" for column in columns),
         *(_line(contender) for contender in speed.contenders),
     ]

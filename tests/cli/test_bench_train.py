@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+import torch
 
 from ptune_tui.training_speed import TrainingSpeed
 from tests.cli.conftest import Ptune
@@ -75,7 +76,7 @@ def test_ours_alone_prints_a_table_and_leaves_no_model_behind(
     )
     assert done.code == 0, done.err
     assert "3 rows of 40 tokens, 5 virtual tokens" in done.out
-    (line,) = [line for line in done.out.splitlines() if line.startswith("ptune cached")]
+    (line,) = [line for line in done.out.splitlines() if line.startswith("ptune cached  ")]
     assert "GB" in line
     assert list((tmp_path / "home").rglob("*.safetensors")) == []
 
@@ -135,3 +136,15 @@ def test_an_interrupt_ends_every_process(
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_card_that_is_not_there_is_one_sentence(
+    ptune: Ptune, tiny_model: Path, label_rows: Path
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a card")
+    done = ptune(
+        *("bench", "train", "--model", tiny_model, "--data", label_rows, *SMALL),
+        *("--device", "cuda"),
+    )
+    assert "CUDA" in one_sentence(done, 2)

@@ -29,6 +29,7 @@ from ptune_tui.worker.bench.peak_memory import forget_peak, peak_memory_bytes
 from ptune_tui.worker.bench.shared_files import GRADIENT, ChildSetting, SharedFolder
 
 if TYPE_CHECKING:
+    from ptune_tui.training_speed import BenchDevice
     from ptune_tui.worker.bench.contender import Contender, MeasuredSteps
 
 
@@ -66,12 +67,13 @@ def _run(folder: SharedFolder, role: str, replies: BinaryIO) -> None:
         return
     contender = _contender(child, role, folder)
     gc.collect()
-    loading_peak = peak_memory_bytes()
-    is_forgotten = forget_peak()
+    device = child.setting.device
+    loading_peak = peak_memory_bytes(device)
+    is_forgotten = forget_peak(device)
     seconds = time.perf_counter() - started
     kept_peak = loading_peak if is_forgotten else None
     _say(replies, Loaded(seconds, kept_peak, contender.computed_by))
-    _serve(contender, replies)
+    _serve(contender, device, replies)
 
 
 def _contender(child: ChildSetting, role: str, folder: SharedFolder) -> Contender:
@@ -85,14 +87,14 @@ def _contender(child: ChildSetting, role: str, folder: SharedFolder) -> Contende
     return PeftContender(child, variant, folder)
 
 
-def _serve(contender: Contender, replies: BinaryIO) -> None:
+def _serve(contender: Contender, device: BenchDevice, replies: BinaryIO) -> None:
     """Answer requests until there are no more."""
     from ptune_tui.worker.bench.contender import MeasuredSteps
 
-    steps = MeasuredSteps(contender)
+    steps = MeasuredSteps(contender, device)
     for line in sys.stdin.buffer:
         seconds, loss = _compute(decode_request(line), steps)
-        _say(replies, Computed(seconds, loss, peak_memory_bytes()))
+        _say(replies, Computed(seconds, loss, peak_memory_bytes(device)))
 
 
 def _compute(request: Request, steps: MeasuredSteps) -> tuple[float, float]:

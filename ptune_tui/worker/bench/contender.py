@@ -8,6 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from ptune_tui.engine.memory import finish
+
 # A usual rate for AdamW; no figure depends on it, but the step is a whole one.
 LEARNING_RATE = 1e-3
 
@@ -37,10 +39,12 @@ class MeasuredSteps:
 
     Args:
         contender (Contender): Whose.
+        device (str): Where it computes; the clock is read when nothing is left to compute.
     """
 
-    def __init__(self, contender: Contender) -> None:
+    def __init__(self, contender: Contender, device: str) -> None:
         self.contender = contender
+        self._device = torch.device(device)
         self._optimizer = torch.optim.AdamW([contender.parameter], lr=LEARNING_RATE)
 
     def gradient(self) -> tuple[float, float]:
@@ -48,6 +52,7 @@ class MeasuredSteps:
         started = time.perf_counter()
         self._optimizer.zero_grad(set_to_none=True)
         loss = self.contender.backward()
+        finish(self._device)
         return time.perf_counter() - started, loss
 
     def step(self) -> tuple[float, float]:
@@ -56,4 +61,5 @@ class MeasuredSteps:
         self._optimizer.zero_grad(set_to_none=True)
         loss = self.contender.backward()
         self._optimizer.step()
+        finish(self._device)
         return time.perf_counter() - started, loss

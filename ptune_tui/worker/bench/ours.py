@@ -13,18 +13,32 @@ from torch import Tensor, nn
 
 from ptune_tui.config import ModelConfig
 from ptune_tui.engine.batches import collate
+from ptune_tui.engine.card_products import dequantisation_notice
 from ptune_tui.engine.gradient import make_step, unfused_reason
 from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.outliers import outlier_channels
+from ptune_tui.engine.placement import choose_placement
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
-from ptune_tui.training_speed import BenchSetting
+from ptune_tui.training_speed import BenchDevice, BenchSetting
 from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
 
 
-def load(child: ChildSetting) -> FrozenModel:
-    """The frozen base, without float copies."""
-    return load_frozen(Path(child.model_path), child.model_name, "int4", "stream")
+def load(child: ChildSetting, device: BenchDevice) -> FrozenModel:
+    """The frozen base, without float copies, in the precision that a run would choose.
+
+    Raises:
+        UsageError: The device is not there.
+    """
+    placement = choose_placement(device, "auto", "int4", "auto")
+    return load_frozen(
+        Path(child.model_path),
+        child.model_name,
+        "int4",
+        "stream",
+        device=placement.device,
+        compute_dtype=placement.compute_dtype,
+    )
 
 
 def first_prompt(frozen: FrozenModel, setting: BenchSetting, text: str) -> Tensor:
@@ -65,11 +79,14 @@ class OurContender:
             if child.setting.method == "prompt"
             else LayerPrefix(self.parameter)
         )
-        frozen = load(child)
+        frozen = load(child, child.setting.device)
         unfused = unfused_reason(frozen)
         self.computed_by = (
             "compiled passes" if unfused is None else f"transformers' layers: {unfused}"
         )
+        dequantisation = dequantisation_notice(frozen)
+        if dequantisation is not None:
+            self.computed_by += f"; {dequantisation.message}"
         outliers: dict[str, list[int]] = {}
         if kernel == "int8":
             number = ModelConfig().num_outlier_channels

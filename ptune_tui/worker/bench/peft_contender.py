@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from export.encoding import EncodedRow
+from ptune_tui.training_speed import BenchDevice
 from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
 
 _IGNORED = -100  # transformers' label of a token that is not in the loss
@@ -38,16 +39,19 @@ class PeftContender:
 
     def __init__(self, child: ChildSetting, precision: str, folder: SharedFolder) -> None:
         start = load_file(folder.prompt)[PROMPT]
-        base = _load(folder, precision)
+        device = child.setting.device
+        base = _load(folder, precision, device)
         _switch_dropout_off(base)
         self._layers_shape = None if child.setting.method == "prompt" else start.shape
         self._model: Any = peft.get_peft_model(base, _config(start))
         # Not `eval`: bitsandbytes would repack its weights and lose the gradient.
         self._model.train()
+        self._model.prompt_encoder.to(device)
         self.parameter: nn.Parameter = self._model.prompt_encoder["default"].embedding.weight
         with torch.no_grad():
             self.parameter.copy_(start if self._layers_shape is None else _flat_layers(start))
-        self._input_ids, self._labels = _collate(folder.read_rows().rows)
+        input_ids, labels = _collate(folder.read_rows().rows)
+        self._input_ids, self._labels = input_ids.to(device), labels.to(device)
 
     def backward(self) -> float:
         """Add the rows' gradient to the parameter; returns the loss."""
@@ -66,7 +70,7 @@ class PeftContender:
         return per_head.permute(1, 2, 3, 0, 4)
 
 
-def _load(folder: SharedFolder, precision: str) -> Any:
+def _load(folder: SharedFolder, precision: str, device: BenchDevice) -> Any:
     dtype = torch.float32 if precision in ("fp32", "nf4-fp32") else torch.bfloat16
     quantisation = None
     if precision.startswith("nf4"):
@@ -80,7 +84,7 @@ def _load(folder: SharedFolder, precision: str) -> Any:
         dtype=dtype,
         attn_implementation="sdpa",
         quantization_config=quantisation,
-        device_map={"": "cpu"} if quantisation else None,
+        device_map={"": device} if quantisation or device != "cpu" else None,
         local_files_only=True,
         trust_remote_code=False,
     )

@@ -23,6 +23,7 @@ from export.errors import RowError
 from ptune_tui.config import DataConfig
 from ptune_tui.data import DataSet, load_data
 from ptune_tui.engine.evaluate import shared_lead
+from ptune_tui.engine.placement import choose_placement
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.rows import Row
 from ptune_tui.training_speed import BenchSetting
@@ -43,7 +44,8 @@ def prepare(child: ChildSetting, folder: SharedFolder) -> Prepared:
         folder (SharedFolder): Where to.
 
     Raises:
-        UsageError: The row and the virtual tokens are longer than the model's context.
+        UsageError: The device is not there, or the row and the virtual tokens are longer than the
+            model's context.
         DataError: The rows cannot be read or have no room.
     """
     setting = child.setting
@@ -54,7 +56,8 @@ def prepare(child: ChildSetting, folder: SharedFolder) -> Prepared:
         response_field=setting.response_field,
     )
     data = load_data(config, seed=0)
-    frozen = ours.load(child)
+    choose_placement(setting.device, "auto", "int4", "auto")
+    frozen = ours.load(child, "cpu")
     _check_context(setting, frozen.context_length)
     template = frozen.text.template(data.template, data.labels is None)
     encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
