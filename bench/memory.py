@@ -11,7 +11,9 @@ Seconds are the processor's, which a busy machine changes less than the clock's.
 `loading_bytes` is the largest growth while a model is loaded, the others are the least squares,
 relative to the measured peaks, of
 
-    peak - counted parts = process_bytes + kept_share * kept + shared_share * shared.
+    peak - counted parts = process_bytes + kept_share * kept
+
+with `checkpointed_share` in its place where layers are computed again.
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ CELLS = [
     ("layers", "stream", 8, 16, 200, False, "prompt"),
     ("layers", "cached", 16, 48, 20, False, "prompt"),
     ("layers", "cached", 32, 64, 20, True, "prompt"),
+    ("layers", "stream", 16, 48, 20, True, "prompt"),
+    ("layers", "cached", 16, 96, 50, True, "prompt"),
     ("layers", "cached", 8, 256, 20, False, "prompt"),
     ("layers", "cached", 16, 96, 50, False, "prompt"),
     ("layers", "int8", 16, 48, 20, False, "prompt"),
@@ -217,14 +221,15 @@ def fitted(cells: list[tuple[Setting, dict[str, Any]]]) -> dict[str, float]:
         peak = found["peak_bytes"]
         own, shared = kept_floats(DEFAULT_MODEL_NUMBERS, setting)
         counted = fixed + said.trained + said.logits + said.work_space
-        rows.append([1 / peak, 4 * own / peak, 4 * shared / peak])
-        values.append(1 - counted / peak)
-    process, kept, shared_share = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
+        owns = [0, own] if setting.checkpointing else [own, 0]
+        rows.append([1 / peak, *(4 * count / peak for count in owns)])
+        values.append(1 - (counted + 4 * shared) / peak)
+    process, kept, checkpointed = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
     return {
         "process_bytes": float(process),
         "loading_bytes": max(loading) - float(process),
         "kept_share": float(kept),
-        "shared_share": float(shared_share),
+        "checkpointed_share": float(checkpointed),
     }
 
 

@@ -40,19 +40,19 @@ class Coefficients:
         process_bytes: The process with its libraries and tokenizer, without the weights.
         loading_bytes: More than that while the model is loaded.
         kept_share: Memory that kept activations take, as a multiple of their bytes.
-        shared_share: The same of the prompt's keys and values as every row sees them.
+        checkpointed_share: The same where layers are computed again.
         source: Where the figures come from.
     """
 
     process_bytes: int
     loading_bytes: int
     kept_share: float
-    shared_share: float
+    checkpointed_share: float
     source: str
 
 
-FUSED = Coefficients(535_000_000, 160_000_000, 1.04, 1.0, "bench/memory.py")
-CPU = Coefficients(500_000_000, 150_000_000, 1.48, 1.0, "bench/memory.py")
+FUSED = Coefficients(532_000_000, 198_000_000, 1.03, 1.14, "bench/memory.py")
+CPU = Coefficients(381_000_000, 349_000_000, 1.61, 4.22, "bench/memory.py")
 # CUDA's context and libraries are assumed.
 CUDA = Coefficients(700_000_000, 100_000_000, 1.1, 1.1, NOT_MEASURED)
 
@@ -123,7 +123,8 @@ def estimate(
     size = FLOAT_BYTES[setting.device]
     own, shared = kept_floats(numbers, setting)
     trained = 4 * TRAINED_COPIES * num_trained(numbers, setting)
-    kept = int(size * (measured.kept_share * own + measured.shared_share * shared))
+    share = measured.checkpointed_share if setting.checkpointing else measured.kept_share
+    kept = int(size * (share * own + shared))
     num_logits = setting.num_rows * setting.num_label_tokens * numbers.vocab_size
     if is_fused(numbers, setting):
         num_logits = min(num_logits, FUSED_LOGITS)
