@@ -250,7 +250,7 @@ def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
         print(json.dumps(lines, indent=1))
         return
     print(
-        "| kernel | method | rows x tokens | P | checkpointing | CPU time a step "
+        "| step | kernel | method | rows x tokens | P | checkpointing | CPU time a step "
         "| measured | estimated | ratio |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
