@@ -32,7 +32,7 @@ from quant.triton_dequantize import dequantize_to, is_fused
 Kernel = Literal["stream", "cached", "int8"]
 
 # Floats of a chunk that is dequantised at once. Larger saves nothing and costs memory.
-CHUNK_ELEMENTS = 1 << 22
+CHUNK_ELEMENTS = 1 << 19
 # Of one call of the fused kernel on CUDA: any layer's weight is one chunk, a large head several.
 FUSED_CHUNK_ELEMENTS = 1 << 26
 

@@ -18,7 +18,6 @@ from ptune_tui.engine.fused.weights import FloatWeight, IntegerWeight, LayerWeig
 from quant.int8 import int8_matmul
 from quant.native import passes
 from quant.native.passes import Codes
-from quant.product import product
 
 
 class Arithmetic(Protocol):
@@ -167,12 +166,12 @@ class FloatArithmetic:
 
     def _project(self, input_MK: Tensor, weight: Weight) -> Tensor:
         assert isinstance(weight, FloatWeight)
-        output_MN = product(input_MK, weight.floats(self.buffers))
+        output_MN = weight.project(input_MK, self.buffers)
         return output_MN if weight.bias_N is None else output_MN.add_(weight.bias_N)
 
     def _back(self, gradient_MN: Tensor, weight: Weight) -> Tensor:
         assert isinstance(weight, FloatWeight)
-        return product(gradient_MN, weight.floats(self.buffers).t())
+        return weight.back(gradient_MN, self.buffers)
 
 
 class IntegerArithmetic:

@@ -5,7 +5,7 @@ Legend: N outputs, K inputs, H hidden, I width of the MLP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ptune_tui.engine.fused.buffers import Buffers
 from quant.int8 import Int8Weight, int8_weight
-from quant.linear import QuantLinear
+from quant.linear import CHUNK_ELEMENTS, QuantLinear
 from quant.native.passes import Heads
+from quant.product import product
 
 # Families of two RMSNorms, rotary attention and a gated MLP a layer.
 _FAMILIES = ("llama", "mistral", "qwen2")
@@ -43,16 +44,35 @@ class FloatWeight:
         """N."""
         return sum(layer.out_features for layer in self.layers)
 
-    def floats(self, buffers: Buffers) -> Tensor:
-        """float32 [N, K]; where no copy is held, valid until the next call."""
+    def project(self, input_MK: Tensor, buffers: Buffers) -> Tensor:
+        """`input weight^T`, float32 [M, N], without the bias."""
         if self.cached_NK is not None:
-            return self.cached_NK
-        weight_NK = buffers.get("weight", self.num_outputs, self.layers[0].in_features)
+            return product(input_MK, self.cached_NK)
+        output_MN = torch.empty((len(input_MK), self.num_outputs))
+        for columns, weight_nK in self._chunks(buffers):
+            output_MN[:, columns] = product(input_MK, weight_nK)
+        return output_MN
+
+    def back(self, gradient_MN: Tensor, buffers: Buffers) -> Tensor:
+        """`gradient weight`, float32 [M, K]."""
+        if self.cached_NK is not None:
+            return product(gradient_MN, self.cached_NK.t())
+        output_MK = torch.zeros((len(gradient_MN), self.layers[0].in_features))
+        for columns, weight_nK in self._chunks(buffers):
+            output_MK += product(gradient_MN[:, columns].contiguous(), weight_nK.t())
+        return output_MK
+
+    def _chunks(self, buffers: Buffers) -> Iterator[tuple[slice, Tensor]]:
+        """Outputs and their rows of the weight as floats, which stay in the processor's cache."""
         first = 0
         for layer in self.layers:
-            layer.weight.dequantize(out=weight_NK[first : first + layer.out_features])
+            num_rows = max(1, CHUNK_ELEMENTS // layer.in_features)
+            for start in range(0, layer.out_features, num_rows):
+                stop = min(start + num_rows, layer.out_features)
+                weight_nK = buffers.get("weight", stop - start, layer.in_features)
+                layer.weight.dequantize(start, stop, out=weight_nK)
+                yield slice(first + start, first + stop), weight_nK
             first += layer.out_features
-        return weight_NK
 
 
 @dataclass(frozen=True)
