@@ -21,7 +21,7 @@ import torch
 
 from ptune_tui.default_model import fetch_default
 from ptune_tui.engine.batches import Batch
-from ptune_tui.engine.fused import arithmetic
+from ptune_tui.engine.fused import arithmetic, weights
 from ptune_tui.engine.fused.step import FusedStep
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.outliers import outlier_channels
@@ -55,7 +55,8 @@ def main() -> None:
     }
     clock = Clock()
     clock.watch(passes, *PASSES)
-    clock.watch(arithmetic, "int8_matmul", "product")
+    clock.watch(arithmetic, "int8_matmul")
+    clock.watch(weights, "product")
     clock.watch(FusedStep, "_head")
     totals: dict[str, list[float]] = defaultdict(list)
     parts: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in steps}

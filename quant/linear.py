@@ -31,7 +31,7 @@ from quant.triton_dequantize import dequantize_to, is_fused
 
 Kernel = Literal["stream", "cached", "int8"]
 
-# Floats of a chunk that is dequantised at once. Larger saves nothing and costs memory.
+# Floats of a chunk that is dequantised at once: it stays in the processor's cache.
 CHUNK_ELEMENTS = 1 << 19
 # Of one call of the fused kernel on CUDA: any layer's weight is one chunk, a large head several.
 FUSED_CHUNK_ELEMENTS = 1 << 26
@@ -284,8 +284,9 @@ class _StreamLinear(torch.autograd.Function):
         ctx.weight = weight
         ctx.input_dtype = input_MK.dtype
         output_MN: Tensor | None = None
+        room = _room(weight)
         for start, stop in _chunks(weight, input_MK.dtype):
-            weight_nK = dequantize_to(weight, input_MK.dtype, start, stop)
+            weight_nK = dequantize_to(weight, input_MK.dtype, start, stop, room)
             part_Mn = product(input_MK, weight_nK)
             if stop - start == weight.shape[0]:
                 return part_Mn
@@ -300,8 +301,9 @@ class _StreamLinear(torch.autograd.Function):
     def backward(ctx: Any, grad_MN: Tensor) -> tuple[Tensor, None]:
         weight: FrozenWeight = ctx.weight
         grad_MK: Tensor | None = None
+        room = _room(weight)
         for start, stop in _chunks(weight, grad_MN.dtype):
-            weight_nK = dequantize_to(weight, grad_MN.dtype, start, stop)
+            weight_nK = dequantize_to(weight, grad_MN.dtype, start, stop, room)
             part_MK = product(grad_MN[:, start:stop].contiguous(), weight_nK.t())
             # Added up in float32: a head has so many chunks that 16 bits would lose the last ones.
             grad_MK = part_MK.float() if grad_MK is None else grad_MK.add_(part_MK)
@@ -314,6 +316,13 @@ def _chunks(weight: FrozenWeight, dtype: torch.dtype) -> list[tuple[int, int]]:
     limit = FUSED_CHUNK_ELEMENTS if is_fused(weight, dtype) else CHUNK_ELEMENTS
     step = max(1, limit // num_columns)
     return [(start, min(start + step, num_rows)) for start in range(0, num_rows, step)]
+
+
+def _room(weight: FrozenWeight) -> Tensor | None:
+    """Memory for the floats of a chunk on the processor: mapping it anew each time costs most."""
+    if weight.device.type != "cpu":
+        return None
+    return torch.empty(max(CHUNK_ELEMENTS, weight.shape[1]))
 
 
 def _float_copy(weight: FrozenWeight, dtype: torch.dtype) -> Tensor:

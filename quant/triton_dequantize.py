@@ -28,7 +28,11 @@ _found: dict[tuple[torch.device, QuantSpec, torch.dtype], str | None] = {}
 
 
 def dequantize_to(
-    weight: FrozenWeight, dtype: torch.dtype, start: int = 0, stop: int | None = None
+    weight: FrozenWeight,
+    dtype: torch.dtype,
+    start: int = 0,
+    stop: int | None = None,
+    room: Tensor | None = None,
 ) -> Tensor:
     """Rows `start:stop` as floats [n, K]: the values of `weight.dequantize(start, stop).to(dtype)`.
 
@@ -37,10 +41,15 @@ def dequantize_to(
         dtype: float32, bfloat16 or float16.
         start: First row.
         stop: Row after the last; None for all.
+        room: float32 memory for the rows on the processor, flat; None to allocate it.
     """
     if isinstance(weight, QuantTensor) and is_fused(weight, dtype):
         return launch(weight, dtype, start, stop)
-    return weight.dequantize(start, stop).to(dtype)
+    out = None
+    if room is not None:
+        num_rows = (weight.shape[0] if stop is None else stop) - start
+        out = room[: num_rows * weight.shape[1]].view(num_rows, weight.shape[1])
+    return weight.dequantize(start, stop, out).to(dtype)
 
 
 def is_fused(weight: FrozenWeight, dtype: torch.dtype) -> bool:

@@ -18,6 +18,7 @@ from torch import Tensor
 from export.template import CHAT, PLAIN, Template
 from ptune_tui.config import Kernel, Scheme
 from ptune_tui.engine.masks import device_of, shares_prefix
+from ptune_tui.engine.memory import return_freed_memory
 from ptune_tui.errors import ModelError
 from ptune_tui.hardware import machine
 from quant.checkpoint import read_json
@@ -223,7 +224,10 @@ def load_frozen(
         device=device,
         on_progress=on_progress,
     )
-    return FrozenModel(name, loaded, load_tokenizer(path), kernel)
+    tokenizer = load_tokenizer(path)
+    # Reading a tokenizer and a checkpoint leaves as much freed memory as the codes take.
+    return_freed_memory()
+    return FrozenModel(name, loaded, tokenizer, kernel)
 
 
 def _float_bytes(path: Path) -> int:
