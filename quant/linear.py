@@ -124,6 +124,16 @@ class QuantLinear(torch.nn.Module):
         elif self.cached_NK is None:
             self.cached_NK = _float_copy(self.weight, self.compute_dtype)
 
+    def set_copy(self, weight_NK: Tensor) -> None:
+        """Switches to the kernel `cached` with a float copy that others hold, too.
+
+        Args:
+            weight_NK: What the weight dequantises to, [N, K] of the compute dtype.
+        """
+        self.set_kernel("stream")
+        self.kernel = "cached"
+        self.cached_NK = weight_NK
+
     def set_int8(self, channels: Sequence[int], inputs: QuantizedInputs) -> None:
         """Switches to the kernel `int8`.
 

@@ -165,10 +165,11 @@ def checkpointed_layers(network: Any, wanted: bool) -> Iterator[None]:
 
 
 def decoder_layers(network: Any) -> list[Any]:
-    """The decoder's layers: the longest list of modules that a model has.
+    """The decoder's layers: the outermost list of as many modules as the model says it has layers.
 
     Args:
         network (Any): The model.
     """
-    lists = [list(module) for module in network.modules() if isinstance(module, nn.ModuleList)]
-    return max(lists, key=len)
+    num_layers = network.config.get_text_config().num_hidden_layers
+    lists = (module for module in network.modules() if isinstance(module, nn.ModuleList))
+    return list(next(layers for layers in lists if len(layers) == num_layers))

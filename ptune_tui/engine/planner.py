@@ -88,7 +88,7 @@ class Planner:
         micro_batch_size, checkpointing = self._micro_batches(kernel, reasons)
         width = self.settings.bucket_width or BUCKET_WIDTH
         reasons.append(
-            "Rows are packed without padding."
+            "Rows are packed without padding, whatever their lengths."
             if unfused is None
             else f"Rows of similar length are padded to multiples of {width} tokens."
         )

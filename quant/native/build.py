@@ -86,5 +86,7 @@ def _compiled(compiler: str) -> Path:
 
 
 def _output(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=_SECONDS, check=True
+    )
     return done.stdout

@@ -274,6 +274,8 @@ def _call(name: str, *arguments: Tensor | float | int | None) -> None:
 
 def _native(argument: Tensor | float | int | None) -> object:
     if isinstance(argument, Tensor):
+        assert argument.is_contiguous()
+        assert argument.device.type == "cpu"
         return ctypes.c_void_p(argument.data_ptr())
     if isinstance(argument, float):
         return ctypes.c_float(argument)

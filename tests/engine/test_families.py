@@ -118,9 +118,9 @@ def families(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return family
 
 
-def save_random(name: str, folder: Path) -> Path:
+def save_random(name: str, folder: Path, **changes: Any) -> Path:
     torch.manual_seed(0)
-    sizes = {**SIZES, **{**SHARED, **CONCATENATED}.get(name, {})}
+    sizes = {**SIZES, **{**SHARED, **CONCATENATED}.get(name, {}), **changes}
     config = transformers.AutoConfig.for_model(name, **sizes)
     model = transformers.AutoModelForCausalLM.from_config(config)
     for parameter_name, parameter in model.named_parameters():

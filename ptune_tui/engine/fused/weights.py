@@ -165,7 +165,7 @@ def read_layers(
                 middle_norm_H=layer.post_attention_layernorm.weight.detach(),
                 gate_up=read(mlp.gate_proj, mlp.up_proj, name="mlp.gate_proj"),
                 down=read(mlp.down_proj, name="mlp.down_proj"),
-                epsilon=layer.input_layernorm.variance_epsilon,
+                epsilon=float(layer.input_layernorm.variance_epsilon),
                 heads=_heads(network.config, attention, number),
             )
         )
@@ -198,15 +198,14 @@ def _read(modules: Sequence[QuantLinear], kernel: str, channels: Sequence[int]) 
 
 def _joined_copy(modules: Sequence[QuantLinear]) -> Tensor:
     """The copies of several layers in one memory, of which each layer keeps its own part."""
-    copies = [module.cached_NK for module in modules]
-    if len(modules) == 1 and copies[0] is not None:
-        return copies[0]
+    if len(modules) == 1 and modules[0].cached_NK is not None:
+        return modules[0].cached_NK
     num_outputs = sum(module.out_features for module in modules)
     joined_NK = torch.empty((num_outputs, modules[0].in_features))
     first = 0
     for module in modules:
         part = joined_NK[first : first + module.out_features]
         module.weight.dequantize(out=part)
-        module.cached_NK = part
+        module.set_copy(part)
         first += module.out_features
     return joined_NK
