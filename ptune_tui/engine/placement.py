@@ -50,10 +50,10 @@ def choose_placement(
         UsageError: The device is not there, or cannot run the grid or the kernel.
     """
     chosen = _device(device)
-    if (chosen == "mps" and scheme == "nf4") or (chosen != "cpu" and kernel == "int8"):
+    if chosen == "mps" and (scheme == "nf4" or kernel == "int8"):
         what = "the kernel `int8`" if kernel == "int8" else "the scheme `nf4`"
         raise UsageError(
-            f"{what[0].upper()}{what[1:]} was asked for, which has no path on `{chosen}`.",
+            f'`model.device = "mps"` was asked for together with {what}, which has no path there.',
             'Use `scheme = "int4"` with `kernel = "stream"` or `"cached"`, or `device = "cpu"`.',
         )
     dtype, reason = _dtype(chosen, compute_type)

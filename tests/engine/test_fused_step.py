@@ -58,7 +58,9 @@ def families(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     def family(name: str) -> Family:
         if name not in made:
             kind, changes = FAMILIES[name]
-            loaded = load(save_random(kind, tmp_path_factory.mktemp("model"), **changes))
+            loaded = load(
+                save_random(kind, tmp_path_factory.mktemp("model"), **changes), kernel="stream"
+            )
             made[name] = Family(FrozenModel(name, loaded, text, "stream"), float_twin(loaded))
         return made[name]
 

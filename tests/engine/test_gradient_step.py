@@ -34,7 +34,7 @@ def families(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     def family(name: str) -> FrozenModel:
         if name not in made:
-            loaded = load(save_random(name, tmp_path_factory.mktemp(name)))
+            loaded = load(save_random(name, tmp_path_factory.mktemp(name)), kernel="stream")
             made[name] = FrozenModel(name, loaded, text, "stream")
         return made[name]
 

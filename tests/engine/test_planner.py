@@ -87,7 +87,7 @@ def test_the_kernel_goes_by_measured_products_and_free_memory(
     reason: str,
 ) -> None:
     monkeypatch.setattr(planning, "int8_speedup", lambda _: speedup)
-    monkeypatch.setattr(planning, "_free_bytes", lambda _: free_bytes)
+    monkeypatch.setattr(planning, "free_bytes", lambda _: free_bytes)
     event = planner(frozen).make().event
     assert event.kernel == kernel
     assert any(reason in said for said in event.reasons)
@@ -104,7 +104,7 @@ def test_layers_are_computed_again_before_micro_batches_get_tiny(
     }
     assert whole.make().plan.micro_batch_size == 8
     short = (sizes[4, True] or 0) / planning._MEMORY_SHARE
-    monkeypatch.setattr(planning, "_free_bytes", lambda _: int(short) + 1)
+    monkeypatch.setattr(planning, "free_bytes", lambda _: int(short) + 1)
     found = planner(frozen, ModelConfig(kernel="stream")).make()
     needed = sizes[found.plan.micro_batch_size, found.plan.checkpointing]
     assert needed is not None
@@ -116,7 +116,7 @@ def test_layers_are_computed_again_before_micro_batches_get_tiny(
 def test_a_plan_that_may_not_fit_says_so(
     frozen: FrozenModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "_free_bytes", lambda _: 1000)
+    monkeypatch.setattr(planning, "free_bytes", lambda _: 1000)
     planned = planner(frozen, ModelConfig(kernel="stream")).make()
     assert (planned.plan.micro_batch_size, planned.plan.checkpointing) == (1, True)
     assert any("may not fit" in reason for reason in planned.event.reasons)

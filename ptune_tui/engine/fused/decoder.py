@@ -152,7 +152,11 @@ class Decoder:
         return gradient_MH
 
     def keys_values(self, run: Pass, number: int) -> Tensor:
-        """Keys and values of a pass of one row at a layer, float32 [2, h, M, D]."""
+        """Keys and values of a pass of one row at a layer, float32 [2, h, M, D].
+
+        With checkpointing the layers share one memory, and these would be the last one's.
+        """
+        assert not self.checkpointing
         heads = self.layers[number].heads
         qkv_MN = run.kept[number].qkv_MN
         start = heads.num_query_heads * heads.head_size

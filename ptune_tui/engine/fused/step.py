@@ -34,7 +34,7 @@ class FusedStep:
         frozen (FrozenModel): A model that `fused.weights.unsupported_reason` has nothing against.
         kernel (str): `stream`, `cached` or `int8`.
         outliers (Mapping[str, Sequence[int]]): Outlier channels by linear layer, for `int8`.
-        checkpointing (bool): Keep only the layers' inputs.
+        checkpointing (bool): Of the rows' passes keep only the layers' inputs.
     """
 
     def __init__(
@@ -56,16 +56,13 @@ class FusedStep:
             checkpointing,
         )
         # The prefix is short, everything else depends on it, and its first token is the loudest of
-        # all: in integers it would be most of the gradient's error.
-        self.prefix_decoder = (
-            Decoder(
-                read_layers(frozen.network, "stream", {}),
-                FloatArithmetic(self.buffers),
-                self.buffers,
-                checkpointing,
-            )
-            if kernel == "int8"
-            else self.rows_decoder
+        # all: in integers it would be most of the gradient's error. Its keys and values are read
+        # behind the pass, so every layer keeps its own.
+        is_exact = kernel != "int8"
+        self.prefix_decoder = Decoder(
+            self.rows_decoder.layers if is_exact else read_layers(frozen.network, "stream", {}),
+            FloatArithmetic(self.buffers),
+            self.buffers,
         )
 
     def __call__(self, prompt: Prompt, lead_ids: list[int], batches: Sequence[Batch]) -> float:
