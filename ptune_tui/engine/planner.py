@@ -72,7 +72,6 @@ class Planner:
     lead: list[int]
     model: ModelConfig
     settings: TrainingConfig
-    _is_fused: bool = False
 
     def make(self) -> Planned:
         """Choose, probe, and say why."""
@@ -83,7 +82,6 @@ class Planner:
             if unfused is None
             else f"transformers' layers compute it: {unfused}."
         )
-        self._is_fused = unfused is None
         kernel = self._kernel(reasons)
         micro_batch_size, checkpointing = self._micro_batches(kernel, reasons)
         width = self.settings.bucket_width or BUCKET_WIDTH
@@ -187,7 +185,7 @@ class Planner:
             kernel=kernel,
             checkpointing=checkpointing,
             device="cuda" if self.frozen.device.type == "cuda" else "cpu",
-            has_compiled_passes=self._is_fused,
+            has_compiled_passes=unfused_reason(self.frozen) is None,
         )
         try:
             numbers = numbers_of_config(config.to_dict(), self.frozen.name)

@@ -57,13 +57,6 @@ def one_batch(frozen: FrozenModel) -> tuple[float, Tensor]:
 
 
 @pytest.mark.parametrize("name", [*SHARED, *CONCATENATED])
-def test_micro_batches_behind_one_prefix_equal_one_batch(families: Any, name: str) -> None:
-    frozen = families(name)
-    found = computed(LayerStep(frozen, "stream", {}), virtual_tokens(frozen), PARTS)
-    assert_same(found, one_batch(frozen))
-
-
-@pytest.mark.parametrize("name", [*SHARED, *CONCATENATED])
 def test_layers_computed_again_give_the_same_bits(
     families: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
