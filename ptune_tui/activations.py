@@ -69,8 +69,9 @@ def kept_floats(numbers: ModelNumbers, setting: Setting) -> tuple[int, int]:
         of_prompt = num_prompt_tokens * _fused_floats_of_layer(numbers, is_int8=False)
         if not setting.checkpointing:
             return numbers.num_layers * (of_rows + of_prompt), shared
-        inputs = numbers.hidden_size * (num_row_tokens + num_prompt_tokens)
-        return numbers.num_layers * inputs + of_rows + of_prompt, shared
+        # The prefix's layers keep everything: their keys and values are read behind the pass.
+        inputs = numbers.hidden_size * num_row_tokens
+        return numbers.num_layers * (inputs + of_prompt) + of_rows, shared
     num_keys = setting.num_virtual_tokens + setting.num_row_tokens
     of_layer = kept_floats_of_layer(numbers, num_keys, is_half=setting.device == "cuda")
     shared = 2 * numbers.query_size * setting.num_rows * setting.num_virtual_tokens

@@ -164,8 +164,12 @@ def kept_floats_of_rows(family: str, stated: dict[str, Any], folder: Path, devic
 
 
 @pytest.mark.parametrize("kernel", ["stream", "int8"])
+@pytest.mark.parametrize("checkpointing", [False, True])
 def test_a_layer_of_the_fused_step_keeps_what_its_buffers_hold(
-    kernel: Literal["stream", "int8"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: Literal["stream", "int8"],
+    checkpointing: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from ptune_tui.engine.fused import buffers
     from quant.native.build import build
@@ -174,13 +178,17 @@ def test_a_layer_of_the_fused_step_keeps_what_its_buffers_hold(
         pytest.skip(build().reason)
     monkeypatch.setattr(buffers, "_GRAIN", 1)
     # The last layer keeps less: the difference of two models is a whole layer.
-    counted = [fused_buffer_bytes(kernel, count, tmp_path / str(count)) for count in (2, 3)]
+    counted = [
+        fused_buffer_bytes(kernel, count, tmp_path / str(count), checkpointing=checkpointing)
+        for count in (2, 3)
+    ]
     setting = Setting(
         kernel=kernel,
         batch_size=2,
         num_row_tokens=64,
         num_virtual_tokens=8,
         has_compiled_passes=True,
+        checkpointing=checkpointing,
     )
     said = [
         kept_floats(
@@ -194,7 +202,7 @@ def test_a_layer_of_the_fused_step_keeps_what_its_buffers_hold(
     assert 4 * (said[1] - said[0]) == pytest.approx(counted[1] - counted[0], rel=0.05)
 
 
-def fused_buffer_bytes(kernel: str, num_layers: int, folder: Path) -> int:
+def fused_buffer_bytes(kernel: str, num_layers: int, folder: Path, *, checkpointing: bool) -> int:
     """Bytes that the fused step owns after a step of 2 rows of 64 tokens behind 8."""
     import torch
     import transformers
@@ -209,7 +217,7 @@ def fused_buffer_bytes(kernel: str, num_layers: int, folder: Path) -> int:
     config = transformers.LlamaConfig(**WIDE, num_hidden_layers=num_layers)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     frozen = FrozenModel("tiny", load(folder, kernel="stream"), None, "stream")  # type: ignore[arg-type]
-    step = FusedStep(frozen, kernel, {})
+    step = FusedStep(frozen, kernel, {}, checkpointing=checkpointing)
     rows = [EncodedRow([5] * 63, [6, 7]), EncodedRow([8] * 63, [9, 2])]
     step(VirtualTokens(torch.zeros(8, 128, requires_grad=True)), [], [collate(rows, 0)])
     return step.buffers.num_bytes

@@ -16,8 +16,13 @@ from export.runtime import Bundle
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.data import BUILTIN_FOLDER, encode_rows
 from ptune_tui.default_model import DEFAULT_MODEL
+from ptune_tui.engine.batches import Batch, collate
 from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.engine.fused.step import FusedStep
+from ptune_tui.engine.gradient import GradientStep, LayerStep
 from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.engine.outliers import outlier_channels
+from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import EvaluationDone
 from ptune_tui.rows import read_rows
@@ -25,6 +30,7 @@ from ptune_tui.tasks import ExportTask, TrainTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
 from ptune_tui.worker.train import train
+from quant.native.build import build
 
 pytestmark = pytest.mark.real_model
 
@@ -90,6 +96,37 @@ def test_untuned_it_is_better_than_chance_on_sst2(frozen: FrozenModel, real_data
     evaluator = Evaluator(frozen, encoder, ["negative", "positive"], 4)
     scores = evaluator.score(None, rows, encode_rows(rows, encoder, 512))
     assert scores.accuracy > 0.65
+
+
+@pytest.mark.skipif(build().library is None, reason=build().reason)
+def test_the_written_out_step_has_transformers_gradient_and_integers_nearly(
+    frozen: FrozenModel,
+) -> None:
+    path = BUILTIN_FOLDER / "support_inbox" / "train.jsonl"
+    template = frozen.text.template("Message: {prompt}\nTeam:", False)
+    encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
+    rows = encode_rows(read_rows(path, DataConfig())[:16], encoder, 48)
+    start = frozen.embed(torch.tensor(frozen.text.tokenizer.encode("Which team? " * 6).ids))
+    batch = collate(rows, 0)
+    outliers = outlier_channels(frozen, VirtualTokens(start), [], batch, 8)
+    expected, written_out, integers = (
+        gradient(step, start, batch)
+        for step in (
+            LayerStep(frozen, "cached", {}),
+            FusedStep(frozen, "stream", {}),
+            FusedStep(frozen, "int8", outliers),
+        )
+    )
+    assert float((written_out - expected).norm() / expected.norm()) < 1e-4
+    cosine = torch.nn.functional.cosine_similarity(integers.flatten(), expected.flatten(), dim=0)
+    assert float(cosine) >= 0.97
+
+
+def gradient(step: GradientStep, start_PH: torch.Tensor, batch: Batch) -> torch.Tensor:
+    leaf = start_PH.clone().requires_grad_()
+    step(VirtualTokens(leaf), [], [batch])
+    assert leaf.grad is not None
+    return leaf.grad
 
 
 def test_a_short_run_ships_what_it_trained(default_model: Path, tmp_path: Path) -> None:

@@ -22,7 +22,12 @@ import torch
 
 _FOLDER = Path(__file__).parent
 # Flags of each source; what is read as floats must round as torch does.
-_SOURCES = {"kernels.cpp": "-ffp-contract=fast", "dequantize.cpp": "-ffp-contract=off"}
+_SOURCES = {
+    "rows.cpp": "-ffp-contract=fast",
+    "attention.cpp": "-ffp-contract=fast",
+    "dequantize.cpp": "-ffp-contract=off",
+}
+_HEADER = "vectors.h"
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fPIC", "-std=c++17")
 _SECONDS = 120
 
@@ -66,7 +71,7 @@ def build() -> Build:
 def _compiled(compiler: str) -> Path:
     """The library's path; its name says source, compiler and processor."""
     macros = _output([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
-    sources = [(_FOLDER / name).read_text(encoding="utf-8") for name in _SOURCES]
+    sources = [(_FOLDER / name).read_text(encoding="utf-8") for name in (*_SOURCES, _HEADER)]
     text = "".join([*sources, *_SOURCES.values(), *_FLAGS, macros, torch.__version__])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("ptune")) / "native"

@@ -1,4 +1,4 @@
-"""The compiled passes over torch tensors, one function each; `kernels.cpp` says what they compute.
+"""The compiled passes over torch tensors, one function each; the C++ says what they compute.
 
 Legend: M tokens, K inputs, N outputs, I width of the MLP, n outlier channels, h key/value heads,
 r query heads a key/value head, D head size, P keys before the rows' own, R rows.

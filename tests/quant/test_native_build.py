@@ -104,7 +104,7 @@ def test_without_compiled_kernels_a_process_says_why_and_computes_the_same(
 
 @pytest.mark.usefixtures("_nothing_built")
 def test_a_compiler_that_fails_is_a_reason(compiler: Path) -> None:
-    write_program(compiler, '#!/bin/sh\necho "kernels.cpp: no such processor" >&2\nexit 1\n')
+    write_program(compiler, '#!/bin/sh\necho "rows.cpp: no such processor" >&2\nexit 1\n')
     assert build().library is None
     assert "no such processor" in build().reason
 
