@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from export.encoding import EncodedRow
 from ptune_tui.engine.batches import Batch, collate
 from ptune_tui.engine.fused.step import FusedStep, packed
 from ptune_tui.engine.fused.weights import unsupported_reason
@@ -175,6 +176,25 @@ def test_integers_point_the_gradient_the_same_way(
     assert found[0] == pytest.approx(exact[0], rel=0.02)
     assert found[0] != exact[0]
     assert cosine(found[1], exact[1]) > 0.97
+
+
+def test_it_reads_weights_of_another_grid(llama: FrozenModel, tmp_path: Path) -> None:
+    loaded = load(save_random("llama", tmp_path), kernel="stream", scheme="nf4")
+    frozen, batch = FrozenModel("nf4", loaded, llama.text, "stream"), collate(ROWS, 2)
+    expected = computed(LayerStep(frozen, "stream", {}), tokens(frozen), [batch])
+    for kernel in ("stream", "cached"):
+        assert_same(computed(FusedStep(frozen, kernel, {}), tokens(frozen), [batch]), expected)
+    outliers = outlier_channels(frozen, None, LEAD, batch, 8)
+    integers = computed(FusedStep(frozen, "int8", outliers), tokens(frozen), [batch])
+    assert cosine(integers[1], expected[1]) > 0.97
+
+
+def test_rows_of_one_token_are_rows(llama: FrozenModel) -> None:
+    rows = [EncodedRow([*LEAD, 40], [50]), EncodedRow([*LEAD, 41, 42], [51]), ROWS[0]]
+    batch = collate(rows, 2)
+    assert batch.lengths.tolist()[0] == 1
+    expected = computed(LayerStep(llama, "stream", {}), tokens(llama), [batch])
+    assert_same(computed(FusedStep(llama, "stream", {}), tokens(llama), [batch]), expected)
 
 
 def test_a_token_may_be_wanted_twice(llama: FrozenModel) -> None:
