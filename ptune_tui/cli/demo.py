@@ -23,7 +23,7 @@ from ptune_tui.tasks import ExportTask, TrainTask, new_folder
 DATA = "support_inbox"
 CONFIG = RunConfig(
     data=DataConfig(train=DATA),
-    training=TrainingConfig(max_steps=90, batch_size=16, evaluate_every=45),
+    training=TrainingConfig(max_steps=200, batch_size=16, evaluate_every=100),
 )
 QUESTION = "you took the money twice for the same order, please give one back"
 _SPEED_TOKENS = 64
@@ -33,7 +33,7 @@ def demo(
     out: Annotated[
         Path, typer.Option(help="Where to put the bundle; replaced if it is there.")
     ] = Path("ptune-demo"),
-    max_steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 90,
+    max_steps: Annotated[int, typer.Option(help="Training steps.", min=1)] = 200,
 ) -> None:
     """Train, evaluate, export and answer, with the default model and built-in data."""
     from ptune_tui.config import override
