@@ -28,7 +28,9 @@ _MAX_LOGITS = 1 << 24
 
 
 class FusedStep:
-    """Computes gradients of prompts; its memory is mapped once and kept.
+    """Computes gradients of prompts; what it keeps between passes is mapped once.
+
+    Products in floats allocate their outputs at each call: oneDNN's operator takes none.
 
     Args:
         frozen (FrozenModel): A model that `fused.weights.unsupported_reason` has nothing against.
