@@ -51,7 +51,8 @@ def main() -> None:
     channels = outlier_channels(frozen, VirtualTokens(start.detach()), [], batch, 8)
     steps = {
         "cached": FusedStep(frozen, "cached", {}),
-        "int8": FusedStep(frozen, "int8", channels),
+        "stream": FusedStep(frozen, "stream", {}),
+        "int8": FusedStep(frozen, "int8", channels, prefix_dtype=torch.bfloat16),
     }
     clock = Clock()
     clock.watch(passes, *PASSES)

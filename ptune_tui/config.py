@@ -20,6 +20,8 @@ Scheme = Literal["int4", "nf4"]
 Kernel = Literal["auto", "stream", "cached", "int8"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 ComputeType = Literal["auto", "float32", "bfloat16", "float16"]
+FloatType = Literal["float32", "bfloat16"]
+PrefixType = Literal["auto", "float32", "bfloat16"]
 MethodName = Literal["prompt", "residual", "lowrank", "p-tuning", "prefix"]
 Initialisation = Literal["text", "labels", "vocabulary", "prompt"]
 Switch = Literal["auto", "on", "off"]
@@ -49,6 +51,13 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(ge=0)],
         Meta(description="loudest input channels that `int8` keeps in float32"),
     ] = 8
+    prefix_type: Annotated[
+        PrefixType,
+        Meta(
+            description="products of the virtual tokens beside `int8`; `auto`: bfloat16 on "
+            "processors that multiply it"
+        ),
+    ] = "auto"
     device: Annotated[Device, Meta(description="where to train; `auto`: CUDA, else the CPU")] = (
         "auto"
     )

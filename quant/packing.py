@@ -63,7 +63,7 @@ class FrozenWeight(Protocol):
     def dequantize(
         self, start: int = 0, stop: int | None = None, out: Tensor | None = None
     ) -> Tensor:
-        """Rows `start:stop` as float32 [n, K], in `out` where it is given."""
+        """Rows `start:stop` as float32 [n, K], or in `out`, rounded to its dtype."""
         ...
 
     def stored_tensors(self) -> dict[str, Tensor]:
@@ -130,13 +130,14 @@ class QuantTensor:
     def dequantize(
         self, start: int = 0, stop: int | None = None, out: Tensor | None = None
     ) -> Tensor:
-        """Rows `start:stop` as float32 [n, K], in `out` where it is given.
+        """Rows `start:stop` as float32 [n, K], or rounded to the dtype of `out` where it is given.
 
         The arithmetic is `(code - zero_point) * scale` or `code * scale + offset` in float32, one
         rounding an operation: what the exported graph and the `gguf` package compute.
         """
         rows = slice(start, stop)
-        if self._is_compiled():
+        is_written = out is None or out.dtype in (torch.float32, torch.bfloat16)
+        if is_written and self._is_compiled():
             return self._dequantize_compiled(rows, out)
         weight_NK = self._dequantize_plain(rows)
         return weight_NK if out is None else out.copy_(weight_NK)

@@ -13,6 +13,7 @@ from ptune_tui.config import (
     Initialisation,
     Kernel,
     MethodName,
+    PrefixType,
     Scheme,
     Scoring,
     Switch,
@@ -34,6 +35,7 @@ Model = Annotated[str | None, _about("model.source", "--model")]
 SchemeOption = Annotated[Scheme | None, _about("model.scheme")]
 KernelOption = Annotated[Kernel | None, _about("model.kernel")]
 NumOutlierChannels = Annotated[int | None, _about("model.num_outlier_channels")]
+PrefixTypeOption = Annotated[PrefixType | None, _about("model.prefix_type")]
 DeviceOption = Annotated[Device | None, _about("model.device")]
 ComputeTypeOption = Annotated[ComputeType | None, _about("model.compute_type")]
 Data = Annotated[str | None, _about("data.train", "--data")]

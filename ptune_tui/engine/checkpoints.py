@@ -17,7 +17,7 @@ import msgspec
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ptune_tui.config import ComputeType, Device, Kernel
+from ptune_tui.config import ComputeType, Device, FloatType, Kernel
 from ptune_tui.engine.batches import BUCKET_WIDTH
 from ptune_tui.engine.run_state import Progress, PythonRandom, RunState
 from ptune_tui.errors import DataError, ModelError, UsageError
@@ -40,6 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
         bucket_width: Rows are padded to a multiple of so many tokens.
         is_fused: Whether the compiled, written-out step computes it.
         outlier_channels: Input channels that int8 keeps in float32, by layer.
+        prefix_type: Of the virtual tokens' products beside int8 ones.
     """
 
     kernel: Kernel
@@ -50,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     bucket_width: int = BUCKET_WIDTH
     is_fused: bool = False
     outlier_channels: dict[str, list[int]] = {}
+    prefix_type: FloatType = "float32"
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from export.labels import LabelTrie
 from ptune_tui.engine.batches import collate, sorted_batches
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.labelling import classify
+from ptune_tui.engine.memory import return_freed_memory
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix
 from ptune_tui.engine.prompt import Prompt
@@ -98,6 +99,8 @@ class Evaluator:
         with exact_products(self.frozen.network):
             prefix = prefix_of(self.frozen, prompt, lead)
             answers, loss = self._answers(prefix, encoded, len(lead), on_progress)
+        # Batches of many shapes leave holes behind that a run's steps do not fit into.
+        return_freed_memory()
         expected = [row.response for row in rows]
         return Scores(
             answers,

@@ -59,6 +59,7 @@ def make_step(
     *,
     checkpointing: bool,
     fused: bool,
+    prefix_dtype: torch.dtype = torch.float32,
 ) -> GradientStep:
     """The gradient step of a plan.
 
@@ -68,9 +69,12 @@ def make_step(
         outliers (Mapping[str, Sequence[int]]): Outlier channels by linear layer, for `int8`.
         checkpointing (bool): Whether layers are computed again in the backward pass.
         fused (bool): Whether to use the fused decoder; `unfused_reason` must be None.
+        prefix_dtype (torch.dtype): Of the fused decoder's prefix products beside `int8`.
     """
     if fused:
-        return FusedStep(frozen, kernel, outliers, checkpointing=checkpointing)
+        return FusedStep(
+            frozen, kernel, outliers, checkpointing=checkpointing, prefix_dtype=prefix_dtype
+        )
     return LayerStep(frozen, kernel, outliers, checkpointing=checkpointing)
 
 

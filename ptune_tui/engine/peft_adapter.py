@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import msgspec
 import torch
-from peft import PeftConfig, PrefixTuningConfig, PromptTuningConfig, TaskType
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -28,6 +28,9 @@ from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.engine.step import prefix_of, require_shared_prefix
 from ptune_tui.errors import DataError
 from ptune_tui.tasks import write_atomically
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
 
 ADAPTER_FOLDER = "adapter"
 TENSORS_FILE = "adapter_model.safetensors"
@@ -158,6 +161,9 @@ def check_shape(frozen: FrozenModel, prompt: Prompt, where: str) -> None:
 
 def _peft_config(frozen: FrozenModel, prompt: Prompt, base: str) -> PeftConfig:
     """What PEFT is told: for keys and values `token_dim` is h * D, of h heads."""
+    # PEFT takes 40 MB and a second, and is wanted when something is saved.
+    from peft import PrefixTuningConfig, PromptTuningConfig, TaskType
+
     if isinstance(prompt, LayerPrefix):
         num_layers, _, num_heads, _, head_size = prompt.keys_values.shape
         kind, token_dim = PrefixTuningConfig, num_heads * head_size

@@ -18,7 +18,7 @@ from export.encoding import EncodedRow
 from ptune_tui.config import ModelConfig, TrainingConfig
 from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate
 from ptune_tui.engine.card_products import require_int8
-from ptune_tui.engine.checkpoints import Plan
+from ptune_tui.engine.checkpoints import FloatType, Plan
 from ptune_tui.engine.gradient import GradientStep, make_step, unfused_reason
 from ptune_tui.engine.memory import (
     finish,
@@ -30,7 +30,8 @@ from ptune_tui.engine.memory import (
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import outlier_channels
-from ptune_tui.engine.product_speed import int8_speedup
+from ptune_tui.engine.product_speed import faster_type, int8_speedup
+from ptune_tui.engine.prompt import LayerPrefix
 from ptune_tui.errors import ModelError
 from ptune_tui.estimate import Estimate, estimate
 from ptune_tui.events import PlanMade
@@ -99,6 +100,7 @@ class Planner:
             bucket_width=width,
             is_fused=unfused is None,
             outlier_channels=self._outliers(kernel),
+            prefix_type=self._prefix_type(kernel, reasons) if unfused is None else "float32",
         )
         step = step_of(self.frozen, plan)
         seconds, memory = self._probe(step, plan)
@@ -133,6 +135,27 @@ class Planner:
             f"{free / 1e9:.1f} GB free."
         )
         return kernel
+
+    def _prefix_type(self, kernel: TrainingKernel, reasons: list[str]) -> FloatType:
+        """What the virtual tokens are computed in beside integers."""
+        asked = self.model.prefix_type
+        if kernel != "int8" or not self._has_prefix_tokens():
+            return "float32"
+        if asked != "auto":
+            reasons.append(f"The virtual tokens compute in {asked}, as asked.")
+            return asked
+        faster = faster_type()
+        can = "can" if faster == "bfloat16" else "cannot"
+        reasons.append(
+            f"The virtual tokens compute in {faster}: this processor {can} multiply bfloat16 by "
+            "itself."
+        )
+        return faster
+
+    def _has_prefix_tokens(self) -> bool:
+        """Whether a step computes tokens before its rows: the template's lead, virtual tokens."""
+        with torch.no_grad():
+            return bool(self.lead) or not isinstance(self.method(), LayerPrefix)
 
     def _micro_batches(self, kernel: TrainingKernel, reasons: list[str]) -> tuple[int, bool]:
         """Rows computed at a time, and whether layers are computed again."""
@@ -250,6 +273,7 @@ def step_of(frozen: FrozenModel, plan: Plan) -> GradientStep:
         plan.outlier_channels,
         checkpointing=plan.checkpointing,
         fused=plan.is_fused,
+        prefix_dtype=getattr(torch, plan.prefix_type),
     )
 
 

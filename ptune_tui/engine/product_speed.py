@@ -1,4 +1,4 @@
-"""How much faster integer products are than float32 ones on this machine."""
+"""Which products are faster than float32 ones on this machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import torch
 
+from ptune_tui.config import FloatType
 from quant.int8 import int8_matmul
 from quant.product import product
 
@@ -34,6 +35,15 @@ def int8_speedup(width: int) -> float:
         floats.append(_seconds(lambda: product(left, right)))
         integers.append(_seconds(lambda: int8_matmul(left8, right8.t())))
     return statistics.median(floats) / statistics.median(integers)
+
+
+def faster_type() -> FloatType:
+    """bfloat16 on a processor with instructions for its products, else float32.
+
+    Not measured: with the same seed a processor must choose the same.
+    """
+    has_products = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if has_products else "float32"
 
 
 def _seconds(compute: Callable[[], object]) -> float:

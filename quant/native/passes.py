@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from quant.native.build import build
@@ -79,10 +80,12 @@ def dequantize_blocks(
     offsets: Tensor | None,
     output_NK: Tensor,
 ) -> None:
-    """Codes in blocks, as `quant.packing` lays them out, into floats."""
+    """Codes in blocks, as `quant.packing` lays them out, into float32 or bfloat16."""
+    is_half = int(output_NK.dtype == torch.bfloat16)
     _call(
         "dequantize_blocks",
-        *(codes, bits, block_size, scales, zero_points, offsets, *output_NK.shape, output_NK),
+        *(codes, bits, block_size, scales, zero_points, offsets),
+        *(*output_NK.shape, output_NK, is_half),
     )
 
 

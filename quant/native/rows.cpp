@@ -45,20 +45,6 @@ inline void take_outliers(float* x, const int32_t* channels, int64_t n, float* t
     }
 }
 
-inline uint16_t to_bfloat16(float x) {
-    uint32_t bits;
-    std::memcpy(&bits, &x, 4);
-    bits += 0x7fffu + ((bits >> 16) & 1u);
-    return static_cast<uint16_t>(bits >> 16);
-}
-
-inline float from_bfloat16(uint16_t x) {
-    const uint32_t bits = static_cast<uint32_t>(x) << 16;
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
-}
-
 // out[0:count] = accumulator * scale * channel_scales + outliers . outlier_weights (+ bias)
 inline void dequantize_part(const int32_t* acc, float scale, const float* channel_scales,
                             const float* outliers, const float* outlier_weights, int64_t n,

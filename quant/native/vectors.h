@@ -1,4 +1,4 @@
-// Sixteen floats at a time, and work space that each thread keeps.
+// Sixteen floats at a time, bfloat16, and work space that each thread keeps.
 
 #pragma once
 
@@ -16,10 +16,44 @@ inline vec load(const float* p) { return *reinterpret_cast<const vec*>(p); }
 inline void store(float* p, vec v) { *reinterpret_cast<vec*>(p) = v; }
 inline vec spread(float x) { return vec{} + x; }
 
+// Holds a vector that several products use in a register; the compiler would load it for each.
+inline void hold(vec& v) {
+#ifdef __AVX512F__
+    asm("" : "+v"(v));
+#else
+    (void)v;
+#endif
+}
+
+constexpr ivec kLanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+typedef float half_vec __attribute__((vector_size(32)));
+typedef float quarter_vec __attribute__((vector_size(16)));
+
+// Both in halves: sixteen steps one after the other would take as long as a row of keys.
 inline float sum(vec v) {
-    float total = 0;
-    for (int i = 0; i < 16; ++i) total += v[i];
-    return total;
+    half_vec a, b;
+    std::memcpy(&a, &v, 32);
+    std::memcpy(&b, reinterpret_cast<const char*>(&v) + 32, 32);
+    a += b;
+    quarter_vec c, d;
+    std::memcpy(&c, &a, 16);
+    std::memcpy(&d, reinterpret_cast<const char*>(&a) + 16, 16);
+    c += d;
+    return (c[0] + c[1]) + (c[2] + c[3]);
+}
+
+inline float largest(vec v) {
+    half_vec a, b;
+    std::memcpy(&a, &v, 32);
+    std::memcpy(&b, reinterpret_cast<const char*>(&v) + 32, 32);
+    a = a > b ? a : b;
+    quarter_vec c, d;
+    std::memcpy(&c, &a, 16);
+    std::memcpy(&d, reinterpret_cast<const char*>(&a) + 16, 16);
+    c = c > d ? c : d;
+    const float e = c[0] > c[1] ? c[0] : c[1], f = c[2] > c[3] ? c[2] : c[3];
+    return e > f ? e : f;
 }
 
 // exp(x) for x <= about 88, relative error 2e-7: 2^round(x / ln 2) times a polynomial.
@@ -49,4 +83,18 @@ inline float* scratch_of(size_t slot, size_t size) {
     std::vector<float>& buffer = buffers[slot];
     if (buffer.size() < size) buffer.resize(size);
     return buffer.data();
+}
+
+inline uint16_t to_bfloat16(float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    bits += 0x7fffu + ((bits >> 16) & 1u);
+    return static_cast<uint16_t>(bits >> 16);
+}
+
+inline float from_bfloat16(uint16_t x) {
+    const uint32_t bits = static_cast<uint32_t>(x) << 16;
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
 }

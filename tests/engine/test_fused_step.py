@@ -165,14 +165,19 @@ def test_layers_computed_again_give_the_same_bits(
 
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen2"])
 @pytest.mark.parametrize("make", [tokens, layer_prefix])
+@pytest.mark.parametrize("prefix_dtype", [torch.float32, torch.bfloat16])
 def test_integers_point_the_gradient_the_same_way(
-    families: Any, name: str, make: Callable[[FrozenModel], Tensor]
+    families: Any,
+    name: str,
+    make: Callable[[FrozenModel], Tensor],
+    prefix_dtype: torch.dtype,
 ) -> None:
     frozen, batch = families(name).frozen, collate(ROWS, 2)
     leaf = make(frozen)
     outliers = outlier_channels(frozen, None, LEAD, batch, 8)
     exact = computed(FusedStep(frozen, "stream", {}), leaf, [batch])
-    found = computed(FusedStep(frozen, "int8", outliers), leaf, [batch])
+    step = FusedStep(frozen, "int8", outliers, prefix_dtype=prefix_dtype)
+    found = computed(step, leaf, [batch])
     assert found[0] == pytest.approx(exact[0], rel=0.02)
     assert found[0] != exact[0]
     assert cosine(found[1], exact[1]) > 0.97

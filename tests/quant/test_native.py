@@ -248,6 +248,10 @@ def test_codes_become_floats_bit_for_bit_as_in_torch(
     weight.dequantize(2, out=out[1:4])
     assert out[1:4].equal(expected[2:])
     assert bool((out[[0, 4, 5, 6]] == -1.0).all())
+    half = torch.full((7, width), -1.0, dtype=torch.bfloat16)
+    weight.dequantize(2, out=half[1:4])
+    assert half[1:4].equal(expected[2:].bfloat16())
+    assert bool((half[[0, 4, 5, 6]] == -1.0).all())
 
 
 # Head size, key/value heads, query heads each, keys before the rows, row lengths, window.
@@ -261,6 +265,11 @@ ATTENTIONS = [
     (80, 2, 2, 3, [6, 9], 4),
     (128, 1, 4, 17, [5, 1], 0),
     (128, 1, 1, 0, [19], 1),
+    # Several tiles of queries, and more keys than a block.
+    (64, 1, 3, 100, [90, 33], 0),
+    (16, 1, 1, 3, [200], 0),
+    (32, 1, 2, 150, [130], 90),
+    (16, 1, 97, 2, [3], 0),
 ]
 
 

@@ -37,6 +37,7 @@ class FusedStep:
         kernel (str): `stream`, `cached` or `int8`.
         outliers (Mapping[str, Sequence[int]]): Outlier channels by linear layer, for `int8`.
         checkpointing (bool): Of the rows' passes keep only the layers' inputs.
+        prefix_dtype (torch.dtype): Of the prefix's products beside `int8`; float32 or bfloat16.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class FusedStep:
         outliers: Mapping[str, Sequence[int]],
         *,
         checkpointing: bool = False,
+        prefix_dtype: torch.dtype = torch.float32,
     ) -> None:
         self.frozen = frozen
         self.buffers = Buffers()
@@ -60,9 +62,11 @@ class FusedStep:
         # The prefix is short, everything else depends on it, and its first token is the loudest of
         # all: in integers it would be most of the gradient's error. Its keys and values are read
         # behind the pass, so every layer keeps its own.
-        is_exact = kernel != "int8"
+        layers = self.rows_decoder.layers
+        if kernel == "int8":
+            layers = read_layers(frozen.network, "stream", {}, prefix_dtype)
         self.prefix_decoder = Decoder(
-            self.rows_decoder.layers if is_exact else read_layers(frozen.network, "stream", {}),
+            layers,
             FloatArithmetic(self.buffers),
             self.buffers,
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptune_tui.engine.fused.buffers import Buffers
 from quant.int8 import Int8Weight, int8_weight
-from quant.linear import CHUNK_ELEMENTS, QuantLinear
+from quant.linear import QuantLinear
 from quant.native.passes import Heads
 from quant.product import product
 
@@ -23,6 +23,9 @@ _FAMILIES = ("llama", "mistral", "qwen2")
 # Rotary embeddings whose frequencies do not depend on the length of the text.
 _ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 _VECTOR = 16
+# A weight of so many elements is made floats at once; a larger one in parts of so many, whose
+# products have to be put together in one more pass over the outputs.
+WHOLE_ELEMENTS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class FloatWeight:
         layers: The layers it is made of, one below the other.
         cached_NK: The copy, or None.
         bias_N: float32 [N] or None.
+        dtype: Of products with floats that are made at each use; their results are float32.
     """
 
     layers: Sequence[QuantLinear]
     cached_NK: Tensor | None
     bias_N: Tensor | None
+    dtype: torch.dtype = torch.float32
 
     @property
     def num_outputs(self) -> int:
@@ -48,6 +53,9 @@ class FloatWeight:
         """`input weight^T`, float32 [M, N], without the bias."""
         if self.cached_NK is not None:
             return product(input_MK, self.cached_NK)
+        input_MK = input_MK.to(self.dtype)
+        if self._is_small:
+            return product(input_MK, self._floats(buffers)).float()
         output_MN = torch.empty((len(input_MK), self.num_outputs))
         for columns, weight_nK in self._chunks(buffers):
             output_MN[:, columns] = product(input_MK, weight_nK)
@@ -57,19 +65,37 @@ class FloatWeight:
         """`gradient weight`, float32 [M, K]."""
         if self.cached_NK is not None:
             return product(gradient_MN, self.cached_NK.t())
+        gradient_MN = gradient_MN.to(self.dtype)
+        if self._is_small:
+            return product(gradient_MN, self._floats(buffers).t()).float()
         output_MK = torch.zeros((len(gradient_MN), self.layers[0].in_features))
         for columns, weight_nK in self._chunks(buffers):
             output_MK += product(gradient_MN[:, columns].contiguous(), weight_nK.t())
         return output_MK
 
-    def _chunks(self, buffers: Buffers) -> Iterator[tuple[slice, Tensor]]:
-        """Outputs and their rows of the weight as floats, which stay in the processor's cache."""
+    @property
+    def _is_small(self) -> bool:
+        return self.num_outputs * self.layers[0].in_features <= WHOLE_ELEMENTS
+
+    def _floats(self, buffers: Buffers) -> Tensor:
+        """The whole weight as floats, until the next one is asked for."""
+        shape = self.num_outputs, self.layers[0].in_features
+        weight_NK = buffers.get("weight", *shape, dtype=self.dtype)
         first = 0
         for layer in self.layers:
-            num_rows = max(1, CHUNK_ELEMENTS // layer.in_features)
+            layer.weight.dequantize(out=weight_NK[first : first + layer.out_features])
+            first += layer.out_features
+        return weight_NK
+
+    def _chunks(self, buffers: Buffers) -> Iterator[tuple[slice, Tensor]]:
+        """Outputs and their rows of a large weight as floats."""
+        first = 0
+        for layer in self.layers:
+            num_rows = max(1, WHOLE_ELEMENTS // layer.in_features)
             for start in range(0, layer.out_features, num_rows):
                 stop = min(start + num_rows, layer.out_features)
-                weight_nK = buffers.get("weight", stop - start, layer.in_features)
+                shape = stop - start, layer.in_features
+                weight_nK = buffers.get("weight", *shape, dtype=self.dtype)
                 layer.weight.dequantize(start, stop, out=weight_nK)
                 yield slice(first + start, first + stop), weight_nK
             first += layer.out_features
@@ -137,7 +163,10 @@ def unsupported_reason(network: Any) -> str | None:
 
 
 def read_layers(
-    network: Any, kernel: str, outliers: Mapping[str, Sequence[int]]
+    network: Any,
+    kernel: str,
+    outliers: Mapping[str, Sequence[int]],
+    dtype: torch.dtype = torch.float32,
 ) -> list[LayerWeights]:
     """The layers of a network that `unsupported_reason` has nothing against.
 
@@ -145,6 +174,7 @@ def read_layers(
         network (Any): transformers model over `QuantLinear`.
         kernel (str): `stream`, `cached` or `int8`.
         outliers (Mapping[str, Sequence[int]]): Outlier channels by the name of a linear layer.
+        dtype (torch.dtype): Of the products where the kernel is `stream`.
     """
     found = []
     for number, layer in enumerate(network.model.layers):
@@ -152,7 +182,7 @@ def read_layers(
 
         def read(*modules: QuantLinear, name: str, path: str = f"model.layers.{number}.") -> Weight:
             channels = outliers.get(path + name, ())
-            return _read(modules, kernel, channels)
+            return _read(modules, kernel, channels, dtype)
 
         found.append(
             LayerWeights(
@@ -186,13 +216,15 @@ def _heads(config: Any, attention: Any, number: int) -> Heads:
     )
 
 
-def _read(modules: Sequence[QuantLinear], kernel: str, channels: Sequence[int]) -> Weight:
+def _read(
+    modules: Sequence[QuantLinear], kernel: str, channels: Sequence[int], dtype: torch.dtype
+) -> Weight:
     biases = [module.bias for module in modules if module.bias is not None]
     bias_N = torch.cat(biases).float() if biases else None
     if kernel == "int8":
         return IntegerWeight(int8_weight([module.weight for module in modules], channels), bias_N)
     if kernel == "stream":
-        return FloatWeight(modules, None, bias_N)
+        return FloatWeight(modules, None, bias_N, dtype)
     return FloatWeight(modules, _joined_copy(modules), bias_N)
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ptune_tui.config import ModelConfig
+from ptune_tui.config import FloatType, ModelConfig
 from ptune_tui.engine.batches import collate
 from ptune_tui.engine.card_products import dequantisation_notice
 from ptune_tui.engine.gradient import make_step, unfused_reason
@@ -19,6 +19,7 @@ from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.outliers import outlier_channels
 from ptune_tui.engine.placement import choose_placement
+from ptune_tui.engine.product_speed import faster_type
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.training_speed import BenchDevice, BenchSetting
 from ptune_tui.worker.bench.shared_files import PROMPT, ChildSetting, SharedFolder
@@ -88,10 +89,21 @@ class OurContender:
         if dequantisation is not None:
             self.computed_by += f"; {dequantisation.message}"
         outliers: dict[str, list[int]] = {}
+        prefix_type: FloatType = "float32"
         if kernel == "int8":
+            if unfused is None and child.setting.method == "prompt":
+                prefix_type = faster_type()
+                self.computed_by += f", virtual tokens in {prefix_type}"
             number = ModelConfig().num_outlier_channels
             outliers = outlier_channels(frozen, self._prompt, self._lead_ids, self._batch, number)
-        self._step = make_step(frozen, kernel, outliers, checkpointing=False, fused=unfused is None)
+        self._step = make_step(
+            frozen,
+            kernel,
+            outliers,
+            checkpointing=False,
+            fused=unfused is None,
+            prefix_dtype=getattr(torch, prefix_type),
+        )
 
     def backward(self) -> float:
         """Add the rows' gradient to the parameter; returns the loss."""
