@@ -77,7 +77,7 @@ TASKS = {
         metric="accuracy",
         methods={
             "prefix": Training(20, 500, 32, arithmetics=BOTH, min_score=0.90),
-            "prompt": Training(20, 500, 32, arithmetics=BOTH, min_score=0.89),
+            "prompt": Training(20, 500, 32, min_score=0.89),
         },
         aim=0.922,
     ),
@@ -85,19 +85,19 @@ TASKS = {
         template="Question: {prompt}\nType:",
         split="test",
         metric="accuracy",
-        methods={"prefix": Training(20, 500, 32, min_score=0.93)},
+        methods={"prefix": Training(20, 500, 32, arithmetics=BOTH, min_score=0.93)},
     ),
     "ag_news": Task(
         template="News: {prompt}\nTopic:",
         split="test",
         metric="accuracy",
-        methods={"prefix": Training(20, 400, 16, min_score=0.88)},
+        methods={"prefix": Training(20, 600, 16, min_score=0.88)},
     ),
     "sms_spam": Task(
         template="Message: {prompt}\nThis message is",
         split="test",
         metric="macro_f1",
-        methods={"prefix": Training(20, 300, 32, min_score=0.97)},
+        methods={"prefix": Training(20, 700, 32, min_score=0.97)},
     ),
     "banking77": Task(
         template="Query: {prompt}\nIntent:",
@@ -110,7 +110,7 @@ TASKS = {
         template="{prompt}\nDescription:",
         split="test",
         metric="bleu",
-        methods={"prefix": Training(20, 500, 16)},
+        methods={"prefix": Training(20, 800, 16)},
     ),
 }
 

@@ -15,10 +15,10 @@ import msgspec
 import torch
 
 from export.encoding import EncodedRow
-from ptune_tui.config import ModelConfig, TrainingConfig
+from ptune_tui.config import FloatType, ModelConfig, TrainingConfig
 from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate
 from ptune_tui.engine.card_products import require_int8
-from ptune_tui.engine.checkpoints import FloatType, Plan
+from ptune_tui.engine.checkpoints import Plan
 from ptune_tui.engine.gradient import GradientStep, make_step, unfused_reason
 from ptune_tui.engine.memory import (
     finish,
