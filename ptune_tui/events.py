@@ -108,6 +108,7 @@ class PlanMade(Struct, frozen=True, tag=True):
     reasons: list[str]  # one sentence a choice
     seconds_per_step: float | None = None  # of the probe; None where nothing was probed
     probe_memory_bytes: int | None = None
+    is_packed: bool = False  # rows lie end to end, so widths do not matter
 
 
 class StepDone(Struct, frozen=True, tag=True):

@@ -13,7 +13,7 @@ from ptune_tui.cli.listing import fetch_default_model
 from ptune_tui.cli.scores import Columns, TargetScores, score_bundle
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.work import make_display, require_training_extra, work
-from ptune_tui.config import DataConfig, RunConfig, TrainingConfig
+from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, TaskFinished
 from ptune_tui.jobs import new_task_folder
@@ -23,7 +23,8 @@ from ptune_tui.tasks import ExportTask, TrainTask, new_folder
 DATA = "support_inbox"
 CONFIG = RunConfig(
     data=DataConfig(train=DATA),
-    training=TrainingConfig(max_steps=200, batch_size=16, evaluate_every=100),
+    method=MethodConfig(name="prefix"),
+    training=TrainingConfig(max_steps=200, batch_size=16, evaluate_every=50),
 )
 QUESTION = "you took the money twice for the same order, please give one back"
 _SPEED_TOKENS = 64

@@ -121,7 +121,7 @@ def sentence(event: Event) -> str | None:
             )
             return (
                 f"  {event.name}: {event.num_parameters / 1e6:.0f} M parameters in "
-                f"{event.quantised_bytes / 1e6:.0f} MB ({error}), kernel {event.kernel}, "
+                f"{event.quantised_bytes / 1e6:.0f} MB ({error}), "
                 f"{event.num_threads} threads"
             )
         case DataReady():
@@ -169,11 +169,11 @@ def _template(text: str) -> str:
 
 def _plan(event: PlanMade) -> str:
     recompute = ", layers recomputed" if event.checkpointing else ""
+    widths = "" if event.is_packed else f", widths in steps of {event.bucket_width}"
     speed = "" if event.seconds_per_step is None else f", {event.seconds_per_step:.2f} s a step"
     lines = [
         f"  plan: kernel {event.kernel}, {event.compute_type} on {event.device}, "
-        f"{event.micro_batch_size} rows at a time, widths in steps of {event.bucket_width}"
-        f"{recompute}{speed}"
+        f"{event.micro_batch_size} rows at a time{widths}{recompute}{speed}"
     ]
     return "\n".join([*lines, *(f"    {reason}" for reason in event.reasons)])
 

@@ -314,4 +314,5 @@ def _event(plan: Plan, reasons: list[str], seconds: float | None, memory: int | 
         reasons=reasons,
         seconds_per_step=seconds,
         probe_memory_bytes=memory,
+        is_packed=plan.is_fused,
     )

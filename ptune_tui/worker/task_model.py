@@ -61,7 +61,7 @@ class ModelStage:
             compute_dtype=placement.compute_dtype,
         )
         self.frozen = frozen
-        yield Notice("kernel", f"The kernel is `{kernel}`: {reason}.")
+        yield Notice("kernel", f"Scores and answers use the kernel `{kernel}`: {reason}.")
         dequantisation = dequantisation_notice(frozen)
         if dequantisation is not None:
             yield dequantisation

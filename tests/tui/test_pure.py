@@ -152,6 +152,8 @@ def test_plan_is_said_in_a_line() -> None:
     )
     frugal = msgspec.structs.replace(fakes.PLAN, checkpointing=True, seconds_per_step=None)
     assert "layers recomputed" in plan_text(frugal)
+    packed = msgspec.structs.replace(fakes.PLAN, is_packed=True)
+    assert "widths" not in plan_text(packed)
     assert "a step" not in plan_text(frugal)
 
 

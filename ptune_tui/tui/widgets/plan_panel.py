@@ -42,7 +42,8 @@ def plan_text(plan: PlanMade) -> str:
     parts.append(f"{plan.micro_batch_size} rows at a time")
     if plan.checkpointing:
         parts.append("layers recomputed")
-    parts.append(f"widths in steps of {plan.bucket_width}")
+    if not plan.is_packed:
+        parts.append(f"widths in steps of {plan.bucket_width}")
     if plan.probe_memory_bytes is not None:
         parts.append(bytes_text(plan.probe_memory_bytes))
     return " · ".join(parts)
