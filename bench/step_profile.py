@@ -25,6 +25,7 @@ from ptune_tui.engine.fused import arithmetic, weights
 from ptune_tui.engine.fused.step import FusedStep
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.outliers import outlier_channels
+from ptune_tui.engine.product_speed import faster_type
 from ptune_tui.engine.prompt import VirtualTokens
 from quant.int8 import int8_matmul
 from quant.native import passes
@@ -52,8 +53,10 @@ def main() -> None:
     steps = {
         "cached": FusedStep(frozen, "cached", {}),
         "stream": FusedStep(frozen, "stream", {}),
-        "int8": FusedStep(frozen, "int8", channels, prefix_dtype=torch.bfloat16),
+        "int8": FusedStep(frozen, "int8", channels, prefix_dtype=getattr(torch, faster_type())),
+        "int8, virtual tokens in float32": FusedStep(frozen, "int8", channels),
     }
+    gradients = {name: gradient(step, start, batch) for name, step in steps.items()}
     clock = Clock()
     clock.watch(passes, *PASSES)
     clock.watch(arithmetic, "int8_matmul")
@@ -74,11 +77,23 @@ def main() -> None:
     for name in steps:
         total = statistics.median(totals[name])
         ideal = num_products / throughput(name)
-        print(f"\n{name}: {total * 1e3:.0f} ms a step; ideal {ideal * 1e3:.0f} ms")
+        cosine = torch.cosine_similarity(gradients[name], gradients["stream"], dim=0)
+        print(
+            f"\n{name}: {total * 1e3:.0f} ms a step; ideal {ideal * 1e3:.0f} ms; cosine with "
+            f"stream {cosine:.4f}"
+        )
         shares = {part: statistics.median(found) for part, found in parts[name].items()}
         shares["everything else"] = total - sum(shares.values())
         for part, seconds in sorted(shares.items(), key=lambda item: -item[1]):
             print(f"  {part:32} {seconds * 1e3:7.1f} ms  {seconds / total:6.1%}")
+
+
+def gradient(step: FusedStep, start: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The virtual tokens' gradient, flat."""
+    leaf = start.detach().clone().requires_grad_()
+    step(VirtualTokens(leaf), [], [batch])
+    assert leaf.grad is not None
+    return leaf.grad.flatten()
 
 
 class Clock:
@@ -135,7 +150,7 @@ def throughput(kernel: str) -> float:
     found = []
     for _ in range(9):
         started = time.perf_counter()
-        if kernel == "int8":
+        if kernel.startswith("int8"):
             int8_matmul(left8, right8.t())
         else:
             product(left, right)
