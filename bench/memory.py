@@ -1,11 +1,11 @@
-"""Measured peak memory of training beside what `ptune estimate` says, on the default model.
+"""Measured memory and time of training beside what `ptune estimate` says, on the default model.
 
     python bench/memory.py [--store FILE] [--threads N] [--fresh] [--fit] [--json]
 
 Every cell is a process of its own: it loads the model, takes three steps through the engine and
 reports its peak resident memory. Cells are kept in the store, so a run that was stopped goes on
 where it was; `--fresh` measures all of them again. Rows are random tokens, two of them labels.
-Seconds are the processor's, which a busy machine changes less than the clock's.
+A step's seconds are the clock's: measure on a quiet machine.
 
 `--fit` derives the coefficients of `ptune_tui.estimate` from the cells of the method `prompt`:
 `loading_bytes` is the largest growth while a model is loaded, the others are the least squares,
@@ -32,8 +32,10 @@ from typing import Any
 from ptune_tui.activations import kept_floats
 from ptune_tui.default_model import DEFAULT_MODEL
 from ptune_tui.estimate import OUTLIER_CHANNELS, estimate
+from ptune_tui.hardware import machine
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.step_setting import Setting
+from ptune_tui.throughput import processor_throughput
 
 NUM_STEPS = 3
 # Step (fused, or through transformers' layers), kernel, rows, tokens of a row, virtual tokens,
@@ -147,6 +149,7 @@ def measure(setting: Setting, num_threads: int) -> dict[str, float]:
     from ptune_tui.engine.methods.factory import make_method
     from ptune_tui.engine.model import load_frozen
     from ptune_tui.engine.outliers import outlier_channels
+    from ptune_tui.engine.product_speed import faster_type
     from ptune_tui.engine.prompt import VirtualTokens
 
     torch.set_num_threads(num_threads)
@@ -179,15 +182,16 @@ def measure(setting: Setting, num_threads: int) -> dict[str, float]:
         outliers,
         checkpointing=setting.checkpointing,
         fused=setting.has_compiled_passes,
+        prefix_dtype=getattr(torch, faster_type()),
     )
     optimizer = torch.optim.AdamW(method.parameters(), lr=1e-3)
     seconds = []
     for _ in range(NUM_STEPS):
-        started = time.process_time()
+        started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
         step(method(), [], [batch])
         optimizer.step()
-        seconds.append(time.process_time() - started)
+        seconds.append(time.perf_counter() - started)
     return {
         "imported_bytes": imported,
         "loaded_bytes": loaded,
@@ -236,31 +240,35 @@ def fitted(cells: list[tuple[Setting, dict[str, Any]]]) -> dict[str, float]:
 def report(cells: list[tuple[Setting, dict[str, Any]]], as_json: bool) -> None:
     lines = []
     for setting, found in cells:
-        said = estimate(DEFAULT_MODEL_NUMBERS, setting).peak_bytes
+        throughput = processor_throughput(machine().processor_flags, found["threads"])
+        said = estimate(DEFAULT_MODEL_NUMBERS, setting, throughput)
         lines.append(
             {
                 **dataclasses.asdict(setting),
                 "step": step_of(setting),
                 **found,
-                "estimated_bytes": said,
-                "ratio": said / found["peak_bytes"],
+                "estimated_bytes": said.peak_bytes,
+                "ratio": said.peak_bytes / found["peak_bytes"],
+                "estimated_seconds": said.seconds,
+                "seconds_ratio": said.seconds / found["seconds"] if said.seconds else None,
             }
         )
     if as_json:
         print(json.dumps(lines, indent=1))
         return
     print(
-        "| step | kernel | method | rows x tokens | P | checkpointing | CPU time a step "
-        "| measured | estimated | ratio |"
+        "| step | kernel | method | rows x tokens | P | checkpointing "
+        "| memory | estimated | ratio | a step | estimated | ratio |"
     )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
     for line in lines:
         print(
             f"| {line['step']} | {line['kernel']} | {line['method']} "
             f"| {line['batch_size']} x {line['num_row_tokens']} | {line['num_virtual_tokens']} "
             f"| {'yes' if line['checkpointing'] else 'no'} "
-            f"| {line['seconds']:.2f} s | {line['peak_bytes'] / 1e9:.2f} GB "
-            f"| {line['estimated_bytes'] / 1e9:.2f} GB | {line['ratio']:.2f} |"
+            f"| {line['peak_bytes'] / 1e9:.2f} GB | {line['estimated_bytes'] / 1e9:.2f} GB "
+            f"| {line['ratio']:.2f} | {line['seconds']:.2f} s "
+            f"| {line['estimated_seconds']:.2f} s | {line['seconds_ratio']:.2f} |"
         )
 
 

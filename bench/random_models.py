@@ -14,11 +14,13 @@ from tokenizers import Tokenizer, models
 
 from ptune_tui.engine.model import FrozenModel, ModelTokenizer
 from ptune_tui.model_numbers import ModelNumbers
-from quant.linear import QuantEmbedding, QuantLinear, WeightStore
+from quant.embedding import QuantEmbedding
+from quant.linear import QuantLinear
 from quant.loading import LoadedModel
 from quant.nf4 import BLOCK_SIZE, NF4Tensor
 from quant.packing import FrozenWeight, QuantSpec, QuantTensor
 from quant.report import QuantReport
+from quant.weight_store import WeightStore
 from quant.weights import INT4, INT8, Scheme
 
 WEIGHT_STD = 0.02

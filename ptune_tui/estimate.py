@@ -24,7 +24,8 @@ INT4_BYTES = 0.75  # a weight on the 4-bit grid: code, and scale and offset shar
 INT8_BYTES = 1.125  # a weight of the vocabulary: code, and scale shared by 32
 INT8_COPY_BYTES = 1.0  # a weight of the kernel `int8`; its scales and float columns are few
 OUTLIER_CHANNELS = 8  # as in `config.ModelConfig`
-CHUNK_WEIGHTS = 1 << 22  # of which `stream` makes floats at once, as in `quant.linear`
+CHUNK_WEIGHTS = 1 << 19  # of which `stream` makes floats at once, as in `quant.linear`
+WHOLE_WEIGHTS = 1 << 21  # the same of the fused step, which makes no other copy
 FUSED_CHUNK_WEIGHTS = 1 << 26  # the same of the fused kernel on CUDA, which makes no other copy
 CHUNK_COPIES = 3  # of a chunk at once while it is made: codes as floats, scales, the product's
 TRAINED_COPIES = 4  # of a trained number: value, gradient, two of AdamW
@@ -188,9 +189,12 @@ def _work_space(numbers: ModelNumbers, setting: Setting, size: int) -> int:
     num_tokens = setting.num_rows * setting.num_row_tokens + setting.num_virtual_tokens
     widths = (mlp_widths(numbers) + 1) * numbers.intermediate_size + 2 * numbers.hidden_size
     chunk = 0
-    if setting.kernel != "cached":
+    head = numbers.vocab_size * numbers.embedding_size
+    if is_fused(numbers, setting):
+        widest = 2 * numbers.hidden_size * numbers.intermediate_size
+        chunk = min(widest, WHOLE_WEIGHTS) + min(head, CHUNK_WEIGHTS)
+    elif setting.kernel != "cached":
         largest = numbers.hidden_size * max(numbers.intermediate_size, numbers.query_size)
-        head = numbers.vocab_size * numbers.embedding_size
         if setting.device == "cuda":
             chunk = min(max(largest, head), FUSED_CHUNK_WEIGHTS)
         else:

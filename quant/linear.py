@@ -1,7 +1,6 @@
-"""Modules over frozen weights: a linear layer and an embedding without parameters.
+"""A linear layer over frozen weights, without parameters.
 
-Legend: B rows, T tokens, M flattened rows (`B * T`), K inputs, N outputs, V vocabulary, H hidden,
-n rows of a chunk.
+Legend: B rows, T tokens, M flattened rows (`B * T`), K inputs, N outputs, n rows of a chunk.
 
 Gradients flow to the input only. The kernel `stream` dequantises inside every call, in chunks of
 rows (on CUDA a layer at once, straight into the dtype of the product: `quant.triton_dequantize`),
@@ -13,7 +12,7 @@ such a layer computes as `stream` does.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
@@ -25,9 +24,10 @@ from quant.errors import QuantError
 from quant.int8 import Int8Product, Int8Weight, int8_weight, quantize_rows
 from quant.native.passes import Codes
 from quant.nf4_cuda import NF4Product, has_kernels
-from quant.packing import FrozenWeight, QuantTensor
+from quant.packing import FrozenWeight
 from quant.product import FrozenProduct, product
 from quant.triton_dequantize import dequantize_to, is_fused
+from quant.weight_store import WeightStore
 
 Kernel = Literal["stream", "cached", "int8"]
 
@@ -35,28 +35,6 @@ Kernel = Literal["stream", "cached", "int8"]
 CHUNK_ELEMENTS = 1 << 19
 # Of one call of the fused kernel on CUDA: any layer's weight is one chunk, a large head several.
 FUSED_CHUNK_ELEMENTS = 1 << 26
-
-
-class WeightStore(torch.nn.Module):
-    """Holds a frozen weight so that it follows the module to a device.
-
-    A tied head and its embedding share one store, and so stay shared after a move. Dtypes never
-    change: `model.to(torch.bfloat16)` must not touch the scales.
-
-    Attributes:
-        weight: The frozen weight.
-    """
-
-    def __init__(self, weight: FrozenWeight) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> WeightStore:
-        device = fn(torch.empty(0, device=self.weight.device)).device
-        if device != self.weight.device:
-            self.weight = self.weight.to(device)
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        return self
 
 
 class QuantLinear(torch.nn.Module):
@@ -230,60 +208,6 @@ def exact_products(network: torch.nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.is_exact = False
-
-
-class QuantEmbedding(torch.nn.Module):
-    """A frozen embedding: ids [...] to rows [..., H], dequantised row by row.
-
-    Args:
-        weight: Frozen weight [V, H], or a store to share.
-        compute_dtype: Dtype of the rows.
-        scale: What a scaled embedding (Gemma, BART) multiplies its rows by, as transformers has it:
-            a tensor is rounded to the dtype of the rows first, a number is not.
-
-    Attributes:
-        num_embeddings: V.
-        embedding_dim: H.
-    """
-
-    def __init__(
-        self,
-        weight: QuantTensor | WeightStore,
-        compute_dtype: torch.dtype = torch.float32,
-        scale: Tensor | float | None = None,
-    ) -> None:
-        super().__init__()
-        self.store = weight if isinstance(weight, WeightStore) else WeightStore(weight)
-        self.num_embeddings, self.embedding_dim = self.store.weight.shape
-        self.compute_dtype = compute_dtype
-        if isinstance(scale, Tensor):
-            self.register_buffer("scale", scale.detach().to(compute_dtype), persistent=False)
-        else:
-            self.scale = scale
-
-    @property
-    def weight(self) -> QuantTensor:
-        """The frozen weight [V, H]."""
-        assert isinstance(self.store.weight, QuantTensor)
-        return self.store.weight
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """Looks rows up.
-
-        Args:
-            ids: Integer tensor [...] of ids below V.
-
-        Returns:
-            Float [..., H] of the compute dtype; the values of `weight.dequantize()`, scaled.
-        """
-        rows_MH = dequantize_to(self.weight.rows(ids.flatten()), self.compute_dtype)
-        if self.scale is not None:
-            rows_MH = rows_MH * self.scale
-        return rows_MH.view(*ids.shape, self.embedding_dim)
-
-    def extra_repr(self) -> str:
-        """What `print(model)` shows of the layer."""
-        return f"{self.num_embeddings}, {self.embedding_dim}"
 
 
 class _StreamLinear(torch.autograd.Function):

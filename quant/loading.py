@@ -19,11 +19,13 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from quant.checkpoint import WeightSource, open_source
+from quant.embedding import QuantEmbedding
 from quant.errors import QuantError
-from quant.linear import Kernel, QuantEmbedding, QuantLinear, WeightStore
+from quant.linear import Kernel, QuantLinear
 from quant.packing import FrozenWeight, weights_hash
 from quant.report import LayerReport, QuantReport
 from quant.skeleton import Skeleton, build_skeleton
+from quant.weight_store import WeightStore
 from quant.weights import INT4, INT8, Grid, Scheme, StoredAs, read_floats, read_matrix
 
 # State-space mixers multiply by this weight themselves, so it stays a float layer. It is small.

@@ -5,11 +5,13 @@ import torch
 from torch import Tensor
 
 from quant import linear
+from quant.embedding import QuantEmbedding
 from quant.errors import QuantError
 from quant.int4 import quantize
-from quant.linear import QuantEmbedding, QuantLinear, WeightStore
+from quant.linear import QuantLinear
 from quant.nf4 import quantize_rows_nf4
 from quant.packing import FrozenWeight, QuantSpec
+from quant.weight_store import WeightStore
 
 SHAPE = (40, 64)
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from quant.embedding import QuantEmbedding
 from quant.errors import QuantError
-from quant.linear import Kernel, QuantEmbedding, QuantLinear
+from quant.linear import Kernel, QuantLinear
 from quant.loading import load
 from quant.nf4 import NF4Tensor
 from quant.packing import QuantTensor, weights_hash

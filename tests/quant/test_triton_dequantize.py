@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from quant import linear, triton_dequantize
+from quant.embedding import QuantEmbedding
 from quant.int4 import quantize
-from quant.linear import QuantEmbedding, QuantLinear
+from quant.linear import QuantLinear
 from quant.nf4 import NF4Tensor
 from quant.packing import QuantSpec, QuantTensor
 from quant.triton_dequantize import dequantize_to, is_fused, unfused_reason
