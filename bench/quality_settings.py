@@ -97,7 +97,7 @@ TASKS = {
         template="Message: {prompt}\nThis message is",
         split="test",
         metric="macro_f1",
-        methods={"prefix": Training(20, 700, 32, min_score=0.97)},
+        methods={"prefix": Training(20, 500, 32, learning_rate=0.02, min_score=0.97)},
     ),
     "banking77": Task(
         template="Query: {prompt}\nIntent:",
