@@ -15,7 +15,7 @@ import msgspec
 import torch
 
 from export.encoding import EncodedRow
-from ptune_tui.config import FloatType, ModelConfig, TrainingConfig
+from ptune_tui.config import FloatType, MethodConfig, ModelConfig, TrainingConfig
 from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate
 from ptune_tui.engine.card_products import require_int8
 from ptune_tui.engine.checkpoints import Plan
@@ -63,6 +63,7 @@ class Planner:
         method: What is trained, at its start.
         rows: Training rows.
         lead: Template tokens that all rows begin with.
+        trained: What was asked for of the method.
         model: What was asked for of the model.
         settings: What was asked for of the training.
     """
@@ -71,6 +72,7 @@ class Planner:
     method: Method
     rows: Sequence[EncodedRow]
     lead: list[int]
+    trained: MethodConfig
     model: ModelConfig
     settings: TrainingConfig
 
@@ -201,6 +203,10 @@ class Planner:
         longest = max(row.num_tokens for row in self.rows)
         config = self.frozen.config
         setting = Setting(
+            method=self.trained.name,
+            mlp_size=self.trained.mlp_size,
+            rank=self.trained.rank,
+            reparametrise=self.trained.reparametrise,
             num_virtual_tokens=self.method().num_virtual_tokens + len(self.lead),
             batch_size=size,
             num_row_tokens=longest,

@@ -71,7 +71,8 @@ class TrainingTask:
             return planned_again(self.frozen, plan)
         config = self.config
         return Planner(
-            *(self.frozen, self.method, self.rows.train, self.lead(), config.model, config.training)
+            *(self.frozen, self.method, self.rows.train, self.lead()),
+            *(config.method, config.model, config.training),
         ).make()
 
     def optimisation(self, planned: Planned) -> Optimisation:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptune_tui.config import ModelConfig, TrainingConfig
+from ptune_tui.config import MethodConfig, ModelConfig, TrainingConfig
 from ptune_tui.engine import planner as planning
 from ptune_tui.engine.methods.factory import make_method
 from ptune_tui.engine.model import FrozenModel, load_frozen, load_tokenizer
@@ -22,7 +22,9 @@ def planner(frozen: FrozenModel, **settings: object) -> Planner:
     start = VirtualTokens(frozen.embed(torch.tensor([3, 4, 5])))
     method = make_method("prompt", frozen, start, mlp_size=8, rank=4, reparametrise=False, seed=0)
     training = TrainingConfig(batch_size=3, **settings)  # type: ignore[arg-type]
-    return Planner(frozen, method, ROWS, LEAD, ModelConfig(kernel="stream"), training)
+    return Planner(
+        frozen, method, ROWS, LEAD, MethodConfig(), ModelConfig(kernel="stream"), training
+    )
 
 
 def test_a_model_without_attention_is_planned_without_an_estimate(

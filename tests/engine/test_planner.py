@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -49,7 +50,7 @@ def planner(frozen: FrozenModel, model: ModelConfig | None = None, **settings: o
     start = VirtualTokens(frozen.embed(torch.tensor([3, 4, 5])))
     method = make_method("prompt", frozen, start, mlp_size=8, rank=4, reparametrise=False, seed=0)
     training = TrainingConfig(batch_size=8, **settings)  # type: ignore[arg-type]
-    return Planner(frozen, method, ROWS * 3, LEAD, model or ModelConfig(), training)
+    return Planner(frozen, method, ROWS * 3, LEAD, MethodConfig(), model or ModelConfig(), training)
 
 
 @pytest.mark.parametrize("kernel", ["stream", "cached", "int8"])
@@ -316,3 +317,15 @@ def test_every_field_of_the_configuration_is_read_by_what_trains(dotted: str) ->
         if path.parts[len(PACKAGE.parts)] in ("engine", "worker", "data.py", "rows.py")
     ]
     assert any(read.search(path.read_text(encoding="utf-8")) for path in files)
+
+
+def test_a_method_of_many_numbers_needs_more_memory(frozen: FrozenModel) -> None:
+    few = planner(frozen, ModelConfig(kernel="stream"))
+    trained = MethodConfig(name="prefix", reparametrise=True, mlp_size=4096)
+    many = replace(few, trained=trained)
+    needed = [one._needed("stream", 8, checkpointing=False) for one in (few, many)]
+    assert needed[0] is not None
+    assert needed[1] is not None
+    # A value, a gradient and AdamW's two, of at least the MLP's output.
+    num_outputs = frozen.config.num_hidden_layers * 2 * frozen.config.num_key_value_heads
+    assert needed[1] - needed[0] > 4 * 4 * 4096 * num_outputs * frozen.config.head_dim

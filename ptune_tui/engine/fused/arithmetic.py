@@ -8,8 +8,6 @@ added to, because the residual passes them on unchanged.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
@@ -20,77 +18,14 @@ from quant.native import passes
 from quant.native.passes import Codes
 
 
-class Arithmetic(Protocol):
-    """How a layer's products are computed.
-
-    Attributes:
-        kept_dtype: Of gate and up between forward and backward pass.
-    """
-
-    kept_dtype: torch.dtype
-
-    def norm_project(
-        self,
-        input_MH: Tensor,
-        norm_H: Tensor,
-        epsilon: float,
-        weight: Weight,
-        inverses_M: Tensor,
-        output_MN: Tensor,
-    ) -> None:
-        """`weight rmsnorm(input)` into `output_MN`."""
-        ...
-
-    def project_add(
-        self, input_MN: Tensor, weight: Weight, residual_MH: Tensor, output_MH: Tensor
-    ) -> None:
-        """`residual + weight input` into `output_MH`."""
-        ...
-
-    def mlp_add(
-        self,
-        input_MH: Tensor,
-        weights: LayerWeights,
-        inverses_M: Tensor,
-        kept_M2I: Tensor,
-        output_MH: Tensor,
-    ) -> None:
-        """`input + mlp(rmsnorm(input))` into `output_MH`; gate and up are kept."""
-        ...
-
-    def mlp_backward(
-        self,
-        gradient_MH: Tensor,
-        input_MH: Tensor,
-        weights: LayerWeights,
-        inverses_M: Tensor,
-        kept_M2I: Tensor,
-    ) -> None:
-        """Add what the MLP passes back to the gradient of the stream; `kept_M2I` may be spent."""
-        ...
-
-    def project_backward(self, gradient_MH: Tensor, weight: Weight, output_MN: Tensor) -> None:
-        """`gradient weight` into `output_MN`."""
-        ...
-
-    def norm_project_backward(
-        self,
-        output_gradient_MN: Tensor,
-        weight: Weight,
-        input_MH: Tensor,
-        norm_H: Tensor,
-        inverses_M: Tensor,
-        gradient_MH: Tensor,
-    ) -> None:
-        """Add what the projection behind the norm passes back to the gradient of the stream."""
-        ...
-
-
 class FloatArithmetic:
     """float32 products.
 
     Args:
         buffers (Buffers): Work space.
+
+    Attributes:
+        kept_dtype: Of gate and up between forward and backward pass.
     """
 
     kept_dtype = torch.float32
@@ -175,10 +110,13 @@ class FloatArithmetic:
 
 
 class IntegerArithmetic:
-    """int8 products of rows that are quantised as they come.
+    """int8 products of rows that are quantised as they come; the methods are `FloatArithmetic`'s.
 
     Args:
         buffers (Buffers): Work space.
+
+    Attributes:
+        kept_dtype: Of gate and up between forward and backward pass.
     """
 
     kept_dtype = torch.bfloat16
@@ -318,6 +256,9 @@ class IntegerArithmetic:
 
     def _sums(self, num_rows: int, width: int) -> Tensor:
         return self.buffers.get("sums", num_rows, width, dtype=torch.int32)
+
+
+Arithmetic = FloatArithmetic | IntegerArithmetic
 
 
 def _integer(weight: Weight) -> IntegerWeight:
