@@ -21,28 +21,36 @@ namespace {
 
 constexpr int64_t kTileQueries = 96;  // their probabilities stay in a core's own cache
 constexpr int64_t kBlockKeys = 128;   // values of so many keys, too
+// Columns that four queries or keys add up at a time: their sums have to fit into the registers.
+constexpr int64_t kColumns = (kLanes == 16 ? 4 : 2) * kLanes;
 
 // One row of tokens and one key/value head, with everything laid out for the vector units; behind
 // the keys come zeros.
 struct Head {
     int64_t S = 0;       // keys: P before the row, then its own
-    int64_t stride = 0;  // S rounded up to pairs of vectors
+    int64_t stride = 0;  // S rounded up to a multiple of 32
     float* kT = nullptr;  // [D, stride]
     float* vT = nullptr;  // [D, stride]
     float* k = nullptr;   // [stride, D]
     float* v = nullptr;   // [stride, D]
 };
 
-// Sixteen vectors become the columns of what they were the rows of: each step swaps, between the
-// vectors `kStep` apart, the lanes `kStep` apart.
+#ifdef __clang__
+void transpose(const float* from, int64_t D, int64_t stride, float* to) {
+    for (int64_t s = 0; s < stride; ++s)
+        for (int64_t d = 0; d < D; ++d) to[d * stride + s] = from[s * D + d];
+}
+#else
+// Each step swaps, between the vectors `kStep` apart, the lanes `kStep` apart; after steps of all
+// powers of two the vectors are the columns of what they were the rows of.
 template <int kStep>
-inline void swap_lanes(vec rows[16]) {
+inline void swap_lanes(vec rows[kLanes]) {
     ivec low, high;
-    for (int i = 0; i < 16; ++i) {
-        low[i] = i & kStep ? 16 + i - kStep : i;
-        high[i] = i & kStep ? 16 + i : i + kStep;
+    for (int i = 0; i < kLanes; ++i) {
+        low[i] = i & kStep ? kLanes + i - kStep : i;
+        high[i] = i & kStep ? kLanes + i : i + kStep;
     }
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < kLanes; ++i) {
         if (i & kStep) continue;
         const vec a = rows[i], b = rows[i + kStep];
         rows[i] = __builtin_shuffle(a, b, low);
@@ -52,17 +60,18 @@ inline void swap_lanes(vec rows[16]) {
 
 // from [stride, D] -> to [D, stride]
 void transpose(const float* from, int64_t D, int64_t stride, float* to) {
-    for (int64_t s = 0; s < stride; s += 16)
-        for (int64_t d = 0; d < D; d += 16) {
-            vec rows[16];
-            for (int i = 0; i < 16; ++i) rows[i] = load(from + (s + i) * D + d);
+    for (int64_t s = 0; s < stride; s += kLanes)
+        for (int64_t d = 0; d < D; d += kLanes) {
+            vec rows[kLanes];
+            for (int i = 0; i < kLanes; ++i) rows[i] = load(from + (s + i) * D + d);
             swap_lanes<1>(rows);
             swap_lanes<2>(rows);
-            swap_lanes<4>(rows);
-            swap_lanes<8>(rows);
-            for (int i = 0; i < 16; ++i) store(to + (d + i) * stride + s, rows[i]);
+            if constexpr (kLanes > 4) swap_lanes<4>(rows);
+            if constexpr (kLanes > 8) swap_lanes<8>(rows);
+            for (int i = 0; i < kLanes; ++i) store(to + (d + i) * stride + s, rows[i]);
         }
 }
+#endif
 
 Head gather(const float* past_k, const float* past_v, int64_t P, const float* k, const float* v,
             int64_t T, int64_t N, int64_t D, bool backward) {
@@ -112,7 +121,7 @@ struct Tile {
 template <const float* Query::*kInput>
 void scores(const Tile& tile, const float* yT, int64_t D, int64_t stride, float* out) {
     const int64_t num_queries = tile.queries.size();
-    for (int64_t s = 0; s < tile.limit; s += 32)
+    for (int64_t s = 0; s < tile.limit; s += 2 * kLanes)
         for (int64_t q = 0; q < num_queries; q += 4) {
             const int64_t limit = tile.queries[q + 3].last;
             if (s >= limit) continue;
@@ -122,10 +131,11 @@ void scores(const Tile& tile, const float* yT, int64_t D, int64_t stride, float*
             const float* x2 = four[2].*kInput;
             const float* x3 = four[3].*kInput;
             float* to = out + q * stride + s;
-            if (limit - s > 16) {
+            if (limit - s > kLanes) {
                 vec a[4][2] = {};
                 for (int64_t d = 0; d < D; ++d) {
-                    vec y0 = load(yT + d * stride + s), y1 = load(yT + d * stride + s + 16);
+                    vec y0 = load(yT + d * stride + s);
+                    vec y1 = load(yT + d * stride + s + kLanes);
                     hold(y0), hold(y1);
                     a[0][0] += y0 * x0[d], a[0][1] += y1 * x0[d];
                     a[1][0] += y0 * x1[d], a[1][1] += y1 * x1[d];
@@ -133,7 +143,7 @@ void scores(const Tile& tile, const float* yT, int64_t D, int64_t stride, float*
                     a[3][0] += y0 * x3[d], a[3][1] += y1 * x3[d];
                 }
                 for (int i = 0; i < 4; ++i)
-                    store(to + i * stride, a[i][0]), store(to + i * stride + 16, a[i][1]);
+                    store(to + i * stride, a[i][0]), store(to + i * stride + kLanes, a[i][1]);
             } else {
                 vec a[4] = {};
                 for (int64_t d = 0; d < D; ++d) {
@@ -162,7 +172,7 @@ void mix_columns(const Tile& tile, const float* p, int64_t stride, const float* 
             for (int64_t s = begin; s < end; ++s) {
                 const float* from = y + s * D + d;
                 for (int i = 0; i < kVectors; ++i) {
-                    vec value = load(from + 16 * i);
+                    vec value = load(from + kLanes * i);
                     hold(value);
                     a[0][i] += value * row[s];
                     a[1][i] += value * row[stride + s];
@@ -173,15 +183,15 @@ void mix_columns(const Tile& tile, const float* p, int64_t stride, const float* 
             for (int j = 0; j < 4; ++j) {
                 float* to = tile.queries[q + j].to + d;
                 for (int i = 0; i < kVectors; ++i)
-                    store(to + 16 * i, is_first ? a[j][i] : load(to + 16 * i) + a[j][i]);
+                    store(to + kLanes * i, is_first ? a[j][i] : load(to + kLanes * i) + a[j][i]);
             }
         }
 }
 
 void mix(const Tile& tile, const float* p, int64_t stride, const float* y, int64_t D) {
     int64_t d = 0;
-    for (; d + 64 <= D; d += 64) mix_columns<4>(tile, p, stride, y, D, d);
-    for (; d < D; d += 16) mix_columns<1>(tile, p, stride, y, D, d);
+    for (; d + kColumns <= D; d += kColumns) mix_columns<kColumns / kLanes>(tile, p, stride, y, D, d);
+    for (; d < D; d += kLanes) mix_columns<1>(tile, p, stride, y, D, d);
 }
 
 // y[s] += sum over the queries that see it of p[q, s] * x[q], for all keys below the tile's limit;
@@ -197,7 +207,7 @@ void collect_columns(const Tile& tile, const float* p, int64_t stride, int64_t D
             const float* from = tile.queries[q].*kInput + d;
             const float* row = p + q * stride + s;
             for (int i = 0; i < kVectors; ++i) {
-                vec value = load(from + 16 * i);
+                vec value = load(from + kLanes * i);
                 hold(value);
                 a[0][i] += value * row[0];
                 a[1][i] += value * row[1];
@@ -207,7 +217,7 @@ void collect_columns(const Tile& tile, const float* p, int64_t stride, int64_t D
         }
         for (int j = 0; j < 4; ++j)
             for (int i = 0; i < kVectors; ++i) {
-                float* to = y + (s + j) * D + d + 16 * i;
+                float* to = y + (s + j) * D + d + kLanes * i;
                 store(to, load(to) + a[j][i]);
             }
     }
@@ -216,8 +226,9 @@ void collect_columns(const Tile& tile, const float* p, int64_t stride, int64_t D
 template <const float* Query::*kInput>
 void collect(const Tile& tile, const float* p, int64_t stride, int64_t D, float* y) {
     int64_t d = 0;
-    for (; d + 64 <= D; d += 64) collect_columns<kInput, 4>(tile, p, stride, D, d, y);
-    for (; d < D; d += 16) collect_columns<kInput, 1>(tile, p, stride, D, d, y);
+    for (; d + kColumns <= D; d += kColumns)
+        collect_columns<kInput, kColumns / kLanes>(tile, p, stride, D, d, y);
+    for (; d < D; d += kLanes) collect_columns<kInput, 1>(tile, p, stride, D, d, y);
 }
 
 // Keys that the query at own column t sees: [first, last).
@@ -228,35 +239,35 @@ inline int64_t first_key(int64_t P, int64_t t, int64_t window) {
 
 // The lanes of the vector at s that hold keys in [first, last).
 inline ivec seen(int64_t s, int64_t first, int64_t last) {
-    const ivec key = kLanes + static_cast<int32_t>(s);
+    const ivec key = counted() + static_cast<int32_t>(s);
     return (key >= static_cast<int32_t>(first)) & (key < static_cast<int32_t>(last));
 }
 
-inline int64_t whole_vectors(int64_t size) { return (size + 15) / 16 * 16; }
+inline int64_t whole_vectors(int64_t size) { return (size + kLanes - 1) / kLanes * kLanes; }
 
 inline void clear(float* row, int64_t begin, int64_t end) {
-    for (int64_t s = begin; s < end; s += 16) store(row + s, vec{});
+    for (int64_t s = begin; s < end; s += kLanes) store(row + s, vec{});
 }
 
 // Scores of one query into probabilities, zeros elsewhere below `limit`; returns the log of their
 // sum.
 float softmax(float* row, int64_t first, int64_t last, int64_t limit, float scale) {
-    const int64_t begin = first / 16 * 16, end = whole_vectors(last);
+    const int64_t begin = first / kLanes * kLanes, end = whole_vectors(last);
     vec tops = spread(-INFINITY);
-    for (int64_t s = begin; s < end; s += 16) {
+    for (int64_t s = begin; s < end; s += kLanes) {
         const vec x = seen(s, first, last) ? load(row + s) : spread(-INFINITY);
         tops = x > tops ? x : tops;
     }
     const float top = largest(tops);
     vec total = {};
-    for (int64_t s = begin; s < end; s += 16) {
+    for (int64_t s = begin; s < end; s += kLanes) {
         const vec e = seen(s, first, last) ? exp_vec((load(row + s) - top) * scale) : spread(0.0f);
         total += e;
         store(row + s, e);
     }
     const float all = sum(total);
     const float inverse = 1.0f / all;
-    for (int64_t s = begin; s < end; s += 16) store(row + s, load(row + s) * inverse);
+    for (int64_t s = begin; s < end; s += kLanes) store(row + s, load(row + s) * inverse);
     clear(row, 0, begin);
     clear(row, end, whole_vectors(limit));
     return top * scale + std::log(all);
@@ -266,9 +277,9 @@ float softmax(float* row, int64_t first, int64_t last, int64_t limit, float scal
 // zeros elsewhere below `limit`.
 void softmax_backward(float* row, float* gradient, int64_t first, int64_t last, int64_t limit,
                       float scale, float log_sum) {
-    const int64_t begin = first / 16 * 16, end = whole_vectors(last);
+    const int64_t begin = first / kLanes * kLanes, end = whole_vectors(last);
     vec total = {};
-    for (int64_t s = begin; s < end; s += 16) {
+    for (int64_t s = begin; s < end; s += kLanes) {
         const ivec is_seen = seen(s, first, last);
         const vec p = is_seen ? exp_vec(load(row + s) * scale - log_sum) : spread(0.0f);
         const vec g = is_seen ? load(gradient + s) : spread(0.0f);
@@ -277,7 +288,7 @@ void softmax_backward(float* row, float* gradient, int64_t first, int64_t last, 
         total += p * g;
     }
     const float delta = sum(total);
-    for (int64_t s = begin; s < end; s += 16)
+    for (int64_t s = begin; s < end; s += kLanes)
         store(gradient + s, load(row + s) * (load(gradient + s) - delta) * scale);
     for (float* each : {row, gradient}) {
         clear(each, 0, begin);

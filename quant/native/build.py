@@ -28,7 +28,7 @@ _SOURCES = {
     "dequantize.cpp": "-ffp-contract=off",
 }
 _HEADER = "vectors.h"
-_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fPIC", "-std=c++17")
+_FLAGS = ("-O3", "-fno-math-errno", "-fPIC", "-std=c++17")
 _SECONDS = 120
 
 
@@ -55,11 +55,20 @@ def build() -> Build:
         return Build(None, "PTUNE_NATIVE is off")
     if sys.platform != "linux":
         return Build(None, f"compiled kernels were not tried on {sys.platform}")
+    return build_for("native")
+
+
+def build_for(processor: str) -> Build:
+    """The kernels for a processor.
+
+    Args:
+        processor (str): As the compiler's `-march` has it.
+    """
     compiler = shutil.which(os.environ.get("CXX") or "c++") or shutil.which("g++")
     if compiler is None:
         return Build(None, "there is no C++ compiler (`c++`) here")
     try:
-        path = _compiled(compiler)
+        path = _compiled(compiler, (*_FLAGS, f"-march={processor}"))
         return Build(ctypes.CDLL(str(path)), f"compiled by {Path(compiler).name}")
     except subprocess.CalledProcessError as error:
         first = (error.stderr or "no message").strip().splitlines()[:1]
@@ -68,11 +77,11 @@ def build() -> Build:
         return Build(None, f"the compiled kernels cannot be used: {error}")
 
 
-def _compiled(compiler: str) -> Path:
+def _compiled(compiler: str, flags: tuple[str, ...]) -> Path:
     """The library's path; its name says source, compiler and processor."""
-    macros = _output([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
+    macros = _output([compiler, *flags, "-dM", "-E", "-x", "c++", os.devnull])
     sources = [(_FOLDER / name).read_text(encoding="utf-8") for name in (*_SOURCES, _HEADER)]
-    text = "".join([*sources, *_SOURCES.values(), *_FLAGS, macros, torch.__version__])
+    text = "".join([*sources, *_SOURCES.values(), *flags, macros, torch.__version__])
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     folder = Path(platformdirs.user_cache_dir("ptune")) / "native"
     path = folder / f"kernels-{digest}.so"
@@ -84,7 +93,7 @@ def _compiled(compiler: str) -> Path:
         for name, flag in _SOURCES.items():
             compiled.append(str(Path(work) / f"{name}.o"))
             source = str(_FOLDER / name)
-            _output([compiler, *_FLAGS, flag, "-fopenmp", "-c", source, "-o", compiled[-1]])
+            _output([compiler, *flags, flag, "-fopenmp", "-c", source, "-o", compiled[-1]])
         _output([compiler, "-shared", *compiled, "-o", str(linked)])
         linked.replace(path)
     return path

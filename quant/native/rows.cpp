@@ -84,7 +84,7 @@ inline void dequantize_row(const int32_t* acc, float scale, const float* channel
 inline float rms_inverse(const float* x, int64_t K, float epsilon) {
     vec total = spread(0);
     int64_t k = 0;
-    for (; k + 16 <= K; k += 16) total += load(x + k) * load(x + k);
+    for (; k + kLanes <= K; k += kLanes) total += load(x + k) * load(x + k);
     float squares = sum(total);
     for (; k < K; ++k) squares += x[k] * x[k];
     return 1.0f / std::sqrt(squares / static_cast<float>(K) + epsilon);
@@ -95,7 +95,7 @@ inline void rms_backward_row(const float* x, const float* weight, float inverse,
                              int64_t K, float* gradient) {
     vec total = spread(0);
     int64_t k = 0;
-    for (; k + 16 <= K; k += 16) total += load(g + k) * load(weight + k) * load(x + k);
+    for (; k + kLanes <= K; k += kLanes) total += load(g + k) * load(weight + k) * load(x + k);
     float dot = sum(total);
     for (; k < K; ++k) dot += g[k] * weight[k] * x[k];
     const float shift = dot * inverse * inverse * inverse / static_cast<float>(K);
@@ -205,7 +205,7 @@ void swiglu_quantize_rows(const int32_t* acc, const float* scales, const float* 
         uint16_t* keep = kept + m * 2 * I;
         for (int64_t i = 0; i < 2 * I; ++i) keep[i] = to_bfloat16(both[i]);
         int64_t i = 0;
-        for (; i + 16 <= I; i += 16) {
+        for (; i + kLanes <= I; i += kLanes) {
             const vec gate = load(both + i);
             store(both + i, gate / (exp_vec(-gate) + 1.0f) * load(both + I + i));
         }
@@ -218,7 +218,7 @@ void swiglu_quantize_rows(const int32_t* acc, const float* scales, const float* 
 static inline void swiglu_backward_row(const float* gate, const float* up, const float* g,
                                        int64_t I, float* d_gate, float* d_up) {
     int64_t i = 0;
-    for (; i + 16 <= I; i += 16) {
+    for (; i + kLanes <= I; i += kLanes) {
         const vec a = load(gate + i), u = load(up + i), go = load(g + i);
         const vec s = spread(1.0f) / (exp_vec(-a) + 1.0f);
         store(d_gate + i, go * u * s * (a * (1.0f - s) + 1.0f));
@@ -258,7 +258,7 @@ void swiglu_rows(const float* both, int64_t M, int64_t I, float* out) {
         const float* up = gate + I;
         float* to = out + m * I;
         int64_t i = 0;
-        for (; i + 16 <= I; i += 16) {
+        for (; i + kLanes <= I; i += kLanes) {
             const vec a = load(gate + i);
             store(to + i, a / (exp_vec(-a) + 1.0f) * load(up + i));
         }

@@ -1,4 +1,4 @@
-// Sixteen floats at a time, bfloat16, and work space that each thread keeps.
+// As many floats at a time as a register holds, bfloat16, and work space that each thread keeps.
 
 #pragma once
 
@@ -9,8 +9,17 @@
 
 constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
 
-typedef float vec __attribute__((vector_size(64), aligned(4)));
-typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
+// A vector that no register holds would be computed float by float.
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float vec __attribute__((vector_size(4 * kLanes), aligned(4)));
+typedef int32_t ivec __attribute__((vector_size(4 * kLanes), aligned(4)));
 
 inline vec load(const float* p) { return *reinterpret_cast<const vec*>(p); }
 inline void store(float* p, vec v) { *reinterpret_cast<vec*>(p) = v; }
@@ -20,40 +29,35 @@ inline vec spread(float x) { return vec{} + x; }
 inline void hold(vec& v) {
 #ifdef __AVX512F__
     asm("" : "+v"(v));
+#elif defined(__AVX__)
+    asm("" : "+x"(v));
 #else
     (void)v;
 #endif
 }
 
-constexpr ivec kLanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+inline ivec counted() {
+    ivec numbers;
+    for (int i = 0; i < kLanes; ++i) numbers[i] = i;
+    return numbers;
+}
 
-typedef float half_vec __attribute__((vector_size(32)));
-typedef float quarter_vec __attribute__((vector_size(16)));
-
-// Both in halves: sixteen steps one after the other would take as long as a row of keys.
+// Halves are added to halves: one float after the other would take as long as a row of keys.
 inline float sum(vec v) {
-    half_vec a, b;
-    std::memcpy(&a, &v, 32);
-    std::memcpy(&b, reinterpret_cast<const char*>(&v) + 32, 32);
-    a += b;
-    quarter_vec c, d;
-    std::memcpy(&c, &a, 16);
-    std::memcpy(&d, reinterpret_cast<const char*>(&a) + 16, 16);
-    c += d;
-    return (c[0] + c[1]) + (c[2] + c[3]);
+    float parts[kLanes];
+    store(parts, v);
+    for (int size = kLanes / 2; size; size /= 2)
+        for (int i = 0; i < size; ++i) parts[i] += parts[i + size];
+    return parts[0];
 }
 
 inline float largest(vec v) {
-    half_vec a, b;
-    std::memcpy(&a, &v, 32);
-    std::memcpy(&b, reinterpret_cast<const char*>(&v) + 32, 32);
-    a = a > b ? a : b;
-    quarter_vec c, d;
-    std::memcpy(&c, &a, 16);
-    std::memcpy(&d, reinterpret_cast<const char*>(&a) + 16, 16);
-    c = c > d ? c : d;
-    const float e = c[0] > c[1] ? c[0] : c[1], f = c[2] > c[3] ? c[2] : c[3];
-    return e > f ? e : f;
+    float parts[kLanes];
+    store(parts, v);
+    for (int size = kLanes / 2; size; size /= 2)
+        for (int i = 0; i < size; ++i)
+            parts[i] = parts[i] > parts[i + size] ? parts[i] : parts[i + size];
+    return parts[0];
 }
 
 // exp(x) for x <= about 88, relative error 2e-7: 2^round(x / ln 2) times a polynomial.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ptune_tui.hardware import machine
 from quant.native import passes
-from quant.native.build import build
+from quant.native.build import Build, build, build_for
 from quant.native.passes import Codes, Heads, Rows
 from quant.packing import Form, QuantSpec, QuantTensor
 
@@ -23,8 +25,23 @@ NO_CHANNELS = torch.empty(0, dtype=torch.int32)
 SHAPES = [(1, 1), (3, 15), (2, 16), (5, 67), (7, 200)]
 
 
+# This processor, one with registers of 8 floats, and one with registers of 4.
+@pytest.fixture(params=["native", "haswell", "x86-64"], scope="module")
+def built(request: pytest.FixtureRequest) -> Build:
+    processor: str = request.param
+    if processor != "native":
+        if platform.machine() != "x86_64":
+            pytest.skip("for x86-64 only")
+        if processor == "haswell" and "avx2" not in (machine().processor_flags or ()):
+            pytest.skip("this processor has no AVX2")
+    found = build_for(processor)
+    assert found.library is not None, found.reason
+    return found
+
+
 @pytest.fixture(autouse=True)
-def _seed() -> None:
+def _kernels(built: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "build", lambda: built)
     torch.manual_seed(0)
 
 
