@@ -52,8 +52,8 @@ class Coefficients:
     source: str
 
 
-FUSED = Coefficients(532_000_000, 198_000_000, 1.03, 1.14, "bench/memory.py")
-CPU = Coefficients(381_000_000, 349_000_000, 1.61, 4.22, "bench/memory.py")
+FUSED = Coefficients(514_000_000, 166_000_000, 1.01, 1.10, "bench/memory.py")
+CPU = Coefficients(332_000_000, 348_000_000, 1.54, 4.30, "bench/memory.py")
 # CUDA's context and libraries are assumed.
 CUDA = Coefficients(700_000_000, 100_000_000, 1.1, 1.1, NOT_MEASURED)
 

@@ -9,9 +9,9 @@ from ptune_tui.throughput import GIGA, Throughput
 
 FLOAT_BYTES = {"cpu": 4, "cuda": 2}
 # How often element-wise passes read or write what a layer keeps, forward and backward; fitted.
-_LAYER_PASSES = 5.5
-_FUSED_PASSES = 2.2
-_FUSED_INT8_PASSES = 2.8
+_LAYER_PASSES = 7.5
+_FUSED_PASSES = 3.0
+_FUSED_INT8_PASSES = 1.65
 _SECONDS_A_LAYER = 0.003  # of calls and small tensors, whatever the rows; fitted
 
 

@@ -42,8 +42,8 @@ class Throughput:
 # Figures of one thread. The first was measured: products of 128 to 2048 rows with the default
 # model's matrices, and training steps for the bandwidth, which is that of freshly mapped memory.
 _PROCESSORS = {
-    "avx512_vnni": Throughput("AVX512-VNNI", 250, 1000, 2.0, 6, MEASURED),
-    "avx512f": Throughput("AVX512", 120, 120, 1.0, 5, NOT_MEASURED),
+    "avx512_vnni": Throughput("AVX512-VNNI", 250, 1000, 8.0, 6, MEASURED),
+    "avx512f": Throughput("AVX512", 120, 120, 4.0, 5, NOT_MEASURED),
     "avx_vnni": Throughput("AVX-VNNI", 80, 300, 0.8, 5, NOT_MEASURED),
     "avx2": Throughput("AVX2", 80, 80, 0.8, 5, NOT_MEASURED),
     "i8mm": Throughput("ARM with I8MM", 50, 200, 0.5, 5, NOT_MEASURED),
