@@ -152,6 +152,8 @@ class Workshop:
             *("--kernel", KERNELS[key.arithmetic], "--evaluate-every", evaluate_every),
             *("--scoring", "text" if task.is_free_text else "labels"),
         ]
+        if task.has_validation:
+            options += ["--max-validation-rows", len(read_pairs(selection))]
         if training.learning_rate is not None:
             options += ["--learning-rate", training.learning_rate]
         return options
@@ -221,18 +223,22 @@ class Workshop:
         return bleu_scores(test, answers, references)
 
     def _split(self, key: CellKey) -> tuple[Path, Path]:
-        """Training rows, and rows held out of them to choose the best step by.
+        """Training rows, and rows to choose the best step by: held out of them, or a split.
 
         The scored split chooses nothing. Free text holds out rows of prompts that are not trained
         on, because its prompts come several times.
         """
         pairs = read_pairs(self.data / key.task / "train.jsonl")
+        folder = self.work / "data" / key.task
+        if TASKS[key.task].has_validation:
+            held_out = read_pairs(self.data / key.task / "validation.jsonl")[: self.max_rows]
+            whole = _stored(folder / "whole-train.jsonl", pairs)
+            return whole, _stored(folder / "validation.jsonl", held_out)
         is_free_text = TASKS[key.task].is_free_text
         num_rows = NUM_FREE_TEXT_SELECTION_ROWS if is_free_text else NUM_SELECTION_ROWS
         held_out = pairs[-min(num_rows, self.max_rows or num_rows) :]
         seen = {pair.prompt for pair in held_out}
         train = [pair for pair in pairs if pair.prompt not in seen]
-        folder = self.work / "data" / key.task
         return _stored(folder / "train.jsonl", train), _stored(folder / "selection.jsonl", held_out)
 
     def _test_file(self, key: CellKey) -> Path:
@@ -249,6 +255,8 @@ def settings_of(key: CellKey) -> dict[str, Setting]:
     """What a cell is made with, as it is stored."""
     task = TASKS[key.task]
     settings: dict[str, Setting] = {"template": task.template, "split": task.split}
+    if task.has_validation:
+        settings["chosen_on"] = "validation"
     if key.is_ours:
         training = msgspec.to_builtins(task.methods[key.method])
         kept = ("num_virtual_tokens", "max_steps", "batch_size", "learning_rate")
