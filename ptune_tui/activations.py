@@ -61,9 +61,9 @@ def kept_floats(numbers: ModelNumbers, setting: Setting) -> tuple[int, int]:
         What tokens keep, and the prompt's keys and values as rows see them.
     """
     num_row_tokens = setting.num_rows * setting.num_row_tokens
-    num_prompt_tokens = 0 if setting.method == "prefix" else setting.num_virtual_tokens
+    num_prompt_tokens = setting.num_computed_prefix_tokens
     if is_fused(numbers, setting):
-        shared = 6 * numbers.key_value_size * setting.num_virtual_tokens * numbers.num_layers
+        shared = 6 * numbers.key_value_size * setting.num_prefix_tokens * numbers.num_layers
         of_rows = num_row_tokens * _fused_floats_of_layer(numbers, setting.kernel == "int8")
         # The prefix is computed in floats with every kernel.
         of_prompt = num_prompt_tokens * _fused_floats_of_layer(numbers, is_int8=False)
@@ -72,9 +72,9 @@ def kept_floats(numbers: ModelNumbers, setting: Setting) -> tuple[int, int]:
         # The prefix's layers keep everything: their keys and values are read behind the pass.
         inputs = numbers.hidden_size * num_row_tokens
         return numbers.num_layers * (inputs + of_prompt) + of_rows, shared
-    num_keys = setting.num_virtual_tokens + setting.num_row_tokens
+    num_keys = setting.num_prefix_tokens + setting.num_row_tokens
     of_layer = kept_floats_of_layer(numbers, num_keys, is_half=setting.device == "cuda")
-    shared = 2 * numbers.query_size * setting.num_rows * setting.num_virtual_tokens
+    shared = 2 * numbers.query_size * setting.num_rows * setting.num_prefix_tokens
     prompt = numbers.num_layers * num_prompt_tokens * of_layer
     if not setting.checkpointing:
         return prompt + numbers.num_layers * num_row_tokens * of_layer, numbers.num_layers * shared

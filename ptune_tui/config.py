@@ -54,8 +54,8 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     prefix_type: Annotated[
         PrefixType,
         Meta(
-            description="products of the virtual tokens beside `int8`; `auto`: bfloat16 on "
-            "processors that multiply it"
+            description="products of the tokens before the rows beside `int8`; `auto`: bfloat16 "
+            "on processors that multiply it"
         ),
     ] = "auto"
     device: Annotated[Device, Meta(description="where to train; `auto`: CUDA, else the CPU")] = (

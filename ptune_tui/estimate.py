@@ -186,17 +186,19 @@ def _copies(numbers: ModelNumbers, setting: Setting, size: int) -> int:
 
 def _work_space(numbers: ModelNumbers, setting: Setting, size: int) -> int:
     """The gradients of one layer's MLP, and a chunk of floats where weights are dequantised."""
-    num_tokens = setting.num_rows * setting.num_row_tokens + setting.num_virtual_tokens
+    num_tokens = setting.num_rows * setting.num_row_tokens + setting.num_prefix_tokens
     widths = (mlp_widths(numbers) + 1) * numbers.intermediate_size + 2 * numbers.hidden_size
-    chunk = 0
+    chunk = 0 if setting.kernel == "cached" else _chunk(numbers, setting)
+    return size * (num_tokens * widths + chunk)
+
+
+def _chunk(numbers: ModelNumbers, setting: Setting) -> int:
+    """Floats that exist at once where weights are dequantised at each use."""
     head = numbers.vocab_size * numbers.embedding_size
     if is_fused(numbers, setting):
         widest = 2 * numbers.hidden_size * numbers.intermediate_size
-        chunk = min(widest, WHOLE_WEIGHTS) + min(head, CHUNK_WEIGHTS)
-    elif setting.kernel != "cached":
-        largest = numbers.hidden_size * max(numbers.intermediate_size, numbers.query_size)
-        if setting.device == "cuda":
-            chunk = min(max(largest, head), FUSED_CHUNK_WEIGHTS)
-        else:
-            chunk = CHUNK_COPIES * min(max(largest, head), CHUNK_WEIGHTS)
-    return size * (num_tokens * widths + chunk)
+        return min(widest, WHOLE_WEIGHTS) + min(head, CHUNK_WEIGHTS)
+    largest = numbers.hidden_size * max(numbers.intermediate_size, numbers.query_size)
+    if setting.device == "cuda":
+        return min(max(largest, head), FUSED_CHUNK_WEIGHTS)
+    return CHUNK_COPIES * min(max(largest, head), CHUNK_WEIGHTS)

@@ -28,14 +28,14 @@ def step_seconds(numbers: ModelNumbers, setting: Setting, machine: Throughput) -
     """
     passes = 3 if setting.checkpointing else 2
     num_row_tokens = setting.batch_size * setting.num_row_tokens
-    num_prompt_tokens = setting.num_virtual_tokens if setting.method != "prefix" else 0
+    num_prompt_tokens = setting.num_computed_prefix_tokens
     num_layer_tokens = passes * num_row_tokens + 2 * num_prompt_tokens
     is_int8 = setting.kernel == "int8" and machine.int8_gops > 0
     row_gops = machine.int8_gops if is_int8 else machine.float_gops
     rows = 2 * numbers.num_layer_weights * passes * num_row_tokens / row_gops
     # The prompt's own tokens are computed in floats with every kernel.
     prompt = 2 * numbers.num_layer_weights * 2 * num_prompt_tokens / machine.float_gops
-    num_keys = setting.num_virtual_tokens + setting.num_row_tokens
+    num_keys = setting.num_prefix_tokens + setting.num_row_tokens
     # Scores and their product with the values; backward has two and a half times as many.
     attention = 4 * 3.5 * numbers.num_layers * numbers.query_size * num_row_tokens * num_keys
     head_weights = numbers.vocab_size * numbers.embedding_size

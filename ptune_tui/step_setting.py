@@ -19,6 +19,7 @@ class Setting:
     Attributes:
         method: What is trained.
         num_virtual_tokens: P.
+        num_lead_tokens: Template tokens that all rows begin with, computed once a step.
         batch_size: Rows a step.
         num_row_tokens: Tokens of a row, padding included.
         num_label_tokens: Tokens of a row that the loss is taken on.
@@ -34,6 +35,7 @@ class Setting:
 
     method: MethodName = "prompt"
     num_virtual_tokens: int = 20
+    num_lead_tokens: int = 0
     batch_size: int = 32
     num_row_tokens: int = 64
     num_label_tokens: int = 2
@@ -50,6 +52,17 @@ class Setting:
     def num_rows(self) -> int:
         """B."""
         return min(self.micro_batch_size or self.batch_size, self.batch_size)
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens whose keys and values every row sees."""
+        return self.num_virtual_tokens + self.num_lead_tokens
+
+    @property
+    def num_computed_prefix_tokens(self) -> int:
+        """Those of them that are computed; `prefix` trains keys and values themselves."""
+        num_virtual_tokens = 0 if self.method == "prefix" else self.num_virtual_tokens
+        return num_virtual_tokens + self.num_lead_tokens
 
     @property
     def num_micro_batches(self) -> int:

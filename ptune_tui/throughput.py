@@ -1,9 +1,10 @@
 """How fast machines compute: the figures that turn counts of arithmetic into seconds.
 
 Processors are told apart by their instruction sets. One class was measured (AVX512-VNNI, on an AMD
-EPYC of family 26); the others are scaled from it by the width of their registers and are marked as
-not measured. Graphics cards have their makers' figures for memory bandwidth and dense bf16 products
-with fp32 sums, of which a training step reaches only a share; they are marked as not measured, too.
+EPYC of family 26); the others are assumed, mostly from the width of their registers, and are marked
+as not measured. Weights become floats in compiled passes; without a C++ compiler that takes longer.
+Graphics cards have their makers' figures for memory bandwidth and dense bf16 products with fp32
+sums, of which a training step reaches only a share; they are marked as not measured, too.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Throughput:
 _PROCESSORS = {
     "avx512_vnni": Throughput("AVX512-VNNI", 250, 1000, 8.0, 6, MEASURED),
     "avx512f": Throughput("AVX512", 120, 120, 4.0, 5, NOT_MEASURED),
-    "avx_vnni": Throughput("AVX-VNNI", 80, 300, 0.8, 5, NOT_MEASURED),
-    "avx2": Throughput("AVX2", 80, 80, 0.8, 5, NOT_MEASURED),
+    "avx_vnni": Throughput("AVX-VNNI", 80, 300, 2.5, 5, NOT_MEASURED),
+    "avx2": Throughput("AVX2", 80, 80, 2.5, 5, NOT_MEASURED),
     "i8mm": Throughput("ARM with I8MM", 50, 200, 0.5, 5, NOT_MEASURED),
     "asimddp": Throughput("ARM with dot products", 40, 80, 0.4, 4, NOT_MEASURED),
 }

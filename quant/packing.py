@@ -136,8 +136,8 @@ class QuantTensor:
         rounding an operation: what the exported graph and the `gguf` package compute.
         """
         rows = slice(start, stop)
-        is_written = out is None or out.dtype in (torch.float32, torch.bfloat16)
-        if is_written and self._is_compiled():
+        can_write = out is None or out.dtype in (torch.float32, torch.bfloat16)
+        if can_write and self._is_compiled():
             return self._dequantize_compiled(rows, out)
         weight_NK = self._dequantize_plain(rows)
         return weight_NK if out is None else out.copy_(weight_NK)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from ptune_tui import estimate as estimating
 from ptune_tui.activations import kept_floats
 from ptune_tui.config import MethodName
 from ptune_tui.estimate import estimate, fit
@@ -79,6 +80,23 @@ def test_kernels_micro_batches_and_checkpointing_trade_memory_as_they_should() -
     fused = peak(has_compiled_passes=True, kernel="stream")
     assert peak(has_compiled_passes=True, kernel="stream", checkpointing=True) < fused
     assert peak(method="prefix", reparametrise=True) > peak(method="prefix")
+
+
+def test_chunks_are_those_of_the_engine() -> None:
+    from ptune_tui.engine.fused.weights import WHOLE_ELEMENTS
+    from quant.linear import CHUNK_ELEMENTS, FUSED_CHUNK_ELEMENTS
+
+    assert estimating.WHOLE_WEIGHTS == WHOLE_ELEMENTS
+    assert estimating.CHUNK_WEIGHTS == CHUNK_ELEMENTS
+    assert estimating.FUSED_CHUNK_WEIGHTS == FUSED_CHUNK_ELEMENTS
+
+
+def test_the_lead_of_a_template_is_computed_and_not_trained() -> None:
+    plain = Setting(method="prefix", num_virtual_tokens=20)
+    led = dataclasses.replace(plain, num_lead_tokens=40)
+    assert num_trained(NUMBERS, led) == num_trained(NUMBERS, plain)
+    assert (plain.num_computed_prefix_tokens, led.num_computed_prefix_tokens) == (0, 40)
+    assert estimate(NUMBERS, led).kept > estimate(NUMBERS, plain).kept
 
 
 def test_parts_sum_to_the_peak_and_none_is_negative() -> None:

@@ -25,7 +25,7 @@ from ptune_tui.tasks import CHECKPOINTS_FOLDER, write_atomically
 
 LAST, PREVIOUS = "last", "previous"
 TENSORS_FILE, CARD_FILE = "state.safetensors", "state.json"
-VERSION = 1
+VERSION = 2  # another one computes other bits
 
 
 class Plan(msgspec.Struct, frozen=True):

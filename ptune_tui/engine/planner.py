@@ -63,7 +63,7 @@ class Planner:
         method: What is trained, at its start.
         rows: Training rows.
         lead: Template tokens that all rows begin with.
-        trained: What was asked for of the method.
+        method_config: What was asked for of the method.
         model: What was asked for of the model.
         settings: What was asked for of the training.
     """
@@ -72,7 +72,7 @@ class Planner:
     method: Method
     rows: Sequence[EncodedRow]
     lead: list[int]
-    trained: MethodConfig
+    method_config: MethodConfig
     model: ModelConfig
     settings: TrainingConfig
 
@@ -102,7 +102,7 @@ class Planner:
             bucket_width=width,
             is_fused=unfused is None,
             outlier_channels=self._outliers(kernel),
-            prefix_type=self._prefix_type(kernel, reasons) if unfused is None else "float32",
+            prefix_type=self._prefix_type(kernel, reasons, is_fused=unfused is None),
         )
         step = step_of(self.frozen, plan)
         seconds, memory = self._probe(step, plan)
@@ -138,19 +138,26 @@ class Planner:
         )
         return kernel
 
-    def _prefix_type(self, kernel: TrainingKernel, reasons: list[str]) -> FloatType:
-        """What the virtual tokens are computed in beside integers."""
+    def _prefix_type(
+        self, kernel: TrainingKernel, reasons: list[str], *, is_fused: bool
+    ) -> FloatType:
+        """What the tokens before the rows are computed in beside integers."""
         asked = self.model.prefix_type
-        if kernel != "int8" or not self._has_prefix_tokens():
+        if kernel != "int8" or not is_fused or not self._has_prefix_tokens():
+            if asked != "auto":
+                reasons.append(
+                    f'`prefix_type = "{asked}"` changes nothing here: it is for tokens before the '
+                    "rows, beside `int8` in the written-out step."
+                )
             return "float32"
         if asked != "auto":
-            reasons.append(f"The virtual tokens compute in {asked}, as asked.")
+            reasons.append(f"The tokens before the rows compute in {asked}, as asked.")
             return asked
         faster = faster_type()
         can = "can" if faster == "bfloat16" else "cannot"
         reasons.append(
-            f"The virtual tokens compute in {faster}: this processor {can} multiply bfloat16 by "
-            "itself."
+            f"The tokens before the rows compute in {faster}: this processor {can} multiply "
+            "bfloat16 by itself."
         )
         return faster
 
@@ -203,11 +210,12 @@ class Planner:
         longest = max(row.num_tokens for row in self.rows)
         config = self.frozen.config
         setting = Setting(
-            method=self.trained.name,
-            mlp_size=self.trained.mlp_size,
-            rank=self.trained.rank,
-            reparametrise=self.trained.reparametrise,
-            num_virtual_tokens=self.method().num_virtual_tokens + len(self.lead),
+            method=self.method_config.name,
+            mlp_size=self.method_config.mlp_size,
+            rank=self.method_config.rank,
+            reparametrise=self.method_config.reparametrise,
+            num_virtual_tokens=self.method().num_virtual_tokens,
+            num_lead_tokens=len(self.lead),
             batch_size=size,
             num_row_tokens=longest,
             num_label_tokens=max(len(row.response_ids) for row in self.rows),

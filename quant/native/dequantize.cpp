@@ -116,8 +116,8 @@ extern "C" {
 // bits is 4.
 void dequantize_blocks(const uint8_t* codes, int64_t bits, int64_t block, const float* scales,
                        const uint8_t* zero_points, const float* offsets, int64_t n, int64_t K,
-                       void* out, int64_t is_half) {
-    if (is_half)
+                       void* out, int64_t is_bfloat16) {
+    if (is_bfloat16)
         dequantize(codes, bits, block, scales, zero_points, offsets, n, K,
                    static_cast<uint16_t*>(out));
     else

@@ -3,7 +3,8 @@
 Legend: M tokens, K inputs, N outputs, I width of the MLP, n outlier channels, h key/value heads,
 r query heads a key/value head, D head size, P keys before the rows' own, R rows.
 
-Every tensor is contiguous and on the CPU; floats are float32, positions and channels int32.
+Every tensor is contiguous and on the CPU; floats are float32 where a name
+does not say otherwise, positions and channels int32.
 """
 
 from __future__ import annotations
@@ -81,11 +82,11 @@ def dequantize_blocks(
     output_NK: Tensor,
 ) -> None:
     """Codes in blocks, as `quant.packing` lays them out, into float32 or bfloat16."""
-    is_half = int(output_NK.dtype == torch.bfloat16)
+    is_bfloat16 = int(output_NK.dtype == torch.bfloat16)
     _call(
         "dequantize_blocks",
         *(codes, bits, block_size, scales, zero_points, offsets),
-        *(*output_NK.shape, output_NK, is_half),
+        *(*output_NK.shape, output_NK, is_bfloat16),
     )
 
 

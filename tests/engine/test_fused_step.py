@@ -13,6 +13,7 @@ from torch import Tensor
 
 from export.encoding import EncodedRow
 from ptune_tui.engine.batches import Batch, collate
+from ptune_tui.engine.fused import weights
 from ptune_tui.engine.fused.step import FusedStep, packed
 from ptune_tui.engine.fused.weights import unsupported_reason
 from ptune_tui.engine.gradient import LayerStep, unfused_reason
@@ -181,6 +182,37 @@ def test_integers_point_the_gradient_the_same_way(
     assert found[0] == pytest.approx(exact[0], rel=0.02)
     assert found[0] != exact[0]
     assert cosine(found[1], exact[1]) > 0.97
+
+
+@pytest.mark.parametrize("prefix_dtype", [torch.float32, torch.bfloat16])
+def test_a_large_weight_becomes_floats_in_parts(
+    llama: FrozenModel, monkeypatch: pytest.MonkeyPatch, prefix_dtype: torch.dtype
+) -> None:
+    batch, leaf = collate(ROWS, 2), tokens(llama)
+    kernel = "stream" if prefix_dtype == torch.float32 else "int8"
+    outliers = outlier_channels(llama, None, LEAD, batch, 8) if kernel == "int8" else {}
+    step = FusedStep(llama, kernel, outliers, prefix_dtype=prefix_dtype)
+    whole = computed(step, leaf, [batch])
+    # Seven rows of a layer's weight: no divisor of its outputs.
+    monkeypatch.setattr(weights, "WHOLE_ELEMENTS", 7 * llama.config.hidden_size)
+    parts = computed(step, leaf, [batch])
+    if kernel == "stream":
+        assert_same(parts, whole)
+    else:
+        # Sums of parts are rounded once more each.
+        assert parts[0] == pytest.approx(whole[0], rel=1e-2)
+        assert cosine(parts[1], whole[1]) > 0.995
+
+
+def test_tokens_before_the_rows_are_rounded_to_bfloat16_where_asked(llama: FrozenModel) -> None:
+    batch, leaf = collate(ROWS, 2), tokens(llama)
+    outliers = outlier_channels(llama, None, LEAD, batch, 8)
+    exact, rounded = (
+        computed(FusedStep(llama, "int8", outliers, prefix_dtype=dtype), leaf, [batch])
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert not rounded[1].equal(exact[1])
+    assert 0.98 < cosine(rounded[1], exact[1]) < 1 - 1e-7
 
 
 def test_it_reads_weights_of_another_grid(llama: FrozenModel, tmp_path: Path) -> None:

@@ -122,9 +122,30 @@ def test_virtual_tokens_beside_integers_take_the_type_that_is_asked_for_or_faste
     weight = planned.step.prefix_decoder.layers[0].qkv
     assert isinstance(weight, FloatWeight)
     assert weight.dtype == getattr(torch, chosen)
-    told = [reason for reason in planned.event.reasons if "virtual tokens compute" in reason]
-    assert len(told) == (kernel == "int8")
-    assert all(chosen in reason for reason in told)
+    told = [reason for reason in planned.event.reasons if "before the rows" in reason]
+    (sentence,) = told
+    assert ("changes nothing" in sentence) == (kernel == "stream")
+    assert chosen in sentence or kernel == "stream"
+
+
+@needs_compiler
+@pytest.mark.parametrize(("lead", "chosen"), [([], "float32"), (LEAD, "bfloat16")])
+def test_keys_and_values_alone_are_computed_from_nothing(
+    frozen: FrozenModel, monkeypatch: pytest.MonkeyPatch, lead: list[int], chosen: str
+) -> None:
+    monkeypatch.setattr(planning, "faster_type", lambda: "bfloat16")
+    start = VirtualTokens(frozen.embed(torch.tensor([3, 4, 5])))
+    method = make_method("prefix", frozen, start, mlp_size=8, rank=4, reparametrise=False, seed=0)
+    made = replace(planner(frozen, ModelConfig(kernel="int8")), method=method, lead=lead)
+    assert made.make().plan.prefix_type == chosen
+
+
+@pytest.mark.usefixtures("_no_compiler")
+def test_a_type_that_nothing_reads_is_said(frozen: FrozenModel) -> None:
+    model = ModelConfig(kernel="int8", prefix_type="bfloat16")
+    planned = planner(frozen, model).make()
+    assert planned.plan.prefix_type == "float32"
+    assert any("changes nothing" in reason for reason in planned.event.reasons)
 
 
 def test_layers_are_computed_again_before_micro_batches_get_tiny(
@@ -321,8 +342,8 @@ def test_every_field_of_the_configuration_is_read_by_what_trains(dotted: str) ->
 
 def test_a_method_of_many_numbers_needs_more_memory(frozen: FrozenModel) -> None:
     few = planner(frozen, ModelConfig(kernel="stream"))
-    trained = MethodConfig(name="prefix", reparametrise=True, mlp_size=4096)
-    many = replace(few, trained=trained)
+    large = MethodConfig(name="prefix", reparametrise=True, mlp_size=4096)
+    many = replace(few, method_config=large)
     needed = [one._needed("stream", 8, checkpointing=False) for one in (few, many)]
     assert needed[0] is not None
     assert needed[1] is not None

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not passes.is_available(), reason=build().reason
 
 EPSILON = 1e-5
 NO_CHANNELS = torch.empty(0, dtype=torch.int32)
-# Rows, and widths around the vector's 16 and the part's 64.
+# Rows, and widths around the vector's 4, 8 or 16 and the part's 64.
 SHAPES = [(1, 1), (3, 15), (2, 16), (5, 67), (7, 200)]
 
 

@@ -19,7 +19,7 @@ from quant.native.passes import Codes
 
 
 class FloatArithmetic:
-    """float32 products.
+    """Products of floats: the weight says of which type; what goes in and comes out is float32.
 
     Args:
         buffers (Buffers): Work space.

@@ -91,9 +91,10 @@ class OurContender:
         outliers: dict[str, list[int]] = {}
         prefix_type: FloatType = "float32"
         if kernel == "int8":
-            if unfused is None and child.setting.method == "prompt":
+            # As the planner has it: keys and values are computed from nothing.
+            if unfused is None and (self._lead_ids or child.setting.method == "prompt"):
                 prefix_type = faster_type()
-                self.computed_by += f", virtual tokens in {prefix_type}"
+                self.computed_by += f", tokens before the rows in {prefix_type}"
             number = ModelConfig().num_outlier_channels
             outliers = outlier_channels(frozen, self._prompt, self._lead_ids, self._batch, number)
         self._step = make_step(
