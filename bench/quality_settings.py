@@ -115,7 +115,7 @@ TASKS = {
         template="{prompt}\nDescription:",
         split="test",
         metric="bleu",
-        methods={"prefix": Training(20, 800, 16)},
+        methods={"prefix": Training(20, 500, 16)},
     ),
 }
 
