@@ -80,7 +80,7 @@ TASKS = {
         metric="accuracy",
         methods={
             "prefix": Training(20, 500, 32, arithmetics=BOTH, min_score=0.90),
-            "prompt": Training(20, 500, 32, min_score=0.89),
+            "prompt": Training(50, 800, 32, min_score=0.89),
         },
         aim=0.922,
     ),
