@@ -94,15 +94,15 @@ TASKS = {
         template="News: {prompt}\nTopic:",
         split="test",
         metric="accuracy",
-        methods={"prefix": Training(20, 600, 16, min_score=0.88)},
+        methods={"prefix": Training(20, 400, 32, learning_rate=0.02, min_score=0.88)},
+        has_validation=True,
     ),
     "sms_spam": Task(
         template="Message: {prompt}\nThis message is",
         split="test",
         metric="macro_f1",
         methods={"prefix": Training(20, 400, 32, learning_rate=0.02, min_score=0.97)},
-        # One message in eight is spam: 256 rows hold too few of them to choose by.
-        has_validation=True,
+        has_validation=True,  # one message in eight is spam: 256 rows hold too few to choose by
     ),
     "banking77": Task(
         template="Query: {prompt}\nIntent:",
