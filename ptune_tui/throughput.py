@@ -45,8 +45,8 @@ class Throughput:
 _PROCESSORS = {
     "avx512_vnni": Throughput("AVX512-VNNI", 250, 1000, 8.0, 6, MEASURED),
     "avx512f": Throughput("AVX512", 120, 120, 4.0, 5, NOT_MEASURED),
-    "avx_vnni": Throughput("AVX-VNNI", 80, 300, 2.5, 5, NOT_MEASURED),
-    "avx2": Throughput("AVX2", 80, 80, 2.5, 5, NOT_MEASURED),
+    "avx_vnni": Throughput("AVX-VNNI", 80, 300, 1.2, 5, NOT_MEASURED),
+    "avx2": Throughput("AVX2", 80, 80, 1.2, 5, NOT_MEASURED),
     "i8mm": Throughput("ARM with I8MM", 50, 200, 0.5, 5, NOT_MEASURED),
     "asimddp": Throughput("ARM with dot products", 40, 80, 0.4, 4, NOT_MEASURED),
 }

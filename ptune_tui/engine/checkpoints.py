@@ -192,7 +192,10 @@ def read_state(folder: Path) -> tuple[RunCard, RunState]:
     except (msgspec.MsgspecError, UnicodeDecodeError, SafetensorError) as error:
         raise DataError(f"{folder / CARD_FILE} is damaged: {error}.") from None
     if card.version != VERSION:
-        raise DataError(f"{folder} is of version {card.version}; this ptune reads {VERSION}.")
+        raise DataError(
+            f"{folder} is of version {card.version}; this ptune reads {VERSION}.",
+            "Go on from its prompt in another run: `--init prompt --init-prompt RUN`.",
+        )
     return card, RunState(card.progress, tensors, card.python_random)
 
 
