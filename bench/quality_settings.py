@@ -101,7 +101,7 @@ TASKS = {
         template="Message: {prompt}\nThis message is",
         split="test",
         metric="macro_f1",
-        methods={"prefix": Training(20, 400, 32, learning_rate=0.02, min_score=0.97)},
+        methods={"prefix": Training(20, 800, 32, learning_rate=0.02, min_score=0.97)},
         has_validation=True,  # one message in eight is spam: 256 rows hold too few to choose by
     ),
     "banking77": Task(
