@@ -1,10 +1,6 @@
-"""GGUF tensors in our layout, exactly.
+"""A GGUF file as a checkpoint: its tensors under Hugging Face names, on the file's own grids.
 
-Legend: N output rows, K input columns, G blocks a row, n rows of a chunk, D stored bytes a block.
-
-A GGUF block of 32 keeps element `j` in the low and element `j + 16` in the high nibble of byte `j`;
-ours keeps `2j` and `2j + 1`. Scales and minima are float16 in the file, so nothing is rounded, and
-`dequantize()` gives the bits that `gguf.dequantize` gives.
+Legend: N output rows, K input columns, n rows of a chunk.
 """
 
 from __future__ import annotations
@@ -18,16 +14,11 @@ import torch
 from torch import Tensor
 
 from quant.errors import QuantError
+from quant.gguf_blocks import BLOCK_TYPES, import_blocks
 from quant.gguf_file import GGUFTensor, read_gguf
 from quant.int4 import concat_rows
-from quant.packing import QuantSpec, QuantTensor, pack_codes
+from quant.packing import QuantTensor
 
-BLOCK_SIZE = 32
-SPECS = {
-    "Q4_0": QuantSpec(4, BLOCK_SIZE, "symmetric"),
-    "Q4_1": QuantSpec(4, BLOCK_SIZE, "block_offset"),
-    "Q8_0": QuantSpec(8, BLOCK_SIZE, "symmetric"),
-}
 FLOAT_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 ARCHITECTURES = ("llama",)
 
@@ -65,38 +56,6 @@ _TOKEN_KEYS = {
     "eos_token_id": "tokenizer.ggml.eos_token_id",
     "pad_token_id": "tokenizer.ggml.padding_token_id",
 }
-
-
-def import_blocks(data_ND: np.ndarray[Any, Any], type_name: str, num_columns: int) -> QuantTensor:
-    """Repacks rows of GGUF blocks.
-
-    Args:
-        data_ND: uint8 [n, G * D], as the file has them.
-        type_name: `Q4_0`, `Q4_1` or `Q8_0`.
-        num_columns: K, a multiple of 32.
-
-    Returns:
-        The same weights, bit for bit.
-    """
-    spec = SPECS[type_name]
-    num_rows, num_blocks = data_ND.shape[0], num_columns // BLOCK_SIZE
-    blocks_nGD = torch.from_numpy(np.array(data_ND)).view(num_rows, num_blocks, -1)
-    num_halves = 2 if spec.form == "block_offset" else 1
-    halves_nGh = blocks_nGD[..., : 2 * num_halves].contiguous().view(torch.float16).float()
-    codes_nGD = blocks_nGD[..., 2 * num_halves :]
-    return QuantTensor(
-        spec,
-        (num_rows, num_columns),
-        (codes_nGD ^ 0x80) if spec.bits == 8 else _neighbours_first(codes_nGD),
-        halves_nGh[..., 0].contiguous(),
-        offsets=halves_nGh[..., 1].contiguous() if num_halves == 2 else None,
-    )
-
-
-def _neighbours_first(codes_nGD: Tensor) -> Tensor:
-    """Nibbles of elements (j, j + 16) into nibbles of elements (2j, 2j + 1)."""
-    in_order = torch.cat((codes_nGD & 0x0F, codes_nGD >> 4), dim=-1)
-    return pack_codes(in_order, bits=4)
 
 
 @dataclass(frozen=True)
@@ -159,10 +118,10 @@ class GGUFSource:
         type_name = self.dtype(name)
         if type_name in FLOAT_TYPES:
             return None
-        if type_name not in SPECS:
+        if type_name not in BLOCK_TYPES:
             raise QuantError(
                 f"{self.path.name}: tensor {self.tensors[name].name} has the type {type_name}",
-                f"the types that work are {', '.join((*SPECS, *FLOAT_TYPES))}; convert the model "
+                f"the types that work are {', '.join((*BLOCK_TYPES, *FLOAT_TYPES))}; convert the model "
                 "to one of them",
             )
         data_ND = self.tensors[name].data_ND

@@ -9,7 +9,7 @@ A weight is
 
 - `zero_point` form: `scale * (code - zero_point)`, zero points packed like the codes;
 - `symmetric` form: `scale * (code - 2 ** (bits - 1))`, no zero points stored;
-- `block_offset` form: `scale * code + offset` with a float offset a block (GGUF Q4_1).
+- `block_offset` form: `scale * code + offset` with a float offset a block (GGUF Q4_1, Q4_K).
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from quant.checkpoint import WeightSource, read_json
 from quant.errors import QuantError
 from quant.gguf import GGUFSource
+from quant.gguf_blocks import BLOCK_TYPES
 
 # Rows of two stored vocabularies that are compared at once.
 _COMPARED_ROWS = 4096
@@ -91,7 +92,7 @@ def _read_config(source: WeightSource) -> Any:
         raise QuantError(
             f"{source.path}: the model is quantised already, with "
             f"{raw['quantization_config'].get('quant_method', 'an unknown method')!r}",
-            "take the model's float checkpoint, or a GGUF file of type Q4_0, Q4_1 or Q8_0",
+            f"take the model's float checkpoint, or a GGUF file of type {', '.join(BLOCK_TYPES)}",
         )
     try:
         return transformers.AutoConfig.from_pretrained(

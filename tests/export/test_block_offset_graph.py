@@ -1,4 +1,4 @@
-"""GGUF's grids in the graph: Q4_1 through the block-sum correction, Q4_0 and Q8_0 as they are."""
+"""GGUF's grids in the graph: block offsets through the block-sum correction, others as they are."""
 
 from __future__ import annotations
 
@@ -15,21 +15,15 @@ from onnx import TensorProto, helper
 from export.blobs import BlobFile
 from export.nodes import NodeWriter
 from export.projection import project, stack_rows, store
-from quant.gguf import import_blocks
+from quant.gguf_blocks import BLOCK_TYPES, import_blocks
 from quant.packing import QuantTensor
-
-TYPES = {
-    "Q4_0": gguf.GGMLQuantizationType.Q4_0,
-    "Q4_1": gguf.GGMLQuantizationType.Q4_1,
-    "Q8_0": gguf.GGMLQuantizationType.Q8_0,
-}
+from tests.gguf_values import random_blocks
 
 
 def make_weight(kind: str, num_rows: int, num_columns: int) -> tuple[QuantTensor, np.ndarray]:
-    values = np.random.default_rng(0).normal(size=(num_rows, num_columns)).astype(np.float32)
-    blocks = gguf.quants.quantize(values, TYPES[kind])
-    weight = import_blocks(blocks, kind, num_columns)
-    return weight, gguf.quants.dequantize(blocks, TYPES[kind])
+    blocks = random_blocks(kind, num_rows, num_columns)
+    dequantised = gguf.dequantize(blocks, gguf.GGMLQuantizationType[kind])
+    return import_blocks(blocks, kind, num_columns), dequantised
 
 
 def product(folder: Path, weight: QuantTensor, precision: str, inputs: np.ndarray) -> np.ndarray:
@@ -52,13 +46,13 @@ def product(folder: Path, weight: QuantTensor, precision: str, inputs: np.ndarra
     return np.asarray(session.run(["y"], {"x": inputs})[0])
 
 
-@pytest.mark.parametrize("kind", sorted(TYPES))
+@pytest.mark.parametrize("kind", sorted(BLOCK_TYPES))
 @pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-5), ("fast", 2e-2)])
 def test_a_gguf_weight_in_the_graph_equals_its_dequantised_product(
     tmp_path: Path, kind: str, precision: str, tolerance: float
 ) -> None:
-    weight, dequantised = make_weight(kind, 96, 128)
-    inputs = np.random.default_rng(1).normal(size=(2, 3, 128)).astype(np.float32)
+    weight, dequantised = make_weight(kind, 96, 256)
+    inputs = np.random.default_rng(1).normal(size=(2, 3, 256)).astype(np.float32)
     expected = inputs.astype(np.float64) @ dequantised.T.astype(np.float64)
     got = product(tmp_path, weight, precision, inputs)
     assert np.abs(got - expected).max() / np.abs(expected).max() < tolerance
