@@ -14,111 +14,25 @@ newer than what onnxruntime loads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
-from torch import Tensor
 
-from export.blobs import BlobFile
-from export.errors import UnsupportedModelError
-from export.family import DecoderSpec
-from export.nodes import NodeWriter
-from export.projection import (
-    Precision,
-    can_stack,
-    deployable,
-    float_values,
-    project,
-    stack_rows,
-    store,
+from export.layer_graph import (
+    ROTARY_POSITIONS,
+    SEQUENCE_LENGTHS,
+    TOTAL_LENGTH,
+    LayerGraph,
+    norm,
+    product,
 )
-from quant.packing import FrozenWeight, QuantTensor
+from export.nodes import NodeWriter
+from export.projection import Precision, float_values
+from export.stored_model import EMBEDDING, HEAD, NORM, StoredModel
+from quant.packing import QuantTensor
 
 OPSET = 21
 IR_VERSION = 10
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
-NORM = "model.norm.weight"
-
-
-@dataclass(frozen=True)
-class StoredModel:
-    """A model whose tensors are in the data file.
-
-    Attributes:
-        spec: Its shape.
-        blobs: The data file.
-        weights: The frozen weights by the name they are stored under.
-    """
-
-    spec: DecoderSpec
-    blobs: BlobFile
-    weights: dict[str, QuantTensor]
-
-
-def store_model(
-    spec: DecoderSpec,
-    weights: Mapping[str, FrozenWeight | Tensor],
-    rotary: tuple[Tensor, Tensor],
-    blobs: BlobFile,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> StoredModel:
-    """Write all tensors of a model into the data file.
-
-    Args:
-        spec (DecoderSpec): The model's shape.
-        weights (Mapping[str, FrozenWeight | Tensor]): Frozen weights by their transformers names.
-        rotary (tuple[Tensor, Tensor]): Cosines and sines, float32 [positions, D / 2].
-        blobs (BlobFile): The data file to fill.
-        on_progress (Callable[[int, int], None] | None): Called with layers done and their number.
-
-    Raises:
-        UnsupportedModelError: The hidden size is not a multiple of 32.
-    """
-    if spec.hidden_size % 32:
-        raise UnsupportedModelError(
-            f"The hidden size {spec.hidden_size} is not a multiple of 32.",
-            "Such a model cannot share its embedding with the head in blocks of 32.",
-        )
-    stored: dict[str, QuantTensor] = {}
-
-    def keep(name: str, weight: FrozenWeight | Tensor) -> None:
-        if isinstance(weight, Tensor):
-            raise TypeError(f"{name} is not quantised")
-        stored[name] = deployable(weight)
-        store(blobs, name, stored[name])
-
-    keep(EMBEDDING, weights[EMBEDDING])
-    if not spec.tied_head:
-        keep(HEAD, weights[HEAD])
-    for name, weight in weights.items():
-        if isinstance(weight, Tensor):
-            blobs.add(name, weight.float().numpy())
-    blobs.add("rotary.cos", rotary[0].numpy())
-    blobs.add("rotary.sin", rotary[1].numpy())
-    for layer in range(spec.num_layers):
-        prefix = f"model.layers.{layer}."
-        for group, members in _GROUPS.items():
-            parts = [_quantised(weights, f"{prefix}{member}.weight") for member in members]
-            if can_stack(parts):
-                keep(f"{prefix}{group}", stack_rows(parts))
-            else:
-                for member, part in zip(members, parts, strict=True):
-                    keep(f"{prefix}{member}", part)
-        if on_progress:
-            on_progress(layer + 1, spec.num_layers)
-    return StoredModel(spec, blobs, stored)
-
-
-_GROUPS = {
-    "attention.qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "attention.output": ("self_attn.o_proj",),
-    "mlp.gate": ("mlp.gate_proj",),
-    "mlp.up": ("mlp.up_proj",),
-    "mlp.down": ("mlp.down_proj",),
-}
+_FIRST_NORM = "input_layernorm.weight"
 
 
 def build_graph(model: StoredModel, precision: Precision) -> ModelProto:
@@ -143,25 +57,16 @@ class _DecoderWriter:
 
     def write(self) -> ModelProto:
         self._positions()
-        normed = residual = ""
-        hidden = self._embed()
-        residual = hidden
-        normed = self._norm(hidden, self._weight_name(0, "input_layernorm"))
-        for layer in range(self.spec.num_layers):
-            attended = self._attention(normed, layer)
-            if layer == self.spec.num_layers - 1:
-                attended, residual = self._wanted(attended), self._wanted(residual)
-            attended = self._project(attended, layer, "attention.output")
-            normed, residual = self._add_norm(
-                attended, residual, self._weight_name(layer, "post_attention_layernorm")
-            )
-            mlp = self._mlp(normed, layer)
-            following = (
-                NORM
-                if layer == self.spec.num_layers - 1
-                else self._weight_name(layer + 1, "input_layernorm")
-            )
-            normed, residual = self._add_norm(mlp, residual, following)
+        residual = self._embed()
+        layers = [
+            LayerGraph(self.model, self.nodes, self.precision, layer)
+            for layer in range(self.spec.num_layers)
+        ]
+        normed = norm(self.model, self.nodes, residual, layers[0].weight_name(_FIRST_NORM))
+        following = [*(layer.weight_name(_FIRST_NORM) for layer in layers[1:]), NORM]
+        for layer, following_norm in zip(layers, following, strict=True):
+            wanted = self._wanted if layer is layers[-1] else _all
+            normed, residual = layer.write(normed, residual, following_norm, wanted)
         self._head(normed)
         return self._model()
 
@@ -174,11 +79,11 @@ class _DecoderWriter:
         add(
             "Cast",
             [add("Sub", [lengths_B, one])],
-            outputs=["seqlens_k"],
+            outputs=[SEQUENCE_LENGTHS],
             to=TensorProto.INT32,
         )
         total = add("Gather", [add("Shape", ["attention_mask"]), one])
-        add("Cast", [total], outputs=["total_sequence_length"], to=TensorProto.INT32)
+        add("Cast", [total], outputs=[TOTAL_LENGTH], to=TensorProto.INT32)
         num_new = add("Gather", [add("Shape", ["input_ids"]), one])
         num_past = add("Sub", [total, num_new])
         # A short row of a ragged decoding step counts less than one new token; it has one.
@@ -190,6 +95,19 @@ class _DecoderWriter:
         chosen_BN = add("Where", [add("Less", ["logit_positions", zero]), from_end, from_start])
         last_axis = constant("last_axis", np.array([-1], np.int64))
         add("Unsqueeze", [chosen_BN, last_axis], outputs=["wanted_positions"])
+        if self.spec.long_rotary_from is not None:
+            self._rotary_positions(add("Sub", [lengths_B, new_B]), num_new, total)
+
+    def _rotary_positions(self, past_B: str, num_new: str, total: str) -> None:
+        """Rows of the rotary table, int64 [B, S]: its second half for long sequences."""
+        add, constant = self.nodes.add, self.nodes.constant
+        limit = constant("long_rotary_from", np.array(self.spec.long_rotary_from, np.int64))
+        half = constant("long_rotary_rows", np.array(self.spec.context_length, np.int64))
+        zero, one = constant("zero", np.array(0, np.int64)), constant("one", np.array(1, np.int64))
+        first_row = add("Where", [add("Greater", [total, limit]), half, zero])
+        new_S = add("Add", [add("Range", [zero, num_new, one]), first_row])
+        past_B1 = add("Unsqueeze", [past_B, constant("row_axis", np.array([1], np.int64))])
+        add("Add", [past_B1, new_S], outputs=[ROTARY_POSITIONS])
 
     def _embed(self) -> str:
         """Embeddings of tokens, and rows of the soft prompt for ids from V on: [B, S, H]."""
@@ -202,7 +120,14 @@ class _DecoderWriter:
         soft = add("Gather", ["soft_prompt", soft_ids], axis=0)
         last_axis = constant("last_axis", np.array([-1], np.int64))
         is_soft_BS1 = add("Unsqueeze", [is_soft, last_axis])
-        return add("Where", [is_soft_BS1, soft, self._token_embeddings(token_ids)])
+        return add("Where", [is_soft_BS1, soft, self._scaled(self._token_embeddings(token_ids))])
+
+    def _scaled(self, embeddings: str) -> str:
+        """Scaled where the family does; virtual tokens were trained behind the scaling."""
+        if not self.spec.family.scales_embeddings:
+            return embeddings
+        root = np.array(self.spec.hidden_size**0.5, np.float32)
+        return self.nodes.add("Mul", [embeddings, self.nodes.constant("embedding_scale", root)])
 
     def _token_embeddings(self, token_ids: str) -> str:
         weight = self.model.weights[EMBEDDING]
@@ -244,80 +169,18 @@ class _DecoderWriter:
         flat = constant("embedding_flat", np.array([0, 0, num_blocks * size], np.int64))
         return add("Reshape", [add("Add", [add("Reshape", [gathered, blocked]), shift]), flat])
 
-    def _attention(self, normed: str, layer: int) -> str:
-        spec = self.spec
-        cos, sin = self.nodes.external("rotary.cos"), self.nodes.external("rotary.sin")
-        past = [f"past_key_values.{layer}.{kind}" for kind in ("key", "value")]
-        present = [f"present.{layer}.{kind}" for kind in ("key", "value")]
-        return self.nodes.add(
-            "GroupQueryAttention",
-            [
-                *self._queries_keys_values(normed, layer),
-                *past,
-                "seqlens_k",
-                "total_sequence_length",
-                cos,
-                sin,
-            ],
-            outputs=[f"attention.{layer}", *present],
-            domain="com.microsoft",
-            num_heads=spec.num_attention_heads,
-            kv_num_heads=spec.num_key_value_heads,
-            scale=spec.attention_scale,
-            do_rotary=1,
-            rotary_interleaved=0,
-            local_window_size=spec.sliding_window,
-        )
-
-    def _queries_keys_values(self, normed: str, layer: int) -> list[str]:
-        """One packed product where the three share a grid, else three."""
-        if f"model.layers.{layer}.attention.qkv" in self.model.weights:
-            return [self._project(normed, layer, "attention.qkv"), "", ""]
-        return [self._project(normed, layer, member) for member in _GROUPS["attention.qkv"]]
-
-    def _mlp(self, normed: str, layer: int) -> str:
-        gate = self._project(normed, layer, "mlp.gate")
-        up = self._project(normed, layer, "mlp.up")
-        activated = self.nodes.add("Mul", [gate, self.nodes.add("Sigmoid", [gate])])
-        return self._project(self.nodes.add("Mul", [activated, up]), layer, "mlp.down")
-
     def _head(self, normed: str) -> None:
         name = EMBEDDING if self.spec.tied_head else HEAD
-        logits = project(self.nodes, name, self.model.weights[name], normed, self.precision)
+        logits = product(self.model, self.nodes, name, normed, self.precision)
+        if self.spec.logit_softcap is not None:
+            cap = self.nodes.constant("logit_cap", np.array(self.spec.logit_softcap, np.float32))
+            bent = self.nodes.add("Tanh", [self.nodes.add("Div", [logits, cap])])
+            logits = self.nodes.add("Mul", [bent, cap])
         self.nodes.add("Identity", [logits], outputs=["logits"])
-
-    def _project(self, source: str, layer: int, member: str) -> str:
-        name = f"model.layers.{layer}.{member}"
-        return project(self.nodes, name, self.model.weights[name], source, self.precision)
 
     def _wanted(self, values: str) -> str:
         """The wanted positions of [B, S, ..]: [B, N, ..]."""
         return self.nodes.add("GatherND", [values, "wanted_positions"], batch_dims=1)
-
-    def _norm(self, hidden: str, weight: str) -> str:
-        return self.nodes.add(
-            "SimplifiedLayerNormalization",
-            [hidden, self.nodes.external(weight)],
-            axis=-1,
-            epsilon=self.spec.norm_epsilon,
-            stash_type=1,
-        )
-
-    def _add_norm(self, hidden: str, residual: str, weight: str) -> tuple[str, str]:
-        """The norm of a sum, and the sum."""
-        name = f"{weight}.of_sum"
-        self.nodes.add(
-            "SkipSimplifiedLayerNormalization",
-            [residual, hidden, self.nodes.external(weight)],
-            outputs=[f"{name}.normed", "", "", f"{name}.sum"],
-            domain="com.microsoft",
-            epsilon=self.spec.norm_epsilon,
-        )
-        return f"{name}.normed", f"{name}.sum"
-
-    @staticmethod
-    def _weight_name(layer: int, member: str) -> str:
-        return f"model.layers.{layer}.{member}.weight"
 
     def _model(self) -> ModelProto:
         spec = self.spec
@@ -338,7 +201,7 @@ class _DecoderWriter:
         ]
         graph = helper.make_graph(
             self.nodes.nodes,
-            f"ptune_{spec.family}_{self.precision}",
+            f"ptune_{spec.model_type}_{self.precision}",
             inputs,
             outputs,
             initializer=list(self.nodes.initializers.values()),
@@ -366,8 +229,5 @@ def _value(name: str, data_type: int, shape: list[str | int]) -> ValueInfoProto:
     return helper.make_tensor_value_info(name, data_type, shape)
 
 
-def _quantised(weights: Mapping[str, FrozenWeight | Tensor], name: str) -> QuantTensor:
-    weight = weights[name]
-    if isinstance(weight, Tensor):
-        raise TypeError(f"{name} is not quantised")
-    return deployable(weight)
+def _all(values: str) -> str:
+    return values

@@ -1,7 +1,4 @@
-"""From a trained prompt to a bundle: store, build, compare, and only then put it in place.
-
-Legend: D head size.
-"""
+"""From a trained prompt to a bundle: store, build, compare, and only then put it in place."""
 
 from __future__ import annotations
 
@@ -31,11 +28,13 @@ from export.bundle import (
     written_at_once,
 )
 from export.errors import ExportError, ParityError
-from export.family import DecoderSpec, decoder_spec, rotary_tables
-from export.graph import build_graph, store_model
+from export.family import DecoderSpec, decoder_spec
+from export.graph import build_graph
 from export.parity import Probe, Reference, ask_reference, measure
 from export.prompts import AnyPrompt, PrefixPrompt, save_prefix, save_prompt
+from export.rotary import rotary_tables
 from export.session import DecoderSession, DecoderShape
+from export.stored_model import store_model
 from export.template import Template
 from quant.packing import FrozenWeight, QuantTensor
 
@@ -56,8 +55,7 @@ class ExportedModel:
         config: transformers configuration.
         weights: Frozen weights by their transformers names.
         weights_hash: sha256 over them.
-        inv_freq: The rotary embedding's frequencies, float32 [D / 2].
-        rotary_scaling: The rotary embedding's attention scaling.
+        rotary: transformers' rotary embedding of the model.
         tokenizer_json: The tokenizer, as training used it.
     """
 
@@ -65,8 +63,7 @@ class ExportedModel:
     config: Any
     weights: Mapping[str, FrozenWeight | Tensor]
     weights_hash: str
-    inv_freq: Tensor
-    rotary_scaling: float
+    rotary: Any
     tokenizer_json: str
 
 
@@ -191,8 +188,8 @@ class BundleWriter:
 
     def _write_graphs(self, folder: Path, spec: DecoderSpec) -> str:
         blobs = BlobFile(folder / DATA_FILE)
-        rotary = rotary_tables(self.model.inv_freq, self.model.rotary_scaling, spec.context_length)
-        stored = store_model(spec, self.model.weights, rotary, blobs, self.report_progress)
+        tables = rotary_tables(self.model.rotary, spec)
+        stored = store_model(spec, self.model.weights, tables, blobs, self.report_progress)
         data_hash = blobs.close()
         for precision, name in GRAPH_FILES.items():
             content = build_graph(stored, precision).SerializeToString()

@@ -117,14 +117,12 @@ def exported_model(tuned: TunedModel) -> ExportedModel:
     """
     frozen = tuned.frozen
     decoder_spec(frozen.config)  # refuses a family before its parts are asked for
-    rotary = frozen.network.model.rotary_emb
     return ExportedModel(
         name=frozen.name,
         config=frozen.config,
         weights=frozen.loaded.weights,
         weights_hash=frozen.loaded.report.weights_hash,
-        inv_freq=rotary.inv_freq,
-        rotary_scaling=rotary.attention_scaling,
+        rotary=frozen.network.model.rotary_emb,
         tokenizer_json=frozen.text.tokenizer.to_str(),
     )
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from export import parity, writer
 from export.bundle import Manifest, read_manifest, write_manifest, written_at_once
 from export.errors import BundleError, ExportError, ParityError
+from export.rotary import RotaryTable
 from export.runtime import Bundle
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
@@ -134,9 +136,12 @@ def test_a_graph_that_computes_something_else_does_not_pass(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = writer.rotary_tables
-    monkeypatch.setattr(
-        writer, "rotary_tables", lambda *arguments: tuple(t * 0.97 for t in real(*arguments))
-    )
+
+    def shrunken(*arguments: Any) -> dict[str, RotaryTable]:
+        tables = real(*arguments)
+        return {name: RotaryTable(t.cos * 0.97, t.sin * 0.97) for name, t in tables.items()}
+
+    monkeypatch.setattr(writer, "rotary_tables", shrunken)
     with pytest.raises(ParityError):
         run_export(exported, tmp_path / "bundle")
 

@@ -15,9 +15,11 @@ import transformers
 
 from export.blobs import BlobFile
 from export.errors import UnsupportedModelError
-from export.family import decoder_spec, rotary_tables
-from export.graph import build_graph, store_model
+from export.family import decoder_spec
+from export.graph import build_graph
+from export.rotary import rotary_tables
 from export.session import DecoderSession, DecoderShape
+from export.stored_model import store_model
 from quant.loading import LoadedModel, load
 from quant.packing import FrozenWeight
 
@@ -31,13 +33,24 @@ SIZES: dict[str, Any] = {
     "head_dim": 16,
     "max_position_embeddings": 600,
     "initializer_range": 0.3,
+    "pad_token_id": 0,
 }
 IDS = [7, 3, 55, 21, 99, 0, 42, 13, 8, 64, 31]
 
 Models = dict[str, tuple[type, dict[str, Any]]]
+LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "original_max_position_embeddings": 8,
+    "short_factor": [1.0 + 0.1 * n for n in range(8)],
+    "long_factor": [1.5 + 0.4 * n for n in range(8)],
+}
+TWO_KINDS = {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}
+
 MODELS: Models = {
     "llama-tied": (transformers.LlamaConfig, {"tie_word_embeddings": True}),
     "llama-untied": (transformers.LlamaConfig, {"tie_word_embeddings": False}),
+    "llama-biases": (transformers.LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
     "llama-3-rope": (
         transformers.LlamaConfig,
         {
@@ -56,6 +69,36 @@ MODELS: Models = {
         transformers.MistralConfig,
         {"tie_word_embeddings": False, "sliding_window": 5},
     ),
+    "smollm3": (transformers.SmolLM3Config, {"no_rope_layers": [1, 0]}),
+    "qwen2": (transformers.Qwen2Config, {"tie_word_embeddings": True}),
+    "qwen2-window": (transformers.Qwen2Config, {"use_sliding_window": True, **TWO_KINDS}),
+    "qwen3": (transformers.Qwen3Config, {"tie_word_embeddings": True}),
+    "phi3": (transformers.Phi3Config, {"sliding_window": 5}),
+    "phi3-partial-rotary": (
+        transformers.Phi3Config,
+        {
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 32,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "partial_rotary_factor": 0.5,
+            },
+        },
+    ),
+    "phi3-long-rope": (transformers.Phi3Config, {"rope_parameters": LONG_ROPE}),
+    "gemma": (transformers.GemmaConfig, {}),
+    "gemma2": (
+        transformers.Gemma2Config,
+        {
+            "query_pre_attn_scalar": 24,
+            "attn_logit_softcapping": 3.0,
+            "final_logit_softcapping": 5.0,
+            **TWO_KINDS,
+        },
+    ),
+    "gemma3": (transformers.Gemma3TextConfig, {"query_pre_attn_scalar": 24, **TWO_KINDS}),
 }
 
 
@@ -66,26 +109,36 @@ class Case:
         config_class, changes = MODELS[kind]
         torch.manual_seed(0)
         config = config_class(**{**SIZES, **changes})
-        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder / "model")
+        model = transformers.AutoModelForCausalLM.from_config(config)
+        for name, parameter in model.named_parameters():
+            # Biases and norms start as constants, which would hide a mix-up.
+            if parameter.dim() == 1:
+                torch.nn.init.normal_(parameter, mean=float("norm" in name), std=0.2)
+        model.save_pretrained(folder / "model")
         self.loaded: LoadedModel = load(folder / "model", scheme=scheme)  # type: ignore[arg-type]
         self.twin = float_twin(self.loaded)
         spec = decoder_spec(self.loaded.config)
-        rotary = self.loaded.model.model.rotary_emb
-        tables = rotary_tables(rotary.inv_freq, rotary.attention_scaling, spec.context_length)
+        tables = rotary_tables(self.loaded.model.model.rotary_emb, spec)
         blobs = BlobFile(folder / "model.data")
         stored = store_model(spec, self.loaded.weights, tables, blobs)
         blobs.close()
         self.path = folder / "model.onnx"
         self.path.write_bytes(build_graph(stored, precision).SerializeToString())  # type: ignore[arg-type]
-        shape = DecoderShape(2, 64, 2, 16, 100, spec.context_length)
+        shape = DecoderShape(2, 64, 2, spec.head_size, 100, spec.context_length)
+        self.spec = spec
         self.session = DecoderSession(self.path, shape, num_threads=1)
 
-    def expected(self, ids: list[int], soft: torch.Tensor | None = None) -> np.ndarray:
-        embeddings = self.twin.get_input_embeddings()(torch.tensor(ids))
-        if soft is not None:
-            embeddings = torch.cat([soft, embeddings])
-        with torch.no_grad():
-            return np.asarray(self.twin(inputs_embeds=embeddings[None]).logits[0].numpy())
+    def expected(self, *chunks: list[int] | torch.Tensor) -> np.ndarray:
+        """Logits of torch's model, fed chunk by chunk: tokens, or embeddings."""
+        cache = transformers.DynamicCache(config=self.twin.config)
+        embed = self.twin.get_input_embeddings()
+        logits = []
+        for chunk in chunks:
+            values = chunk if isinstance(chunk, torch.Tensor) else embed(torch.tensor(chunk))
+            with torch.no_grad():
+                output = self.twin(inputs_embeds=values[None], past_key_values=cache)
+            logits.append(output.logits[0].numpy())
+        return np.concatenate(logits)
 
 
 def float_twin(loaded: LoadedModel) -> Any:
@@ -123,19 +176,20 @@ def test_prefill_in_one_chunk_equals_transformers(exact: Case) -> None:
 
 
 def test_prefill_in_chunks_and_decode_equal_transformers(exact: Case) -> None:
-    expected = exact.expected(IDS)
-    first = exact.session.forward(IDS[:4], 0, wanted=range(4))
-    second = exact.session.forward(IDS[4:9], 4, wanted=range(5))
-    single = [exact.session.forward([token], 9 + n) for n, token in enumerate(IDS[9:])]
-    got = np.concatenate([first, second, *single])
-    assert relative_error(got, expected) < 1e-5
+    chunks = [IDS[:4], IDS[4:9], *([token] for token in IDS[9:])]
+    starts = [0, 4, 9, 10]
+    got = [
+        exact.session.forward(chunk, start, wanted=range(len(chunk)))
+        for chunk, start in zip(chunks, starts, strict=True)
+    ]
+    assert relative_error(np.concatenate(got), exact.expected(*chunks)) < 1e-5
 
 
 def test_virtual_tokens_are_addressed_by_ids_from_the_vocabulary_on(exact: Case) -> None:
     soft = 0.3 * torch.randn(3, 64, generator=torch.Generator().manual_seed(2))
     exact.session.forward([100, 101, 102], 0, soft_prompt=soft.numpy())
     got = exact.session.forward(IDS, 3, wanted=range(len(IDS)))
-    assert relative_error(got, exact.expected(IDS, soft)[3:]) < 1e-5
+    assert relative_error(got, exact.expected(soft, IDS)[3:]) < 1e-5
 
 
 def test_a_restored_prefix_answers_bit_for_bit_like_a_computed_one(
@@ -160,9 +214,8 @@ def test_the_cache_grows_without_forgetting(case: Callable[..., Case]) -> None:
     assert relative_error(got, made.expected(ids)[-1:]) < 1e-5
 
 
-def test_a_batch_of_right_padded_rows_equals_single_rows(case: Callable[..., Case]) -> None:
-    made = case()
-    session = onnxruntime.InferenceSession(str(made.path), providers=["CPUExecutionProvider"])
+def test_a_batch_of_right_padded_rows_equals_transformers_batch(exact: Case) -> None:
+    session = onnxruntime.InferenceSession(str(exact.path), providers=["CPUExecutionProvider"])
     rows = [IDS, IDS[:4]]
     ids = np.zeros((2, len(IDS)), np.int64)
     mask = np.zeros((2, len(IDS)), np.int64)
@@ -171,11 +224,15 @@ def test_a_batch_of_right_padded_rows_equals_single_rows(case: Callable[..., Cas
     feeds = {"input_ids": ids, "attention_mask": mask}
     for layer in range(2):
         for kind in ("key", "value"):
-            feeds[f"past_key_values.{layer}.{kind}"] = np.zeros((2, 2, 0, 16), np.float32)
+            feeds[f"past_key_values.{layer}.{kind}"] = np.zeros(
+                (2, 2, 0, exact.spec.head_size), np.float32
+            )
     logits = session.run(["logits"], feeds)[0]
     assert logits.shape == (2, 1, 100)
+    with torch.no_grad():
+        batch = exact.twin(torch.tensor(ids), attention_mask=torch.tensor(mask)).logits.numpy()
     for number, row in enumerate(rows):
-        assert relative_error(logits[number, 0], made.expected(row)[-1]) < 1e-5
+        assert relative_error(logits[number, 0], batch[number, len(row) - 1]) < 1e-5
 
 
 def test_fast_is_near_and_exact_is_nearer(tmp_path: Path) -> None:
@@ -210,10 +267,18 @@ def test_the_graph_is_of_the_opset_that_onnxruntime_loads(case: Callable[..., Ca
     ("config", "message"),
     [
         (transformers.GPT2Config(), "gpt2"),
-        (transformers.LlamaConfig(**SIZES, hidden_act="gelu"), "gelu"),
-        (transformers.LlamaConfig(**SIZES, attention_bias=True), "biases"),
+        (transformers.LlamaConfig(**SIZES, hidden_act="relu"), "relu"),
+        (transformers.Gemma3TextConfig(**SIZES, use_bidirectional_attention=True), "both"),
     ],
 )
 def test_what_the_writer_does_not_cover_is_refused(config: Any, message: str) -> None:
     with pytest.raises(UnsupportedModelError, match=message):
         decoder_spec(config)
+
+
+def test_a_rotary_size_that_onnxruntime_does_not_take_is_refused() -> None:
+    parameters = {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}
+    config = transformers.Phi3Config(**SIZES, rope_parameters=parameters)
+    rotary = transformers.AutoModelForCausalLM.from_config(config).model.rotary_emb
+    with pytest.raises(UnsupportedModelError, match="8 of the 16 numbers of a head"):
+        rotary_tables(rotary, decoder_spec(config))
