@@ -32,6 +32,7 @@ from export.template import Template
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+DATA_FILE = "model.data"
 Precision = Literal["fast", "exact"]
 
 PRECISIONS: tuple[Precision, ...] = ("fast", "exact")
@@ -95,6 +96,7 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         max_response_tokens: Longest response seen in training, end token included.
         scores: Measured scores, by name.
         kind: What `file` holds.
+        parity: What the gate measured behind this prompt, by precision.
     """
 
     file: str
@@ -108,6 +110,7 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     max_response_tokens: int
     scores: dict[str, float]
     kind: PromptKind = "virtual tokens"
+    parity: dict[str, ParityRecord] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -122,7 +125,7 @@ class Manifest(msgspec.Struct, frozen=True):
         graphs: The graph of each precision.
         default_precision: What `auto` takes.
         prompts: The soft prompts by name.
-        parity: What the gate measured, by precision.
+        parity: What the gate measured behind the first prompt, by precision.
         golden: The self-test.
         files: Every other file.
         versions: Of the packages that wrote the bundle.
@@ -190,7 +193,9 @@ def read_manifest(folder: Path) -> Manifest:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest with its checksum, readable by people too."""
     signed = msgspec.structs.replace(manifest, checksum=_checksum(manifest))
-    (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=2))
+    part = folder / f".{MANIFEST}.{os.getpid()}.part"
+    part.write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=2))
+    part.replace(folder / MANIFEST)
 
 
 def _checksum(manifest: Manifest) -> str:

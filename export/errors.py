@@ -39,6 +39,12 @@ class TemplateError(ExportError):
     category = "usage"
 
 
+class SamplingError(ExportError):
+    """Tokens cannot be drawn like this."""
+
+    category = "usage"
+
+
 class RowError(ExportError):
     """A row does not fit."""
 

@@ -1,13 +1,24 @@
-"""Choosing the next token from logits, in numpy."""
+"""Choosing the next token from logits, in numpy.
+
+Legend: V vocabulary.
+
+The filters and their order are those of transformers' generation: repetition penalty (Keskar 2019),
+temperature, top-k, top-p (Holtzman 2019), min-p (Nguyen 2024).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from export.errors import SamplingError
+
 FloatArray = npt.NDArray[np.float32]
+WideArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -16,29 +27,112 @@ class Sampling:
 
     Attributes:
         temperature: 0 takes the most likely token; above, the logits are divided by it.
+        top_k: Only so many of the most likely tokens; 0 for all.
         top_p: Only the most likely tokens that together have this probability.
+        min_p: Only tokens with this share of the most likely one's probability.
+        repetition_penalty: Logits of tokens that were there already are divided by it, negative
+            ones multiplied; 1 for none.
         seed: Of the random choices.
+
+    Raises:
+        SamplingError: A value is out of its range.
     """
 
     temperature: float = 0.0
+    top_k: int = 0
     top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        limits = {
+            "temperature": (self.temperature, 0.0 <= self.temperature < float("inf"), "0 or more"),
+            "top_k": (self.top_k, self.top_k >= 0, "0 or more"),
+            "top_p": (self.top_p, 0.0 < self.top_p <= 1.0, "above 0 and at most 1"),
+            "min_p": (self.min_p, 0.0 <= self.min_p <= 1.0, "between 0 and 1"),
+            "repetition_penalty": (
+                self.repetition_penalty,
+                0.0 < self.repetition_penalty < float("inf"),
+                "above 0",
+            ),
+            "seed": (self.seed, self.seed >= 0, "0 or more"),
+        }
+        for name, (value, is_allowed, allowed) in limits.items():
+            if not is_allowed:
+                raise SamplingError(f"{name} is {value}.", f"It has to be {allowed}.")
 
-def log_softmax(logits: FloatArray) -> npt.NDArray[np.float64]:
+
+class Sampler:
+    """Chooses the tokens of one answer.
+
+    Args:
+        sampling (Sampling): How.
+        ids (Iterable[int]): The tokens before the answer; a repetition penalty counts them.
+    """
+
+    def __init__(self, sampling: Sampling, ids: Iterable[int] = ()) -> None:
+        self.sampling = sampling
+        self._random = np.random.default_rng(sampling.seed)
+        self._seen = set(ids)
+
+    def choose(self, logits: FloatArray, allowed: BoolArray | None = None) -> int:
+        """The next token.
+
+        Args:
+            logits (FloatArray): float32 [V].
+            allowed (BoolArray | None): bool [V], at least one true; None for every token.
+        """
+        logits = penalised(logits, self._seen, self.sampling.repetition_penalty)
+        if allowed is not None:
+            logits = np.where(allowed, logits, np.float32(-np.inf))
+        if self.sampling.temperature == 0.0:
+            token = int(logits.argmax())
+        else:
+            tokens, probabilities = candidates(logits, self.sampling)
+            token = int(self._random.choice(tokens, p=probabilities))
+        self._seen.add(token)
+        return token
+
+
+def penalised(logits: FloatArray, seen: Collection[int], penalty: float) -> FloatArray:
+    """Logits with those of tokens that were there already moved down.
+
+    Args:
+        logits (FloatArray): float32 [V].
+        seen (Collection[int]): Tokens; ids from V on are virtual ones and have no logit.
+        penalty (float): 1 for none.
+    """
+    tokens = [token for token in seen if token < len(logits)]
+    if penalty == 1.0 or not tokens:
+        return logits
+    changed = logits.copy()
+    values = changed[tokens]
+    changed[tokens] = np.where(values < 0, values * penalty, values / penalty)
+    return changed
+
+
+def candidates(logits: FloatArray, sampling: Sampling) -> tuple[npt.NDArray[np.intp], WideArray]:
+    """The tokens that may be drawn and their probabilities, the most likely first.
+
+    Args:
+        logits (FloatArray): float32 [V].
+        sampling (Sampling): With a temperature above 0.
+    """
+    order = np.argsort(-logits, kind="stable")
+    if sampling.top_k:
+        order = order[: sampling.top_k]
+    scores = logits[order].astype(np.float64) / sampling.temperature
+    weights = np.exp(scores - scores[0])
+    weights /= weights.sum()
+    is_kept = np.cumsum(weights) - weights < sampling.top_p
+    is_kept &= weights >= sampling.min_p * weights[0]
+    is_kept &= weights > 0.0
+    return order[is_kept], weights[is_kept] / weights[is_kept].sum()
+
+
+def log_softmax(logits: FloatArray) -> WideArray:
     """Log-probabilities in float64, any shape [.., V]."""
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
-
-
-def choose(logits: FloatArray, sampling: Sampling, random: np.random.Generator) -> int:
-    """The next token of logits float32 [V]."""
-    if sampling.temperature == 0.0:
-        return int(logits.argmax())
-    probabilities = np.exp(log_softmax(logits / np.float32(sampling.temperature)))
-    order = np.argsort(-probabilities)
-    before = np.cumsum(probabilities[order]) - probabilities[order]
-    kept = order[before < sampling.top_p]
-    weights = probabilities[kept] / probabilities[kept].sum()
-    return int(random.choice(kept, p=weights))

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from export.runtime import Answerer
+    from export.answering import Answerer
 
 
 def decode_tokens_per_second(answerer: Answerer, text: str, num_tokens: int) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ from torch import Tensor
 from export import ort
 from export.blobs import BlobFile
 from export.bundle import (
-    PRECISIONS,
+    DATA_FILE,
     SCHEMA_VERSION,
     Golden,
     Manifest,
@@ -27,20 +27,17 @@ from export.bundle import (
     write_manifest,
     written_at_once,
 )
-from export.errors import ExportError, ParityError
+from export.errors import ExportError
 from export.family import DecoderSpec, decoder_spec
+from export.gate import AskedPrecision, Built, Gate, Measured, default_precision
 from export.graph import build_graph
-from export.parity import Probe, Reference, ask_reference, measure
-from export.prompts import AnyPrompt, PrefixPrompt, save_prefix, save_prompt
+from export.prompt_files import write_prompt
 from export.rotary import rotary_tables
 from export.session import DecoderSession, DecoderShape
 from export.stored_model import store_model
-from export.template import Template
 from quant.packing import FrozenWeight, QuantTensor
 
 GRAPH_FILES: dict[Precision, str] = {"fast": "model.onnx", "exact": "exact.onnx"}
-DATA_FILE = "model.data"
-CONTINUATION_TOKENS = 32
 _NUM_GOLDEN_IDS = 5
 _NUM_TOP_IDS = 10
 _SLACK = 1.15
@@ -67,69 +64,21 @@ class ExportedModel:
     tokenizer_json: str
 
 
-@dataclass(frozen=True)
-class ExportedPrompt:
-    """The prompt of a bundle.
-
-    Attributes:
-        name: What to call it.
-        prompt: Virtual tokens, or the keys and values of every layer.
-        lead_ids: Template tokens behind the prompt, computed once with it.
-        template: How a row becomes text.
-        end_token_id: The token that ends a response.
-        max_prompt_tokens: A longer prompt is cut from the left.
-        labels: The closed set of responses, or None for free text.
-        max_response_tokens: Longest response in training.
-        scores: Measured scores by name.
-    """
-
-    name: str
-    prompt: AnyPrompt
-    lead_ids: list[int]
-    template: Template
-    end_token_id: int
-    max_prompt_tokens: int
-    labels: list[str] | None
-    max_response_tokens: int
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What the gate found for a precision."""
-
-    precision: Precision
-    record: ParityRecord
-
-
-@dataclass(frozen=True)
-class Built:
-    """A step of the writing is done."""
-
-    what: str
-    done: int
-    total: int
-
-
 @dataclass
 class BundleWriter:
     """Writes one bundle; iterate over `write`.
 
     Attributes:
         model: The base.
-        prompt: What was trained.
-        reference: The trained model in torch, exact.
-        probes: Rows of tokens to compare on.
+        gate: The prompt and what it is measured against.
         precision: `auto` takes `fast` where it passes, else `exact`.
         num_threads: Processor threads.
         report_progress: Called with layers stored and their number.
     """
 
     model: ExportedModel
-    prompt: ExportedPrompt
-    reference: Reference
-    probes: Sequence[list[int]]
-    precision: Literal["auto", "fast", "exact"] = "auto"
+    gate: Gate
+    precision: AskedPrecision = "auto"
     num_threads: int = 0
     report_progress: Callable[[int, int], None] | None = None
 
@@ -155,15 +104,9 @@ class BundleWriter:
                 precision: DecoderSession(folder / name, _shape(spec), self.num_threads)
                 for precision, name in GRAPH_FILES.items()
             }
-            probes = ask_reference(self.reference, self.probes, CONTINUATION_TOKENS)
-            yield Built("reference", 2, 3)
-            parity: dict[str, ParityRecord] = {}
-            for precision in reversed(PRECISIONS):
-                measured = self._measure(sessions[precision], probes, precision)
-                parity[precision] = measured
-                yield Measured(precision, measured)
-            default = self._default_precision(parity)
-            record = self._write_prompt(folder, sessions)
+            parity = yield from self.gate.measure(sessions)
+            default = default_precision(parity, self.precision)
+            record = write_prompt(folder, self.gate.prompt, sessions, parity)
             golden = self._golden(sessions)
             self._write_manifest(folder, spec, parity, default, record, golden, data_hash)
             # Windows renames no folder whose files are mapped.
@@ -197,77 +140,8 @@ class BundleWriter:
         (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
         return data_hash
 
-    def _measure(
-        self, session: DecoderSession, probes: Sequence[Probe], precision: Precision
-    ) -> ParityRecord:
-        return measure(
-            session,
-            self.prompt.prompt,
-            probes,
-            CONTINUATION_TOKENS,
-            self.prompt.end_token_id,
-            precision,
-            is_integer_grid=self._is_integer_grid(),
-        )
-
-    def _is_integer_grid(self) -> bool:
-        return all(
-            isinstance(weight, QuantTensor | Tensor) for weight in self.model.weights.values()
-        )
-
-    def _default_precision(self, parity: Mapping[str, ParityRecord]) -> Precision:
-        """The precision to answer in.
-
-        Raises:
-            ParityError: `exact` fails, or `fast` fails and was asked for.
-        """
-        for precision in ("exact", "fast") if self.precision == "fast" else ("exact",):
-            record = parity[precision]
-            if not record.passed:
-                raise ParityError(
-                    f"The graph `{precision}` does not compute what the trained model computes: "
-                    f"relative error {record.relative_error:.2g}, KL {record.kl_divergence:.2g}, "
-                    f"{record.identical_texts} of {record.num_texts} greedy texts the same.",
-                    "`--precision exact` ships the slower, exact graph."
-                    if precision == "fast"
-                    else "No bundle was written. This is a fault of ptune; please report it.",
-                )
-        if self.precision == "exact" or not parity["fast"].passed:
-            return "exact"
-        return "fast"
-
-    def _write_prompt(
-        self, folder: Path, sessions: Mapping[Precision, DecoderSession]
-    ) -> PromptRecord:
-        prompt = self.prompt
-        (folder / "prompts").mkdir()
-        file = f"prompts/{prompt.name}.safetensors"
-        save_prompt(folder / file, prompt.prompt)
-        is_whole_prefix = isinstance(prompt.prompt, PrefixPrompt) and not prompt.lead_ids
-        prefixes: dict[str, str] = {}
-        for precision, session in sessions.items():
-            if is_whole_prefix:
-                prefixes[precision] = file
-                continue
-            length = session.begin(prompt.prompt, prompt.lead_ids)
-            prefixes[precision] = f"prompts/{prompt.name}.{precision}.kv.safetensors"
-            save_prefix(folder / prefixes[precision], session.prefix(length))
-        return PromptRecord(
-            file=file,
-            prefixes=prefixes,
-            num_virtual_tokens=prompt.prompt.num_virtual_tokens,
-            lead_ids=prompt.lead_ids,
-            template=prompt.template,
-            end_token_id=prompt.end_token_id,
-            max_prompt_tokens=prompt.max_prompt_tokens,
-            labels=prompt.labels,
-            max_response_tokens=prompt.max_response_tokens,
-            scores=prompt.scores,
-            kind=prompt.prompt.kind,
-        )
-
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:
-        ids = self.probes[0][:_NUM_GOLDEN_IDS]
+        ids = self.gate.rows[0][:_NUM_GOLDEN_IDS]
         top_ids: dict[str, list[int]] = {}
         top_logits: dict[str, list[float]] = {}
         for precision, session in sessions.items():
@@ -305,7 +179,7 @@ class BundleWriter:
             shape=_shape(spec),
             graphs={str(precision): name for precision, name in GRAPH_FILES.items()},
             default_precision=default,
-            prompts={self.prompt.name: record},
+            prompts={self.gate.prompt.name: record},
             parity=parity,
             golden=golden,
             files=files,

@@ -54,7 +54,7 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
 
 
 class ExportTask(Struct, frozen=True, tag="export"):
-    """Write the bundle of a run."""
+    """Write the bundle of a run, or add its prompt to a bundle that is there."""
 
     run: str
     destination: str
@@ -62,6 +62,7 @@ class ExportTask(Struct, frozen=True, tag="export"):
     precision: ExportPrecision = "auto"
     overwrite: bool = False
     force: bool = False  # on other weights than it was trained on
+    is_addition: bool = False
 
 
 class PreviewTask(Struct, frozen=True, tag="preview"):

@@ -121,8 +121,8 @@ class GGUFSource:
         if type_name not in BLOCK_TYPES:
             raise QuantError(
                 f"{self.path.name}: tensor {self.tensors[name].name} has the type {type_name}",
-                f"the types that work are {', '.join((*BLOCK_TYPES, *FLOAT_TYPES))}; convert the model "
-                "to one of them",
+                f"the types that work are {', '.join((*BLOCK_TYPES, *FLOAT_TYPES))}; convert the "
+                "model to one of them",
             )
         data_ND = self.tensors[name].data_ND
         num_rows, num_columns = self.shape(name)

@@ -141,7 +141,7 @@ BLOCK_TYPES = {
 
 
 def _split(blocks_nSD: Tensor, *sizes: int) -> tuple[Tensor, ...]:
-    return torch.split(blocks_nSD, sizes, dim=-1)
+    return torch.split(blocks_nSD, list(sizes), dim=-1)
 
 
 def _halves(stored: Tensor) -> Tensor:

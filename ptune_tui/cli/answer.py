@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +17,7 @@ from ptune_tui.errors import DataError, UsageError
 from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
-    from export.runtime import Answerer
+    from export.answering import Answerer
     from export.sampling import Sampling
 
 PrecisionName = Literal["fast", "exact"]
@@ -26,6 +27,21 @@ PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="Left out: the bundle's own choice.")
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Processor threads; 0: all cores.")]
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How free answers are written.
+
+    Attributes:
+        max_new_tokens: The longest one.
+        sampling: How tokens are chosen.
+        stop: Strings that end one.
+    """
+
+    max_new_tokens: int
+    sampling: Sampling
+    stop: tuple[str, ...]
 
 
 def run(
@@ -47,8 +63,18 @@ def run(
     ] = False,
     max_new_tokens: Annotated[int, typer.Option(help="Longest free answer in tokens.")] = 256,
     temperature: Annotated[float, typer.Option(help="0: the most likely token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Most likely tokens to choose from; 0: all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Share of probability to choose from.")] = 1.0,
+    min_p: Annotated[
+        float, typer.Option(help="Least probability, as a share of the most likely token's.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Makes tokens that were there already less likely; 1: no.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends a free answer; repeat for more.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an answer.")] = False,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
@@ -60,11 +86,13 @@ def run(
     texts = _texts(text, input_file, prompt_field)
     opened = Bundle.open(bundle, precision, threads)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
-    sampling = Sampling(temperature, top_p, seed)
-    scored = answerer.record.labels is not None and not generate
-    lines = _answers(
-        answerer, texts, scored=scored, as_json=as_json, limit=max_new_tokens, sampling=sampling
+    is_scored = answerer.record.labels is not None and not generate
+    writing = Writing(
+        max_new_tokens,
+        Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
+        tuple(stop or ()),
     )
+    lines = _answers(answerer, texts, None if is_scored else writing, as_json=as_json)
     if output_file:
         # Whole or absent: a file that was there is not lost to an error halfway.
         write_atomically(output_file, "".join(lines).encode())
@@ -136,26 +164,30 @@ def _prompt_of(line: str, number: int, path: Path, prompt_field: str) -> str:
 
 
 def _answers(
-    answerer: Answerer,
-    texts: Iterable[str],
-    *,
-    scored: bool,
-    as_json: bool,
-    limit: int,
-    sampling: Sampling,
+    answerer: Answerer, texts: Iterable[str], writing: Writing | None, *, as_json: bool
 ) -> Iterator[str]:
-    """The answers' lines, free ones piece by piece."""
+    """The answers' lines, free ones piece by piece; labels where `writing` is None."""
     for number, text in enumerate(texts, start=1):
-        if scored:
+        if writing is None:
             found = answerer.classify(text)
             probability = math.exp(found.log_probability)
-            record = {"prompt": text, "answer": found.label, "probability": probability}
-            yield (json.dumps(record, ensure_ascii=False) if as_json else found.label) + "\n"
-        elif as_json:
-            answer = "".join(answerer.generate(text, limit, sampling))
-            yield json.dumps({"prompt": text, "answer": answer}, ensure_ascii=False) + "\n"
+            if as_json:
+                yield _line(prompt=text, answer=found.label, probability=probability)
+            else:
+                yield f"{found.label}\n"
         else:
-            yield from answerer.generate(text, limit, sampling)
-            yield "\n"
+            answer = answerer.generate(text, writing.max_new_tokens, writing.sampling, writing.stop)
+            if as_json:
+                content = "".join(answer)  # before the reason is read: it is known at the end
+                yield _line(prompt=text, answer=content, finish_reason=answer.finish_reason)
+            else:
+                yield from answer
+                yield "\n"
+            if answer.finish_reason == "length" and len(answer.tokens) < writing.max_new_tokens:
+                say(f"note: answer {number} ends where the model's context does.")
         if answerer.was_cut:
             say(f"note: text {number} was too long; it was cut from the left.")
+
+
+def _line(**values: object) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"

@@ -18,14 +18,17 @@ from ptune_tui.tasks import ExportPrecision, ExportTask
 
 def export(
     run: Annotated[str, typer.Argument(help="A run folder, a run's name, or `last`.")],
-    out: Annotated[Path, typer.Option(help="The bundle's folder.")],
+    out: Annotated[Path | None, typer.Option(help="The folder of a new bundle.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="A bundle on the same base, to add the prompt to.")
+    ] = None,
     name: Annotated[str, typer.Option(help="What to call the prompt in the bundle.")] = "prompt",
     precision: Annotated[
         ExportPrecision,
         typer.Option(help="What the bundle answers in; `auto`: `fast` where it passes the gate."),
     ] = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a bundle that is there.")
+        bool, typer.Option("--overwrite", help="Replace a bundle, or with `--into` a prompt.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Export on other weights than it was trained on.")
@@ -34,21 +37,30 @@ def export(
         Literal["plain", "json", "none"], typer.Option(help="`json` writes the events to stdout.")
     ] = "plain",
 ) -> None:
-    """Write a run's model and prompt as a bundle for ONNX Runtime."""
+    """Write a run's model and prompt as a bundle for ONNX Runtime, or add the prompt to one."""
     check_name(name)
+    if (out is None) == (into is None):
+        raise UsageError(
+            "An export needs one place to go to.",
+            "`--out BUNDLE` writes a new bundle, `--into BUNDLE` adds the prompt to one.",
+        )
+    bundle = out or into
+    assert bundle is not None
     task = ExportTask(
         run=str(find_run(run).absolute()),
-        destination=str(out.absolute()),
+        destination=str(bundle.absolute()),
         prompt_name=name,
         precision=precision,
         overwrite=overwrite,
         force=force,
+        is_addition=into is not None,
     )
     work(new_task_folder("export"), task, make_display(display))
     if display == "plain":
         say("Next:")
-        say(f'  ptune run {out} "your text"')
-        say(f"  ptune chat {out}")
+        chosen = f" --prompt {name}" if into else ""
+        say(f'  ptune run {bundle} "your text"{chosen}')
+        say(f"  ptune chat {bundle}{chosen}")
 
 
 def check_name(name: str) -> None:

@@ -20,7 +20,7 @@ from ptune_tui.runs import find_run
 from ptune_tui.tasks import RESULT_FILE, EvaluateTask
 
 if TYPE_CHECKING:
-    from export.runtime import Answerer
+    from export.answering import Answerer
     from ptune_tui.rows import Row
 
 Progress = Callable[[str, int, int], None]

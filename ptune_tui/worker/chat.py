@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from export.answering import Answerer
 from export.bundle import Precision
-from export.runtime import Answerer, Bundle
+from export.runtime import Bundle
 from ptune_tui.conversation import (
     Answered,
     Ask,

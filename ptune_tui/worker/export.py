@@ -9,18 +9,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from export.addition import PromptAddition
 from export.bundle import total_bytes
 from export.family import decoder_spec
+from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, is_integer_grid
 from export.parity import MAX_KL_DIVERGENCE
+from export.prompt_files import ExportedPrompt
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
-from export.writer import (
-    CONTINUATION_TOKENS,
-    Built,
-    BundleWriter,
-    ExportedModel,
-    ExportedPrompt,
-    Measured,
-)
+from export.writer import BundleWriter, ExportedModel
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import (
@@ -55,18 +51,22 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
     def say_layers(done: int, total: int) -> None:
         channel.progress(StageProgress("build", done, total, "layers"))
 
-    writer = BundleWriter(
-        model=exported_model(tuned),
+    gate = Gate(
         prompt=_exported_prompt(tuned, task.prompt_name),
         reference=TorchReference(tuned.frozen, tuned.prompt),
-        probes=_probes(tuned, Path(task.run)),
-        precision=task.precision,
-        num_threads=tuned.config.training.num_threads,
-        report_progress=say_layers,
+        rows=_probes(tuned, Path(task.run)),
+        is_integer_grid=is_integer_grid(tuned.frozen.loaded.weights),
     )
+    destination, num_threads = Path(task.destination), tuned.config.training.num_threads
+    if task.is_addition:
+        weights_hash = tuned.frozen.loaded.report.weights_hash
+        addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
+        steps = addition.write(overwrite=task.overwrite)
+    else:
+        writer = BundleWriter(exported_model(tuned), gate, task.precision, num_threads, say_layers)
+        steps = writer.write(destination, overwrite=task.overwrite)
     building = time.perf_counter()
-    destination = Path(task.destination)
-    for step in writer.write(destination, overwrite=task.overwrite):
+    for step in steps:
         if isinstance(step, Measured):
             yield _parity_event(step)
             yield from _fast_notice(step)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,38 @@ def test_export_prints_what_the_gate_measured(journey: Journey) -> None:
     assert "exact: relative error" in journey.exported.err
     assert "20 of 20 greedy texts identical" in journey.exported.err
     assert (journey.bundle / "manifest.json").is_file()
+
+
+def test_a_prompt_is_added_to_a_bundle_and_answers(journey: Journey, tmp_path: Path) -> None:
+    bundle = shutil.copytree(journey.bundle, tmp_path / "bundle")
+    added = journey.ptune("export", journey.run, "--into", bundle, "--name", "again")
+    assert added.code == 0, added.err
+    assert "--prompt again" in added.err
+    answers = [
+        journey.ptune("run", bundle, "the cat sat", "--prompt", name).out
+        for name in ("mine", "again")
+    ]
+    assert answers[0] == answers[1] != ""
+
+
+def test_an_export_needs_one_place_to_go_to(journey: Journey) -> None:
+    for places in ((), ("--out", "a", "--into", "b")):
+        done = journey.ptune("export", journey.run, *places)
+        assert done.code == 2
+        assert "--into BUNDLE" in done.err
+
+
+def test_generation_options_reach_the_answer(journey: Journey) -> None:
+    free = ("run", journey.bundle, "the cat sat", "--generate", "--max-new-tokens", 6, "--json")
+    plain = json.loads(journey.ptune(*free).out)
+    assert plain["finish_reason"] in ("length", "end")
+    stop = plain["answer"][1:3]
+    stopped = json.loads(journey.ptune(*free, "--stop", stop).out)
+    assert stopped["answer"] == plain["answer"][: plain["answer"].index(stop)]
+    assert stopped["finish_reason"] == "stop"
+    refused = journey.ptune(*free, "--top-p", 0)
+    assert refused.code == 2
+    assert "top_p is 0" in refused.err
 
 
 @pytest.mark.parametrize("which", ["run", "bundle"])

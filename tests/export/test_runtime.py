@@ -13,7 +13,6 @@ from export.bundle import read_manifest
 from export.encoding import answer_limit
 from export.errors import BundleError
 from export.runtime import Bundle
-from export.sampling import Sampling, choose
 from export.speed import decode_tokens_per_second
 from ptune_tui.config import DataConfig
 from ptune_tui.data import encode_rows
@@ -82,23 +81,44 @@ def test_a_stored_prefix_equals_a_computed_one(request: pytest.FixtureRequest, w
 
 def test_generation_streams_the_text_of_its_tokens(exported_text: Exported) -> None:
     tuned = Bundle.open(exported_text.bundle, num_threads=1).tuned()
-    ids = list(tuned.generate_ids("say 7", 12))
+    ids = list(tuned.generate("say 7", 12).ids())
     pieces = list(tuned.generate("say 7", 12))
     whole = tuned.encoder.tokenizer.decode(ids)
     assert "".join(pieces) == whole
     assert len(ids) <= 12
 
 
+def test_an_answer_says_why_it_ended(exported_text: Exported) -> None:
+    tuned = Bundle.open(exported_text.bundle, num_threads=1).tuned()
+    long = tuned.generate("say 7", 4)
+    text = "".join(long)
+    assert (long.finish_reason, len(long.tokens)) == ("length", 4)
+    assert long.num_prompt_tokens == len(tuned.encoder.encode_prompt("say 7")[0])
+    stopped = tuned.generate("say 7", 4, stop=[text[-2:]])
+    assert "".join(stopped) == text[: text.index(text[-2:])]
+    assert stopped.finish_reason == "stop"
+
+
+def test_an_answer_ends_where_the_context_does(exported_text: Exported) -> None:
+    bundle = Bundle.open(exported_text.bundle, num_threads=1)
+    tuned = bundle.tuned()
+    answer = tuned.generate("say 7", 10_000)
+    assert "".join(answer)
+    position = tuned.num_virtual_tokens + answer.num_prompt_tokens
+    assert answer.finish_reason == "length"
+    assert position + len(answer.tokens) <= bundle.manifest.shape.context_length
+
+
 def test_an_answer_that_another_request_interrupted_is_refused(exported_text: Exported) -> None:
     bundle = Bundle.open(exported_text.bundle, num_threads=1)
     tuned, base = bundle.tuned(), bundle.base()
-    alone = list(tuned.generate_ids("say 3", 6))
-    interrupted = tuned.generate_ids("say 3", 6)
+    alone = list(tuned.generate("say 3", 6).ids())
+    interrupted = tuned.generate("say 3", 6).ids()
     assert next(interrupted) == alone[0]
     base.answer("something else")
     with pytest.raises(BundleError, match="interrupted by another request"):
         list(interrupted)
-    assert list(tuned.generate_ids("say 3", 6)) == alone
+    assert list(tuned.generate("say 3", 6).ids()) == alone
 
 
 def test_a_text_that_is_too_long_is_cut_and_says_so(exported: Exported) -> None:
@@ -107,16 +127,6 @@ def test_a_text_that_is_too_long_is_cut_and_says_so(exported: Exported) -> None:
     assert not tuned.was_cut
     assert tuned.answer("the cat sat on the mat " * 400) in tuned.record.labels
     assert tuned.was_cut
-
-
-def test_sampling_is_seeded_and_top_p_cuts_the_tail() -> None:
-    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
-    warm = Sampling(temperature=1.0, top_p=0.75, seed=5)
-    draws = {choose(logits, warm, np.random.default_rng(seed)) for seed in range(200)}
-    assert draws == {0, 1}
-    same = [choose(logits, warm, np.random.default_rng(7)) for _ in range(5)]
-    assert len(set(same)) == 1
-    assert choose(logits, Sampling(), np.random.default_rng(0)) == 0
 
 
 def test_decode_speed_is_a_positive_number(exported: Exported) -> None:

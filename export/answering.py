@@ -1,0 +1,177 @@
+"""Answers with one prompt of an open bundle: text, labels, scores.
+
+Legend: V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from export.bundle import PromptRecord
+from export.encoding import RowEncoder, answer_limit
+from export.errors import BundleError
+from export.generation import GREEDY, Generation, Limits
+from export.labels import LabelSearch, LabelTrie, exhaustive_scores
+from export.prompts import AnyPrompt
+from export.sampling import Sampling, log_softmax
+
+if TYPE_CHECKING:
+    from export.runtime import Bundle
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelAnswer:
+    """A row's label.
+
+    Attributes:
+        label: The most likely one.
+        log_probability: Of its tokens and the end token.
+    """
+
+    label: str
+    log_probability: float
+
+
+@dataclass
+class Answerer:
+    """Answers with one prompt, or with none. `Bundle.tuned` and `Bundle.base` make one."""
+
+    bundle: Bundle
+    key: str
+    record: PromptRecord
+    prompt: AnyPrompt | None
+    prefix: FloatArray | None
+    encoder: RowEncoder = field(init=False)
+    was_cut: bool = field(init=False, default=False)
+    """Whether the last request was cut from the left to fit."""
+
+    def __post_init__(self) -> None:
+        record = self.record
+        self.encoder = RowEncoder(self.bundle.tokenizer, record.template, record.end_token_id)
+        if self.prefix is None:
+            self.prefix = self._compute_prefix()
+
+    @property
+    def num_virtual_tokens(self) -> int:
+        """P, or 0 without a prompt."""
+        return 0 if self.prompt is None else self.prompt.num_virtual_tokens
+
+    @cached_property
+    def label_trie(self) -> LabelTrie:
+        """The labels in tokens.
+
+        Raises:
+            BundleError: The prompt answers in free text.
+        """
+        if self.record.labels is None:
+            raise BundleError(
+                "This prompt answers in free text; it has no labels.", "Use `generate`."
+            )
+        return LabelTrie([self.encoder.encode_response(label) for label in self.record.labels])
+
+    def generate(
+        self,
+        text: str,
+        max_new_tokens: int = 256,
+        sampling: Sampling = GREEDY,
+        stop: Sequence[str] = (),
+    ) -> Generation:
+        """An answer to stream: iterate over its pieces of text.
+
+        Args:
+            text (str): The request.
+            max_new_tokens (int): At most so many tokens, and as the context has room for.
+            sampling (Sampling): How tokens are chosen; the most likely one by default.
+            stop (Sequence[str]): Strings that end the answer.
+        """
+        ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
+        logits, position = self._read(ids)
+        room = self.bundle.manifest.shape.context_length - position
+        return Generation(
+            _Behind(self.bundle, position, self.bundle.begin_request()),
+            self.encoder.tokenizer,
+            ids,
+            logits,
+            Limits(self.record.end_token_id, max(0, min(max_new_tokens, room)), stop),
+            sampling,
+            self.encoder.renderer.response_prefix,
+        )
+
+    def classify(self, text: str) -> LabelAnswer:
+        """The most likely label, exactly, without scoring the hopeless ones."""
+        logits, position = self.read(text)
+        search = LabelSearch(self.label_trie, log_softmax(logits))
+        while (path := search.next_path()) is not None:
+            search.feed(log_softmax(self.bundle.session.forward(path, position)[0]))
+        assert self.record.labels is not None
+        return LabelAnswer(self.record.labels[search.best], search.scores[search.best])
+
+    def label_scores(self, text: str) -> dict[str, float]:
+        """The log-probability of every label with its end token."""
+        logits, position = self.read(text)
+
+        def behind(path: tuple[int, ...]) -> npt.NDArray[np.float64]:
+            if not path:
+                return log_softmax(logits)
+            return log_softmax(self.bundle.session.forward(path, position)[0])
+
+        scores = exhaustive_scores(self.label_trie, behind)
+        assert self.record.labels is not None
+        return dict(zip(self.record.labels, scores, strict=True))
+
+    def answer(self, text: str) -> str:
+        """The label where the responses are a closed set, else the generated text."""
+        if self.record.labels is not None:
+            return self.classify(text).label
+        limit = answer_limit(self.record.max_response_tokens)
+        return "".join(self.generate(text, limit))
+
+    def read(self, text: str) -> tuple[FloatArray, int]:
+        """Put a request behind the prefix; logits [V] behind it, and the next position."""
+        ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
+        return self._read(ids)
+
+    def _read(self, ids: list[int]) -> tuple[FloatArray, int]:
+        assert self.prefix is not None
+        self.bundle.begin_request()
+        lead = self.record.lead_ids
+        shared = 0
+        while shared < min(len(lead), len(ids) - 1) and ids[shared] == lead[shared]:
+            shared += 1
+        start = self.num_virtual_tokens + shared
+        self.bundle.hold(self.key, self.prefix)
+        if shared < len(lead):
+            # The request overwrites the end of the prefix, so the next one must restore it.
+            self.bundle.release()
+        logits = self.bundle.session.forward(ids[shared:], start)
+        return logits[0], start + len(ids) - shared
+
+    def _compute_prefix(self) -> FloatArray:
+        """Run the prompt and the template's lead once."""
+        session = self.bundle.session
+        self.bundle.release()
+        return session.prefix(session.begin(self.prompt, self.record.lead_ids))
+
+
+@dataclass
+class _Behind:
+    """The cache behind a request, for as long as no other request takes it."""
+
+    bundle: Bundle
+    position: int
+    request: int
+
+    def append(self, token: int) -> FloatArray:
+        """Put a token behind the text so far; logits float32 [V] behind it."""
+        self.bundle.check_request(self.request)
+        logits: FloatArray = self.bundle.session.forward([token], self.position)[0]
+        self.position += 1
+        return logits

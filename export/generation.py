@@ -1,0 +1,123 @@
+"""One answer in the making: tokens chosen one by one, and the text they make.
+
+Legend: V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
+
+from export.sampling import Sampler, Sampling
+from export.stopping import StopStrings
+
+FloatArray = npt.NDArray[np.float32]
+FinishReason = Literal["end", "stop", "length"]
+GREEDY = Sampling()
+
+
+class Decoder(Protocol):
+    """Where the tokens of one request go."""
+
+    def append(self, token: int) -> FloatArray:
+        """Put a token behind the text so far; logits float32 [V] behind it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an answer ends.
+
+    Attributes:
+        end_token_id: The token that ends it.
+        max_new_tokens: It has at most so many tokens.
+        stop: Strings that end it; they are not part of it.
+    """
+
+    end_token_id: int
+    max_new_tokens: int
+    stop: Sequence[str] = ()
+
+
+class Generation:
+    """An answer; iterate once over its pieces of text.
+
+    Args:
+        decoder (Decoder): Where the tokens go.
+        tokenizer (Tokenizer): The model's tokenizer.
+        ids (Sequence[int]): The request's tokens.
+        logits (FloatArray): float32 [V] behind them.
+        limits (Limits): When it ends.
+        sampling (Sampling): How tokens are chosen.
+        response_prefix (str): Text before the response that belongs to the template.
+
+    Attributes:
+        finish_reason: Why it ended: the end token, a stop string, or the longest length; None as
+            long as it goes on.
+        num_prompt_tokens: Tokens of the request.
+        tokens: The answer's tokens so far, without the end token.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: Tokenizer,
+        ids: Sequence[int],
+        logits: FloatArray,
+        limits: Limits,
+        sampling: Sampling = GREEDY,
+        response_prefix: str = "",
+    ) -> None:
+        self.finish_reason: FinishReason | None = None
+        self.num_prompt_tokens = len(ids)
+        self.tokens: list[int] = []
+        self._decoder, self._tokenizer, self._logits = decoder, tokenizer, logits
+        self._limits, self._sampler = limits, Sampler(sampling, ids)
+        self._response_prefix = response_prefix
+
+    def __iter__(self) -> Iterator[str]:
+        stops = StopStrings(self._limits.stop)
+        for piece in self._pieces():
+            shown = stops.feed(piece)
+            if shown:
+                yield shown
+            if stops.is_stopped:
+                self.finish_reason = "stop"
+                return
+        rest = stops.rest()
+        if rest:
+            yield rest
+
+    def ids(self) -> Iterator[int]:
+        """The answer's tokens as they are chosen, without the end token."""
+        for number in range(self._limits.max_new_tokens):
+            if number:
+                self._logits = self._decoder.append(self.tokens[-1])
+            token = self._sampler.choose(self._logits)
+            if token == self._limits.end_token_id:
+                self.finish_reason = "end"
+                return
+            self.tokens.append(token)
+            yield token
+        self.finish_reason = "length"
+
+    def _pieces(self) -> Iterator[str]:
+        """The text of the tokens, whole characters only."""
+        stream = DecodeStream(skip_special_tokens=True)
+        shown = ""
+        for token in self.ids():
+            piece = stream.step(self._tokenizer, token)
+            if piece is not None:
+                yield piece if shown else piece.removeprefix(self._response_prefix)
+                shown += piece
+        # The stream keeps the bytes of a character that the last token left incomplete.
+        whole: str = self._tokenizer.decode(self.tokens)
+        if len(whole) > len(shown):
+            rest = whole[len(shown) :]
+            yield rest if shown else rest.removeprefix(self._response_prefix)

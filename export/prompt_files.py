@@ -1,0 +1,86 @@
+"""A trained prompt as files of a bundle: itself, and the prefix of prompt and lead behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.bundle import ParityRecord, Precision, PromptRecord
+from export.prompts import AnyPrompt, PrefixPrompt, save_prefix, save_prompt
+from export.session import DecoderSession
+from export.template import Template
+
+PROMPTS_FOLDER = "prompts"
+
+
+@dataclass(frozen=True)
+class ExportedPrompt:
+    """The prompt of a bundle.
+
+    Attributes:
+        name: What to call it.
+        prompt: Virtual tokens, or the keys and values of every layer.
+        lead_ids: Template tokens behind the prompt, computed once with it.
+        template: How a row becomes text.
+        end_token_id: The token that ends a response.
+        max_prompt_tokens: A longer prompt is cut from the left.
+        labels: The closed set of responses, or None for free text.
+        max_response_tokens: Longest response in training.
+        scores: Measured scores by name.
+    """
+
+    name: str
+    prompt: AnyPrompt
+    lead_ids: list[int]
+    template: Template
+    end_token_id: int
+    max_prompt_tokens: int
+    labels: list[str] | None
+    max_response_tokens: int
+    scores: dict[str, float]
+
+
+def write_prompt(
+    folder: Path,
+    prompt: ExportedPrompt,
+    sessions: Mapping[Precision, DecoderSession],
+    parity: Mapping[str, ParityRecord],
+    stem: str | None = None,
+) -> PromptRecord:
+    """Write a prompt's files.
+
+    Args:
+        folder (Path): Of the bundle, or one whose files are moved there.
+        prompt (ExportedPrompt): The prompt.
+        sessions (Mapping[Precision, DecoderSession]): The base, one graph a precision.
+        parity (Mapping[str, ParityRecord]): What the gate measured behind this prompt.
+        stem (str | None): What its files are called; None for the prompt's name.
+    """
+    stem = stem or prompt.name
+    (folder / PROMPTS_FOLDER).mkdir(exist_ok=True)
+    file = f"{PROMPTS_FOLDER}/{stem}.safetensors"
+    save_prompt(folder / file, prompt.prompt)
+    is_whole_prefix = isinstance(prompt.prompt, PrefixPrompt) and not prompt.lead_ids
+    prefixes: dict[str, str] = {}
+    for precision, session in sessions.items():
+        if is_whole_prefix:
+            prefixes[precision] = file
+            continue
+        length = session.begin(prompt.prompt, prompt.lead_ids)
+        prefixes[precision] = f"{PROMPTS_FOLDER}/{stem}.{precision}.kv.safetensors"
+        save_prefix(folder / prefixes[precision], session.prefix(length))
+    return PromptRecord(
+        file=file,
+        prefixes=prefixes,
+        num_virtual_tokens=prompt.prompt.num_virtual_tokens,
+        lead_ids=prompt.lead_ids,
+        template=prompt.template,
+        end_token_id=prompt.end_token_id,
+        max_prompt_tokens=prompt.max_prompt_tokens,
+        labels=prompt.labels,
+        max_response_tokens=prompt.max_response_tokens,
+        scores=prompt.scores,
+        kind=prompt.prompt.kind,
+        parity=dict(parity),
+    )

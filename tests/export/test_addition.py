@@ -1,0 +1,120 @@
+"""A second prompt joins a bundle: both answer as they would alone, or nothing changes."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from export import parity
+from export.bundle import read_manifest, write_manifest
+from export.errors import BundleError, ParityError
+from export.runtime import Bundle
+from ptune_tui.tasks import ExportTask
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.export import export
+from tests.export.conftest import Exported
+
+TEXTS = ("the cat", "where is my dog?", "red", "")
+
+
+def add(made: Exported, bundle: Path, name: str = "second", *, overwrite: bool = False) -> None:
+    task = ExportTask(str(made.run), str(bundle), name, overwrite=overwrite, is_addition=True)
+    list(export(task, Channel(made.run)))
+
+
+def digests(bundle: Path) -> dict[str, str]:
+    return {
+        path.relative_to(bundle).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in bundle.rglob("*")
+        if path.is_file()
+    }
+
+
+def scores(bundle: Path, name: str) -> list[dict[str, float]]:
+    answerer = Bundle.open(bundle, "exact", num_threads=1).tuned(name)
+    return [answerer.label_scores(text) for text in TEXTS]
+
+
+def test_both_prompts_answer_as_they_do_alone(
+    copied: Path, exported: Exported, exported_prefix: Exported
+) -> None:
+    before = digests(copied)
+    add(exported_prefix, copied)
+    after = digests(copied)
+    assert {name: after[name] for name in before if name != "manifest.json"} == {
+        name: digest for name, digest in before.items() if name != "manifest.json"
+    }
+    assert scores(copied, "mine") == scores(exported.bundle, "mine")
+    assert scores(copied, "second") == scores(exported_prefix.bundle, "mine")
+    assert scores(copied, "second") != scores(copied, "mine")
+    record = read_manifest(copied).prompts["second"]
+    assert record.parity["exact"].identical_texts == record.parity["exact"].num_texts == 20
+
+
+def test_prompts_of_one_open_bundle_take_turns(copied: Path, exported_prefix: Exported) -> None:
+    add(exported_prefix, copied)
+    bundle = Bundle.open(copied, "exact", num_threads=1)
+    first, second = bundle.tuned("mine"), bundle.tuned("second")
+    alone = [first.label_scores("the cat"), second.label_scores("the cat")]
+    again = [first.label_scores("the cat"), second.label_scores("the cat")]
+    assert again == alone
+
+
+def test_a_taken_name_is_refused_and_overwriting_replaces_its_files(
+    copied: Path, exported: Exported, exported_prefix: Exported
+) -> None:
+    before = digests(copied)
+    with pytest.raises(BundleError, match="has a prompt named 'mine' already"):
+        add(exported_prefix, copied, "mine")
+    assert digests(copied) == before
+    add(exported_prefix, copied, "mine", overwrite=True)
+    manifest = read_manifest(copied)
+    assert list(manifest.prompts) == ["mine"]
+    assert {*manifest.files, "manifest.json"} == set(digests(copied))
+    assert scores(copied, "mine") == scores(exported_prefix.bundle, "mine")
+
+
+def test_names_whose_files_would_be_the_same_are_kept_apart(
+    copied: Path, exported: Exported, exported_prefix: Exported
+) -> None:
+    add(exported_prefix, copied, "mine.fast.kv")
+    assert scores(copied, "mine") == scores(exported.bundle, "mine")
+    assert scores(copied, "mine.fast.kv") == scores(exported_prefix.bundle, "mine")
+
+
+def test_a_prompt_of_other_weights_is_refused(copied: Path, exported_prefix: Exported) -> None:
+    manifest = read_manifest(copied)
+    write_manifest(copied, msgspec.structs.replace(manifest, weights_hash="0" * 64))
+    before = digests(copied)
+    with pytest.raises(BundleError, match="trained on other weights") as caught:
+        add(exported_prefix, copied)
+    assert "--out" in caught.value.hint
+    assert digests(copied) == before
+
+
+def test_a_prompt_that_fails_the_gate_changes_nothing(
+    copied: Path, exported_prefix: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = digests(copied)
+    monkeypatch.setattr(parity, "EXACT_RELATIVE_ERROR", 0.0)
+    with pytest.raises(ParityError):
+        add(exported_prefix, copied)
+    assert digests(copied) == before
+
+
+def test_a_prompt_that_fails_fast_makes_the_bundle_answer_exactly(
+    copied: Path, exported_prefix: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_manifest(copied).default_precision == "fast"
+    monkeypatch.setattr(parity, "MAX_KL_DIVERGENCE", 0.0)
+    add(exported_prefix, copied)
+    assert read_manifest(copied).default_precision == "exact"
+
+
+def test_a_damaged_bundle_gets_no_prompt(copied: Path, exported_prefix: Exported) -> None:
+    (copied / "model.data").write_bytes((copied / "model.data").read_bytes()[:-1])
+    with pytest.raises(BundleError, match="was changed"):
+        add(exported_prefix, copied)
