@@ -158,14 +158,14 @@ def test_a_gguf_type_that_is_not_supported_ends_with_4(
         writer.add_tensor(f"{name}.weight", np.ones(256, np.float32))
     for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
         writer.add_tensor(f"blk.0.{name}.weight", np.zeros((256, 256), np.float32))
-    kind = gguf.GGMLQuantizationType.Q6_K
-    writer.add_tensor("token_embd.weight", np.zeros((32, 210), np.uint8), raw_dtype=kind)
+    kind = gguf.GGMLQuantizationType.Q5_K
+    writer.add_tensor("token_embd.weight", np.zeros((32, 176), np.uint8), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     sentence = one_sentence(train(ptune, path, label_rows), 4)
-    assert "Q6_K" in sentence
+    assert "type Q5_K" in sentence
 
 
 def test_an_unknown_model_ends_with_4(ptune: Ptune, label_rows: Path) -> None:
