@@ -40,7 +40,8 @@ class PromptAddition:
         bundle: The bundle's folder.
         weights_hash: Of the weights the prompt was trained on.
         gate: The prompt and what it is measured against.
-        precision: `exact` makes the whole bundle answer in it, as a prompt does that fails `fast`.
+        precision: `exact` makes the whole bundle answer in it, as a prompt does that fails `fast`;
+            a bundle that answers in `exact` stays so.
         num_threads: Processor threads.
     """
 
@@ -61,6 +62,7 @@ class PromptAddition:
             ParityError: A graph does not compute what torch computes behind this prompt.
         """
         manifest = self._manifest(overwrite)
+        verify_file(self.bundle, manifest, DATA_FILE)
         sessions = {precision: self._open(manifest, precision) for precision in PRECISIONS}
         yield Built("graphs", 1, 3)
         parity = yield from self.gate.measure(sessions)
@@ -87,7 +89,6 @@ class PromptAddition:
         return manifest
 
     def _open(self, manifest: Manifest, precision: Precision) -> DecoderSession:
-        verify_file(self.bundle, manifest, DATA_FILE)
         graph = verify_file(self.bundle, manifest, manifest.graphs[precision])
         return DecoderSession(graph, manifest.shape, self.num_threads)
 
@@ -97,21 +98,22 @@ class PromptAddition:
         replaced = manifest.prompts.get(self.gate.prompt.name)
         old_names = _own_files(manifest, replaced) if replaced else set()
         new_names = {record.file, *record.prefixes.values()}
-        files = {name: file for name, file in manifest.files.items() if name not in old_names}
-        for name in sorted(new_names):
-            files[name] = hash_file(stage / name)
-            (stage / name).replace(self.bundle / name)
-        write_manifest(
-            self.bundle,
-            msgspec.structs.replace(
-                manifest,
-                prompts={**manifest.prompts, self.gate.prompt.name: record},
-                files=files,
-                default_precision="exact" if chosen == "exact" else manifest.default_precision,
-            ),
+        kept = {name: file for name, file in manifest.files.items() if name not in old_names}
+        changed = msgspec.structs.replace(
+            manifest,
+            prompts={**manifest.prompts, self.gate.prompt.name: record},
+            files=kept | {name: hash_file(stage / name) for name in sorted(new_names)},
+            default_precision="exact" if chosen == "exact" else manifest.default_precision,
         )
-        for name in old_names:
-            (self.bundle / name).unlink(missing_ok=True)
+        superfluous = new_names
+        try:
+            for name in new_names:
+                (stage / name).replace(self.bundle / name)
+            write_manifest(self.bundle, changed)
+            superfluous = old_names
+        finally:
+            for name in superfluous:
+                (self.bundle / name).unlink(missing_ok=True)
 
 
 def _own_files(manifest: Manifest, record: PromptRecord) -> set[str]:

@@ -194,8 +194,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest with its checksum, readable by people too."""
     signed = msgspec.structs.replace(manifest, checksum=_checksum(manifest))
     part = folder / f".{MANIFEST}.{os.getpid()}.part"
-    part.write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=2))
-    part.replace(folder / MANIFEST)
+    try:
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(signed), indent=2))
+        part.replace(folder / MANIFEST)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _checksum(manifest: Manifest) -> str:

@@ -103,9 +103,9 @@ def penalised(logits: FloatArray, seen: Collection[int], penalty: float) -> Floa
         seen (Collection[int]): Tokens; ids from V on are virtual ones and have no logit.
         penalty (float): 1 for none.
     """
-    tokens = [token for token in seen if token < len(logits)]
-    if penalty == 1.0 or not tokens:
+    if penalty == 1.0:
         return logits
+    tokens = [token for token in seen if token < len(logits)]
     changed = logits.copy()
     values = changed[tokens]
     changed[tokens] = np.where(values < 0, values * penalty, values / penalty)
@@ -119,9 +119,11 @@ def candidates(logits: FloatArray, sampling: Sampling) -> tuple[npt.NDArray[np.i
         logits (FloatArray): float32 [V].
         sampling (Sampling): With a temperature above 0.
     """
-    order = np.argsort(-logits, kind="stable")
-    if sampling.top_k:
-        order = order[: sampling.top_k]
+    chosen = np.arange(len(logits))
+    if 0 < sampling.top_k < len(logits):
+        # A sort of the whole vocabulary takes a good part of a small model's token.
+        chosen = np.argpartition(-logits, sampling.top_k - 1)[: sampling.top_k]
+    order = chosen[np.argsort(-logits[chosen], kind="stable")]
     scores = logits[order].astype(np.float64) / sampling.temperature
     weights = np.exp(scores - scores[0])
     weights /= weights.sum()

@@ -25,7 +25,10 @@ def export(
     name: Annotated[str, typer.Option(help="What to call the prompt in the bundle.")] = "prompt",
     precision: Annotated[
         ExportPrecision,
-        typer.Option(help="What the bundle answers in; `auto`: `fast` where it passes the gate."),
+        typer.Option(
+            help="What the bundle answers in; `auto`: `fast` where it passes the gate. With "
+            "`--into` a bundle that answers in `exact` stays so."
+        ),
     ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a bundle, or with `--into` a prompt.")

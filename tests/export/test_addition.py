@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from export import parity
+from export import addition, parity
 from export.bundle import read_manifest, write_manifest
 from export.errors import BundleError, ParityError
 from export.runtime import Bundle
@@ -103,6 +104,20 @@ def test_a_prompt_that_fails_the_gate_changes_nothing(
     with pytest.raises(ParityError):
         add(exported_prefix, copied)
     assert digests(copied) == before
+
+
+def test_a_disk_that_fills_up_at_the_last_moment_changes_nothing(
+    copied: Path, exported_prefix: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = digests(copied)
+    monkeypatch.setattr(addition, "write_manifest", full)
+    with pytest.raises(OSError, match="No space"):
+        add(exported_prefix, copied, "mine", overwrite=True)
+    assert digests(copied) == before
+    assert scores(copied, "mine")
 
 
 def test_a_prompt_that_fails_fast_makes_the_bundle_answer_exactly(

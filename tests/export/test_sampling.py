@@ -60,6 +60,12 @@ def test_draws_follow_the_distribution_and_the_seed() -> None:
     assert 0.55 < draws.count(0) / 400 < 0.7
 
 
+def test_a_top_k_beyond_the_vocabulary_keeps_all_of_it() -> None:
+    logits = np.array([0.5, 2.0, 1.0], np.float32)
+    tokens, _ = candidates(logits, Sampling(temperature=1.0, top_k=9))
+    assert tokens.tolist() == [1, 2, 0]
+
+
 def test_a_temperature_of_zero_takes_the_most_likely_token() -> None:
     logits = np.array([0.1, 2.0, 1.9], np.float32)
     assert Sampler(Sampling()).choose(logits) == 1

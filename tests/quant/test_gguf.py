@@ -79,20 +79,22 @@ def write_gguf(tmp_path: Path) -> Callable[..., Path]:
         matrix_type: str,
         *,
         embedding_type: str = "Q8_0",
+        down_type: str | None = None,
         architecture: str = "llama",
         extra: Callable[[Any], None] = lambda _: None,
     ) -> Path:
         path = tmp_path / "tiny.gguf"
         writer = gguf.GGUFWriter(path, architecture)
         writer.add_context_length(SIZES["max_position_embeddings"])
-        writer.add_embedding_length(SIZES["hidden_size"])
+        config = model.config
+        writer.add_embedding_length(config.hidden_size)
         writer.add_block_count(SIZES["num_hidden_layers"])
-        writer.add_feed_forward_length(SIZES["intermediate_size"])
+        writer.add_feed_forward_length(config.intermediate_size)
         writer.add_head_count(SIZES["num_attention_heads"])
         writer.add_head_count_kv(SIZES["num_key_value_heads"])
-        writer.add_rope_dimension_count(SIZES["head_dim"])
+        writer.add_rope_dimension_count(config.head_dim)
         writer.add_rope_freq_base(10000.0)
-        writer.add_layer_norm_rms_eps(model.config.rms_norm_eps)
+        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
         writer.add_tokenizer_model("gpt2")
         writer.add_token_list([f"tøken{index}" for index in range(SIZES["vocab_size"])])
         writer.add_token_types([1] * SIZES["vocab_size"])
@@ -102,9 +104,17 @@ def write_gguf(tmp_path: Path) -> Callable[..., Path]:
             values = llama_cpp_order(name, parameter.detach().numpy())
             is_vocabulary = "embed" in name or "lm_head" in name
             kind = GGMLType[embedding_type if is_vocabulary else matrix_type]
+            if down_type is not None and "down_proj" in name:
+                kind = GGMLType[down_type]
             if values.ndim == 1:
                 kind = GGMLType.F32
-            data = gguf.quants.quantize(values, kind)
+            # The gguf package reads these types and cannot write them.
+            is_random = kind.name in ("Q4_K", "Q6_K")
+            data = (
+                random_blocks(kind.name, *values.shape)
+                if is_random
+                else gguf.quants.quantize(values, kind)
+            )
             writer.add_tensor(gguf_name(name), data, raw_dtype=kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -137,6 +147,26 @@ def test_a_model_equals_what_transformers_reads_from_the_file(
         path.parent, gguf_file=path.name, dtype=torch.float32
     ).eval()
     torch.testing.assert_close(logits(load(path).model), logits(theirs))
+
+
+def test_a_mix_of_k_types_equals_what_transformers_reads_from_the_file(
+    make_model: Callable[..., Any], write_gguf: Callable[..., Path]
+) -> None:
+    sizes = {"hidden_size": 256, "intermediate_size": 256, "head_dim": 64}
+    model = make_model(tie_word_embeddings=True, **sizes)
+    path = write_gguf(model, "Q4_K", embedding_type="Q6_K", down_type="Q6_K")
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=torch.float32
+    ).eval()
+    loaded = load(path)
+    expected = theirs.state_dict()
+    for name, weight in loaded.weights.items():
+        floats = weight if isinstance(weight, torch.Tensor) else weight.dequantize()
+        assert torch.equal(floats, expected[name]), name
+    layer = "model.layers.1."
+    specs = {name: weight.spec for name, weight in loaded.weights.items() if "proj" in name}  # type: ignore[union-attr]
+    assert specs[f"{layer}mlp.down_proj.weight"] == BLOCK_TYPES["Q6_K"].spec
+    assert specs[f"{layer}self_attn.q_proj.weight"] == BLOCK_TYPES["Q4_K"].spec
 
 
 @pytest.mark.parametrize("type_name", ["F32", "F16", "BF16"])
