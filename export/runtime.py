@@ -136,8 +136,10 @@ class Bundle:
             return next(iter(prompts.items()))
         if name is None or name not in prompts:
             raise BundleError(
-                f"{self.folder} has no prompt named {name!r}." if name else "Which prompt?",
-                f"Its prompts: {', '.join(sorted(prompts))}.",
+                f"{self.folder} has no prompt named {name!r}."
+                if name
+                else f"{self.folder} has {len(prompts)} prompts, and none was named.",
+                f"Name one, with `--prompt` on the command line: {', '.join(sorted(prompts))}.",
             )
         return name, prompts[name]
 

@@ -29,7 +29,7 @@ def chat_command(
 
     Args:
         bundle (Path): The bundle's folder.
-        prompt (str | None): Which of its prompts; None for the first.
+        prompt (str | None): Which of its prompts; None where it has just one.
         precision (str | None): `fast` or `exact`; None for the child's choice.
     """
     command = [sys.executable, "-P", "-m", "ptune_tui.worker", "--chat", str(bundle)]
@@ -103,7 +103,7 @@ async def open_chat(
 
     Args:
         bundle (Path): The bundle's folder.
-        prompt (str | None): Which of its prompts; None for the first.
+        prompt (str | None): Which of its prompts; None where it has just one.
         precision (str | None): `fast` or `exact`; None for the child's choice.
     """
     log_path = tasks_folder() / LOG_FILE

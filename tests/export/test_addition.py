@@ -58,6 +58,9 @@ def test_both_prompts_answer_as_they_do_alone(
 def test_prompts_of_one_open_bundle_take_turns(copied: Path, exported_prefix: Exported) -> None:
     add(exported_prefix, copied)
     bundle = Bundle.open(copied, "exact", num_threads=1)
+    with pytest.raises(BundleError, match="has 2 prompts") as caught:
+        bundle.tuned()
+    assert "`--prompt` on the command line: mine, second" in caught.value.hint
     first, second = bundle.tuned("mine"), bundle.tuned("second")
     alone = [first.label_scores("the cat"), second.label_scores("the cat")]
     again = [first.label_scores("the cat"), second.label_scores("the cat")]
