@@ -142,8 +142,7 @@ class Workshop:
         training = task.methods[key.method]
         train, selection = self._split(key)
         steps = self.steps_override or training.max_steps
-        # Free text is generated at every validation, and its exact match chooses nothing.
-        evaluate_every = steps if task.is_free_text else max(1, -(-steps // 4))
+        evaluate_every = -(-steps // training.num_validations)
         options: list[object] = [
             *("train", "--model", self.model, "--data", train, "--validation", selection),
             *("--template", task.template),
@@ -259,7 +258,7 @@ def settings_of(key: CellKey) -> dict[str, Setting]:
         settings["chosen_on"] = "validation"
     if key.is_ours:
         training = msgspec.to_builtins(task.methods[key.method])
-        kept = ("num_virtual_tokens", "max_steps", "batch_size", "learning_rate")
+        kept = ("num_virtual_tokens", "max_steps", "batch_size", "learning_rate", "num_validations")
         settings |= {name: training[name] for name in kept}
     elif key.method == LORA:
         settings |= {"rank": LORA_RANK, "alpha": LORA_ALPHA, "learning_rate": LORA_RATE}
