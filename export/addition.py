@@ -16,18 +16,18 @@ from pathlib import Path
 import msgspec
 
 from export.bundle import (
-    DATA_FILE,
-    PRECISIONS,
     Manifest,
-    Precision,
+    ParityRecord,
     PromptRecord,
+    data_files,
     hash_file,
     read_manifest,
     verify_file,
     write_manifest,
 )
 from export.errors import BundleError
-from export.gate import AskedPrecision, Built, Gate, Measured, default_precision
+from export.gate import AskedPrecision, Built, Gate, Measured, check_parity
+from export.precisions import PRECISIONS, Precision
 from export.prompt_files import PROMPTS_FOLDER, write_prompt
 from export.session import DecoderSession
 
@@ -62,11 +62,14 @@ class PromptAddition:
             ParityError: A graph does not compute what torch computes behind this prompt.
         """
         manifest = self._manifest(overwrite)
-        verify_file(self.bundle, manifest, DATA_FILE)
-        sessions = {precision: self._open(manifest, precision) for precision in PRECISIONS}
+        names = [precision for precision in PRECISIONS if precision in manifest.graphs]
+        for file in sorted({file for precision in names for file in data_files(precision)}):
+            verify_file(self.bundle, manifest, file)
+        sessions = {precision: self._open(manifest, precision) for precision in names}
         yield Built("graphs", 1, 3)
         parity = yield from self.gate.measure(sessions)
-        chosen = default_precision(parity, self.precision)
+        check_parity(parity, self.precision)
+        chosen = self._answers_in(manifest, parity)
         with _staged(self.bundle) as stage:
             stem = _free_stem(self.bundle, self.gate.prompt.name)
             record = write_prompt(stage, self.gate.prompt, sessions, parity, stem)
@@ -88,6 +91,12 @@ class PromptAddition:
             )
         return manifest
 
+    def _answers_in(self, manifest: Manifest, parity: dict[str, ParityRecord]) -> Precision:
+        """What the whole bundle answers in from now on."""
+        if self.precision == "exact" or not parity[manifest.default_precision].passed:
+            return "exact"
+        return manifest.default_precision
+
     def _open(self, manifest: Manifest, precision: Precision) -> DecoderSession:
         graph = verify_file(self.bundle, manifest, manifest.graphs[precision])
         return DecoderSession(graph, manifest.shape, self.num_threads)
@@ -103,7 +112,7 @@ class PromptAddition:
             manifest,
             prompts={**manifest.prompts, self.gate.prompt.name: record},
             files=kept | {name: hash_file(stage / name) for name in sorted(new_names)},
-            default_precision="exact" if chosen == "exact" else manifest.default_precision,
+            default_precision=chosen,
         )
         superfluous = new_names
         try:

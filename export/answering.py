@@ -19,6 +19,7 @@ from export.errors import BundleError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
 from export.prompts import AnyPrompt
+from export.row_scoring import MAX_PACKED_TOKENS, RowLabel, label_pack, packs
 from export.sampling import Sampling, log_softmax
 
 if TYPE_CHECKING:
@@ -34,10 +35,12 @@ class LabelAnswer:
     Attributes:
         label: The most likely one.
         log_probability: Of its tokens and the end token.
+        was_cut: Whether the text was cut from the left to fit.
     """
 
     label: str
     log_probability: float
+    was_cut: bool = False
 
 
 @dataclass
@@ -111,8 +114,47 @@ class Answerer:
         search = LabelSearch(self.label_trie, log_softmax(logits))
         while (path := search.next_path()) is not None:
             search.feed(log_softmax(self.bundle.session.forward(path, position)[0]))
+        return self._label_answer(RowLabel(search.best, search.scores[search.best]), self.was_cut)
+
+    def classify_rows(self, texts: Sequence[str]) -> list[LabelAnswer]:
+        """The most likely label of each text; texts of similar length share a sequence.
+
+        It is `classify`, text by text, where the graph takes one sequence at a time, a text was cut
+        so far that it does not begin like the template, or there is nothing before the texts:
+        `GroupQueryAttention` counts the positions of a first chunk itself.
+
+        Args:
+            texts (Sequence[str]): The requests.
+        """
+        lead, limit = self.record.lead_ids, self.record.max_prompt_tokens
+        can_share = self.bundle.session.takes_layout and self.num_virtual_tokens + len(lead) > 0
+        encoded = [self.encoder.encode_prompt(text, limit) for text in texts]
+        behind = {
+            number: ids[len(lead) :]
+            for number, (ids, _) in enumerate(encoded)
+            if can_share and len(ids) > len(lead) and ids[: len(lead)] == lead
+        }
+        answers: dict[int, LabelAnswer] = {}
+        numbers = sorted(behind, key=lambda number: len(behind[number]))
+        for pack in packs([behind[number] for number in numbers], MAX_PACKED_TOKENS):
+            members = [numbers[index] for index in pack]
+            found = self._label_pack([behind[number] for number in members])
+            for number, row in zip(members, found, strict=True):
+                answers[number] = self._label_answer(row, encoded[number][1])
+        return [
+            answers[number] if number in answers else self.classify(text)
+            for number, text in enumerate(texts)
+        ]
+
+    def _label_answer(self, row: RowLabel, was_cut: bool) -> LabelAnswer:
         assert self.record.labels is not None
-        return LabelAnswer(self.record.labels[search.best], search.scores[search.best])
+        return LabelAnswer(self.record.labels[row.label], row.log_probability, was_cut)
+
+    def _label_pack(self, rows: list[list[int]]) -> list[RowLabel]:
+        assert self.prefix is not None
+        self.bundle.begin_request()
+        self.bundle.hold(self.key, self.prefix)
+        return label_pack(self.bundle.session, self.label_trie, rows, self.prefix.shape[3])
 
     def label_scores(self, text: str) -> dict[str, float]:
         """The log-probability of every label with its end token."""

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 _ALIGNMENT = 4096  # onnxruntime maps blobs into memory by pages
 _ONNX_TYPES = {
     np.dtype(np.uint8): TensorProto.UINT8,
+    np.dtype(np.int8): TensorProto.INT8,
     np.dtype(np.float16): TensorProto.FLOAT16,
     np.dtype(np.float32): TensorProto.FLOAT,
 }
@@ -61,7 +62,7 @@ class BlobFile:
 
         Args:
             name (str): What the graphs call it.
-            array (npt.NDArray[np.generic]): uint8, float16 or float32, any shape.
+            array (npt.NDArray[np.generic]): uint8, int8, float16 or float32, any shape.
         """
         self._write(b"\0" * (-self._offset % _ALIGNMENT))
         content = np.ascontiguousarray(array)

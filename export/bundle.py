@@ -2,11 +2,12 @@
 
     manifest.json      this schema
     model.onnx         `fast`; exact.onnx: `exact`; both read model.data
+    throughput.onnx    `throughput`, where it was asked for or is fastest; reads throughput.data too
     tokenizer.json
     prompts/NAME.safetensors       the prompt: virtual tokens, float32 [P, H], or the keys and
                                    values of every layer, float32 [L, 2, h, P, D]
-    prompts/NAME.fast.kv.safetensors, NAME.exact.kv.safetensors   the prefix of prompt and template
-                                   lead, one a precision; left out where the prompt is itself that
+    prompts/NAME.kv.safetensors    the prefix of prompt and template lead, computed in `exact` for
+                                   all; left out where the prompt is itself that
 
 onnxruntime loads a data file with a flipped byte without a word, so every file is checked against
 its sha256 before it is opened.
@@ -21,11 +22,11 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import msgspec
 
 from export.errors import BundleError
+from export.precisions import Precision
 from export.prompts import PromptKind
 from export.session import DecoderShape
 from export.template import Template
@@ -33,9 +34,7 @@ from export.template import Template
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 DATA_FILE = "model.data"
-Precision = Literal["fast", "exact"]
-
-PRECISIONS: tuple[Precision, ...] = ("fast", "exact")
+INTEGERS_FILE = "throughput.data"
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -85,8 +84,7 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         file: The prompt, relative to the bundle.
-        prefixes: Its key/value prefix, one file a precision; the same file for both where the
-            prompt is a layer prefix that no lead follows.
+        prefixes: The file of its key/value prefix, by precision.
         num_virtual_tokens: P.
         lead_ids: Template tokens behind the virtual ones that the prefix covers.
         template: How a row becomes text.
@@ -145,6 +143,11 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, FileRecord]
     versions: dict[str, str]
     checksum: str = ""
+
+
+def data_files(precision: Precision) -> tuple[str, ...]:
+    """The data files that a graph reads."""
+    return (DATA_FILE, INTEGERS_FILE) if precision == "throughput" else (DATA_FILE,)
 
 
 def hash_file(path: Path) -> FileRecord:

@@ -8,15 +8,18 @@ from typing import Literal
 
 from torch import Tensor
 
-from export.bundle import PRECISIONS, ParityRecord, Precision
+from export.bundle import ParityRecord
 from export.errors import ParityError
 from export.parity import Reference, ask_reference, measure
+from export.precisions import Precision
 from export.prompt_files import ExportedPrompt
 from export.session import DecoderSession
 from quant.packing import FrozenWeight, QuantTensor
 
-AskedPrecision = Literal["auto", "fast", "exact"]
+AskedPrecision = Literal["auto", "fast", "exact", "throughput"]
 CONTINUATION_TOKENS = 32
+# `exact` first: its keys and values of the prompt serve all.
+_ORDER: tuple[Precision, ...] = ("exact", "fast", "throughput")
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,13 @@ class Gate:
         """Compare every graph with the reference; returns what was measured, by precision."""
         probes = ask_reference(self.reference, self.rows, CONTINUATION_TOKENS)
         yield Built("reference", 2, 3)
+        exact = sessions["exact"]
+        prefix = exact.prefix(exact.begin(self.prompt.prompt, []))
         parity: dict[str, ParityRecord] = {}
-        for precision in reversed(PRECISIONS):
+        for precision in (name for name in _ORDER if name in sessions):
             parity[precision] = measure(
                 sessions[precision],
-                self.prompt.prompt,
+                prefix,
                 probes,
                 CONTINUATION_TOKENS,
                 self.prompt.end_token_id,
@@ -73,17 +78,17 @@ class Gate:
         return parity
 
 
-def default_precision(parity: Mapping[str, ParityRecord], asked: AskedPrecision) -> Precision:
-    """The precision to answer in.
+def check_parity(parity: Mapping[str, ParityRecord], asked: AskedPrecision) -> None:
+    """Refuse what must not ship.
 
     Args:
         parity (Mapping[str, ParityRecord]): What was measured, by precision.
-        asked (AskedPrecision): `auto` takes `fast` where it passes, else `exact`.
+        asked (AskedPrecision): What was asked for.
 
     Raises:
-        ParityError: `exact` fails, or `fast` fails and was asked for.
+        ParityError: `exact` fails, or another one fails and was asked for.
     """
-    for precision in ("exact", "fast") if asked == "fast" else ("exact",):
+    for precision in ("exact",) if asked in ("auto", "exact") else ("exact", asked):
         record = parity[precision]
         if not record.passed:
             raise ParityError(
@@ -91,12 +96,9 @@ def default_precision(parity: Mapping[str, ParityRecord], asked: AskedPrecision)
                 f"relative error {record.relative_error:.2g}, KL {record.kl_divergence:.2g}, "
                 f"{record.identical_texts} of {record.num_texts} greedy texts the same.",
                 "`--precision exact` ships the slower, exact graph."
-                if precision == "fast"
+                if precision != "exact"
                 else "Nothing was written. This is a fault of ptune; please report it.",
             )
-    if asked == "exact" or not parity["fast"].passed:
-        return "exact"
-    return "fast"
 
 
 def is_integer_grid(weights: Mapping[str, FrozenWeight | Tensor]) -> bool:

@@ -14,10 +14,16 @@ newer than what onnxruntime loads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
+from export.blobs import BlobFile
+from export.errors import UnsupportedModelError
+from export.family import DecoderSpec
 from export.layer_graph import (
+    ATTENTION_BIAS,
     ROTARY_POSITIONS,
     SEQUENCE_LENGTHS,
     TOTAL_LENGTH,
@@ -26,7 +32,7 @@ from export.layer_graph import (
     product,
 )
 from export.nodes import NodeWriter
-from export.projection import Precision, float_values
+from export.projection import Products, float_values
 from export.stored_model import EMBEDDING, HEAD, NORM, StoredModel
 from quant.packing import QuantTensor
 
@@ -35,31 +41,60 @@ IR_VERSION = 10
 _FIRST_NORM = "input_layernorm.weight"
 
 
-def build_graph(model: StoredModel, precision: Precision) -> ModelProto:
+def build_graph(
+    model: StoredModel,
+    products: Products,
+    more_blobs: Sequence[BlobFile] = (),
+    *,
+    has_layout: bool = False,
+) -> ModelProto:
     """Write the graph of a stored model.
 
     Args:
         model (StoredModel): What `store_model` returned.
-        precision (Precision): `fast` or `exact`.
+        products (Products): How its weights multiply.
+        more_blobs (Sequence[BlobFile]): Data files beside the model's own.
+        has_layout (bool): Whether two more inputs say where each new token stands and what it sees:
+            `position_ids` int64 [1, S] and `attention_bias` float32 [1, 1, S, T].
+
+    Raises:
+        UnsupportedModelError: There is a layout, and a layer sees only a window of the last tokens.
     """
-    writer = _DecoderWriter(model, precision)
-    return writer.write()
+    if has_layout and not can_take_layout(model.spec):
+        raise UnsupportedModelError(
+            "A layer with a sliding window counts tokens in the cache, not positions.",
+            "Write the graph without a layout.",
+        )
+    return _DecoderWriter(model, products, more_blobs, has_layout=has_layout).write()
+
+
+def can_take_layout(spec: DecoderSpec) -> bool:
+    """Whether rows can share a sequence: a window over the cache would cut them."""
+    return all(layer.sliding_window < 0 for layer in spec.layers)
 
 
 class _DecoderWriter:
     """Writes one decoder; the methods stand in the order of the computation."""
 
-    def __init__(self, model: StoredModel, precision: Precision) -> None:
+    def __init__(
+        self,
+        model: StoredModel,
+        products: Products,
+        more_blobs: Sequence[BlobFile],
+        *,
+        has_layout: bool,
+    ) -> None:
         self.model = model
         self.spec = model.spec
-        self.precision = precision
-        self.nodes = NodeWriter(model.blobs)
+        self.products = products
+        self.has_layout = has_layout
+        self.nodes = NodeWriter(model.blobs, *more_blobs)
 
     def write(self) -> ModelProto:
         self._positions()
         residual = self._embed()
         layers = [
-            LayerGraph(self.model, self.nodes, self.precision, layer)
+            LayerGraph(self.model, self.nodes, self.products, layer, self.has_layout)
             for layer in range(self.spec.num_layers)
         ]
         normed = norm(self.model, self.nodes, residual, layers[0].weight_name(_FIRST_NORM))
@@ -95,19 +130,25 @@ class _DecoderWriter:
         chosen_BN = add("Where", [add("Less", ["logit_positions", zero]), from_end, from_start])
         last_axis = constant("last_axis", np.array([-1], np.int64))
         add("Unsqueeze", [chosen_BN, last_axis], outputs=["wanted_positions"])
-        if self.spec.long_rotary_from is not None:
-            self._rotary_positions(add("Sub", [lengths_B, new_B]), num_new, total)
+        if self.has_layout:
+            last = add("ReduceMax", ["position_ids"], keepdims=0)
+            self._rotary_positions("position_ids", add("Add", [last, one]))
+        elif self.spec.long_rotary_from is not None:
+            past_B1 = add("Unsqueeze", [add("Sub", [lengths_B, new_B]), row_axis])
+            new_S = add("Range", [zero, num_new, one])
+            self._rotary_positions(add("Add", [past_B1, new_S]), total)
 
-    def _rotary_positions(self, past_B: str, num_new: str, total: str) -> None:
+    def _rotary_positions(self, positions_BS: str, length: str) -> None:
         """Rows of the rotary table, int64 [B, S]: its second half for long sequences."""
         add, constant = self.nodes.add, self.nodes.constant
+        if self.spec.long_rotary_from is None:
+            add("Identity", [positions_BS], outputs=[ROTARY_POSITIONS])
+            return
         limit = constant("long_rotary_from", np.array(self.spec.long_rotary_from, np.int64))
         half = constant("long_rotary_rows", np.array(self.spec.context_length, np.int64))
-        zero, one = constant("zero", np.array(0, np.int64)), constant("one", np.array(1, np.int64))
-        first_row = add("Where", [add("Greater", [total, limit]), half, zero])
-        new_S = add("Add", [add("Range", [zero, num_new, one]), first_row])
-        past_B1 = add("Unsqueeze", [past_B, constant("row_axis", np.array([1], np.int64))])
-        add("Add", [past_B1, new_S], outputs=[ROTARY_POSITIONS])
+        zero = constant("zero", np.array(0, np.int64))
+        first_row = add("Where", [add("Greater", [length, limit]), half, zero])
+        add("Add", [positions_BS, first_row], outputs=[ROTARY_POSITIONS])
 
     def _embed(self) -> str:
         """Embeddings of tokens, and rows of the soft prompt for ids from V on: [B, S, H]."""
@@ -171,7 +212,7 @@ class _DecoderWriter:
 
     def _head(self, normed: str) -> None:
         name = EMBEDDING if self.spec.tied_head else HEAD
-        logits = product(self.model, self.nodes, name, normed, self.precision)
+        logits = product(self.model, self.nodes, self.products, name, normed)
         if self.spec.logit_softcap is not None:
             cap = self.nodes.constant("logit_cap", np.array(self.spec.logit_softcap, np.float32))
             bent = self.nodes.add("Tanh", [self.nodes.add("Div", [logits, cap])])
@@ -195,13 +236,16 @@ class _DecoderWriter:
             _value(soft_prompt, TensorProto.FLOAT, ["P", spec.hidden_size]),
             _value(positions, TensorProto.INT64, ["R", "N"]),
         ]
+        if self.has_layout:
+            inputs.append(_value("position_ids", TensorProto.INT64, [1, "S"]))
+            inputs.append(_value(ATTENTION_BIAS, TensorProto.FLOAT, [1, 1, "S", "T"]))
         outputs = [
             _value("logits", TensorProto.FLOAT, ["B", "N", spec.vocab_size]),
             *self._cache_values("present", "T"),
         ]
         graph = helper.make_graph(
             self.nodes.nodes,
-            f"ptune_{spec.model_type}_{self.precision}",
+            f"ptune_{spec.model_type}",
             inputs,
             outputs,
             initializer=list(self.nodes.initializers.values()),

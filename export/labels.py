@@ -47,6 +47,11 @@ class LabelTrie:
                 raise ValueError(f"labels {node.label} and {index} have the same tokens {label}")
             node.label = index
 
+    def inner_paths(self) -> list[Path]:
+        """The beginnings of labels that something follows, shorter ones first."""
+        paths = {label[:depth] for label in self.labels for depth in range(1, len(label))}
+        return sorted(paths, key=lambda path: (len(path), path))
+
 
 class LabelSearch:
     """The search for one row's label.

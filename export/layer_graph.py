@@ -12,7 +12,7 @@ import numpy as np
 
 from export.family import LayerSpec
 from export.nodes import NodeWriter
-from export.projection import Precision, project
+from export.projection import Products
 from export.stored_model import (
     DOWN,
     GATE,
@@ -25,7 +25,8 @@ from export.stored_model import (
 
 SEQUENCE_LENGTHS = "seqlens_k"
 TOTAL_LENGTH = "total_sequence_length"
-ROTARY_POSITIONS = "rotary_positions"  # only where the table has a second half
+ROTARY_POSITIONS = "rotary_positions"
+ATTENTION_BIAS = "attention_bias"
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,16 @@ class LayerGraph:
     Attributes:
         model: The stored model.
         nodes: Where to write.
-        precision: Of the products.
+        products: How its weights multiply.
         layer: Its number.
+        has_layout: Whether positions and what is seen are inputs of the graph.
     """
 
     model: StoredModel
     nodes: NodeWriter
-    precision: Precision
+    products: Products
     layer: int
+    has_layout: bool = False
 
     @property
     def spec(self) -> LayerSpec:
@@ -90,10 +93,14 @@ class LayerGraph:
         past = [f"past_key_values.{self.layer}.{kind}" for kind in ("key", "value")]
         present = [f"present.{self.layer}.{kind}" for kind in ("key", "value")]
         inputs = [*self._queries_keys_values(normed), *past, SEQUENCE_LENGTHS, TOTAL_LENGTH]
+        has_positions = self.has_layout or spec.long_rotary_from is not None
+        parts = ["", ""]
         if table is not None:
-            inputs += [self.nodes.external(f"{table}.{part}") for part in ("cos", "sin")]
-            if spec.long_rotary_from is not None:
-                inputs.append(ROTARY_POSITIONS)
+            parts = [self.nodes.external(f"{table}.{part}") for part in ("cos", "sin")]
+        inputs += [*parts, ROTARY_POSITIONS if table is not None and has_positions else ""]
+        inputs.append(ATTENTION_BIAS if self.has_layout else "")
+        while not inputs[-1]:
+            inputs.pop()
         return self.nodes.add(
             "GroupQueryAttention",
             inputs,
@@ -159,14 +166,14 @@ class LayerGraph:
         return norm(self.model, self.nodes, values, self.weight_name(f"{member}.weight"))
 
     def _project(self, source: str, member: str) -> str:
-        return product(self.model, self.nodes, self.weight_name(member), source, self.precision)
+        return product(self.model, self.nodes, self.products, self.weight_name(member), source)
 
 
 def product(
-    model: StoredModel, nodes: NodeWriter, name: str, source: str, precision: Precision
+    model: StoredModel, nodes: NodeWriter, products: Products, name: str, source: str
 ) -> str:
     """A stored weight's product with `source`, its bias added."""
-    values = project(nodes, name, model.weights[name], source, precision)
+    values = products.project(nodes, name, source)
     if not model.has_bias(name):
         return values
     return nodes.add("Add", [values, nodes.external(f"{name}.bias")])

@@ -16,10 +16,10 @@ class NodeWriter:
     """A graph in the making.
 
     Args:
-        blobs (BlobFile): The data file whose tensors the graph may name.
+        *blobs (BlobFile): The data files whose tensors the graph may name.
     """
 
-    def __init__(self, blobs: BlobFile) -> None:
+    def __init__(self, *blobs: BlobFile) -> None:
         self.nodes: list[NodeProto] = []
         self.initializers: dict[str, TensorProto] = {}
         self._blobs = blobs
@@ -65,8 +65,9 @@ class NodeWriter:
     def external(
         self, blob: str, alias: str | None = None, shape: tuple[int, ...] | None = None
     ) -> str:
-        """A tensor of the data file; returns its name in the graph."""
+        """A tensor of a data file; returns its name in the graph."""
         name = alias or blob
         if name not in self.initializers:
-            self.initializers[name] = self._blobs.initializer(blob, alias, shape)
+            file = next(file for file in self._blobs if blob in file.blobs)
+            self.initializers[name] = file.initializer(blob, alias, shape)
         return name

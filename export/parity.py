@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from export.bundle import ParityRecord, Precision
-from export.prompts import AnyPrompt
+from export.bundle import ParityRecord
+from export.precisions import Precision
 from export.sampling import log_softmax
 from export.session import DecoderSession
 
@@ -60,7 +60,7 @@ def ask_reference(reference: Reference, rows: Sequence[list[int]], num_tokens: i
 
 def measure(
     session: DecoderSession,
-    prompt: AnyPrompt,
+    prefix: FloatArray,
     probes: Sequence[Probe],
     num_tokens: int,
     end_token_id: int,
@@ -72,7 +72,8 @@ def measure(
 
     Args:
         session (DecoderSession): The graph.
-        prompt (AnyPrompt): What the reference was asked behind.
+        prefix (FloatArray): Keys and values of the prompt that the reference was asked behind,
+            float32 [L, 2, h, P, D].
         probes (Sequence[Probe]): What the reference answered.
         num_tokens (int): Tokens of each greedy continuation.
         end_token_id (int): The token that ends a continuation.
@@ -83,7 +84,8 @@ def measure(
     largest_error = largest_logit = 0.0
     divergence, num_agreeing, num_positions, num_identical = 0.0, 0, 0, 0
     for probe in probes:
-        start = session.begin(prompt, [])
+        session.restore(prefix)
+        start = prefix.shape[3]
         got = session.forward(probe.ids, start, wanted=range(len(probe.ids)))
         largest_error = max(largest_error, float(np.abs(got - probe.logits).max()))
         largest_logit = max(largest_logit, float(np.abs(probe.logits).max()))

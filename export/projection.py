@@ -11,8 +11,9 @@ Legend: N outputs, K inputs, G blocks a row, B rows, S tokens.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,36 @@ from export.nodes import NodeWriter
 from quant.int4 import quantize
 from quant.packing import FrozenWeight, QuantSpec, QuantTensor
 
-Precision = Literal["fast", "exact"]
+
+class Products(Protocol):
+    """How the stored weights multiply."""
+
+    def project(self, nodes: NodeWriter, name: str, source: str) -> str:
+        """Nodes for `source [B, S, K] -> [B, S, N]`; returns the output's name.
+
+        Args:
+            nodes (NodeWriter): Where to write.
+            name (str): The weight's name in the data file.
+            source (str): Name of the input, float32 [B, S, K].
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BlockProducts:
+    """Products over the codes in blocks.
+
+    Attributes:
+        weights: The stored weights by name.
+        is_exact: Whether activations stay in float32; else they are quantised to 8 bits.
+    """
+
+    weights: Mapping[str, QuantTensor]
+    is_exact: bool
+
+    def project(self, nodes: NodeWriter, name: str, source: str) -> str:
+        """See `Products`."""
+        return project(nodes, name, self.weights[name], source, is_exact=self.is_exact)
 
 
 def deployable(weight: FrozenWeight) -> QuantTensor:
@@ -83,7 +113,7 @@ def float_values(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
 
 
 def project(
-    nodes: NodeWriter, name: str, weight: QuantTensor, source: str, precision: Precision
+    nodes: NodeWriter, name: str, weight: QuantTensor, source: str, *, is_exact: bool
 ) -> str:
     """Nodes for `source [.., K] -> [.., N]`; returns the output's name.
 
@@ -92,9 +122,9 @@ def project(
         name (str): The weight's name in the data file.
         weight (QuantTensor): The weight, already stored.
         source (str): Name of the input, float32 [B, S, K].
-        precision (Precision): `fast` quantises activations to int8, `exact` does not.
+        is_exact (bool): Whether activations stay in float32; else they are quantised to 8 bits.
     """
-    if precision == "exact" and weight.spec.bits == 8:
+    if is_exact and weight.spec.bits == 8:
         return nodes.add("MatMul", [source, _transposed_float(nodes, name, weight)])
     nodes.external(f"{name}.codes")
     inputs = [source, f"{name}.codes", float_values(nodes, f"{name}.scales", weight)]
@@ -109,7 +139,7 @@ def project(
         N=weight.shape[0],
         bits=weight.spec.bits,
         block_size=weight.spec.block_size,
-        accuracy_level=4 if precision == "fast" else 0,
+        accuracy_level=0 if is_exact else 4,
     )
     if weight.offsets is None:
         return product

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.bundle import ParityRecord, Precision, PromptRecord
+from export.bundle import ParityRecord, PromptRecord
+from export.precisions import Precision
 from export.prompts import AnyPrompt, PrefixPrompt, save_prefix, save_prompt
 from export.session import DecoderSession
 from export.template import Template
@@ -61,18 +62,15 @@ def write_prompt(
     (folder / PROMPTS_FOLDER).mkdir(exist_ok=True)
     file = f"{PROMPTS_FOLDER}/{stem}.safetensors"
     save_prompt(folder / file, prompt.prompt)
-    is_whole_prefix = isinstance(prompt.prompt, PrefixPrompt) and not prompt.lead_ids
-    prefixes: dict[str, str] = {}
-    for precision, session in sessions.items():
-        if is_whole_prefix:
-            prefixes[precision] = file
-            continue
-        length = session.begin(prompt.prompt, prompt.lead_ids)
-        prefixes[precision] = f"{PROMPTS_FOLDER}/{stem}.{precision}.kv.safetensors"
-        save_prefix(folder / prefixes[precision], session.prefix(length))
+    prefix_file = file
+    if not isinstance(prompt.prompt, PrefixPrompt) or prompt.lead_ids:
+        exact = sessions["exact"]
+        prefix_file = f"{PROMPTS_FOLDER}/{stem}.kv.safetensors"
+        length = exact.begin(prompt.prompt, prompt.lead_ids)
+        save_prefix(folder / prefix_file, exact.prefix(length))
     return PromptRecord(
         file=file,
-        prefixes=prefixes,
+        prefixes=dict.fromkeys(sessions, prefix_file),
         num_virtual_tokens=prompt.prompt.num_virtual_tokens,
         lead_ids=prompt.lead_ids,
         template=prompt.template,

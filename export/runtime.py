@@ -19,8 +19,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from export.answering import Answerer
-from export.bundle import DATA_FILE, Manifest, Precision, PromptRecord, read_manifest, verify_file
+from export.bundle import Manifest, PromptRecord, data_files, read_manifest, verify_file
 from export.errors import BundleError
+from export.precisions import Precision
 from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
 from export.session import DecoderSession
 
@@ -54,7 +55,7 @@ class Bundle:
 
         Args:
             folder (str | Path): The bundle.
-            precision (Precision | None): `fast` or `exact`; None for the bundle's own choice.
+            precision (Precision | None): None for the bundle's own choice.
             num_threads (int): Processor threads; 0 for the number of physical cores.
             spin (bool): Whether waiting threads burn their core.
 
@@ -69,7 +70,8 @@ class Bundle:
                 f"{folder} has no graph of the precision `{chosen}`.",
                 f"It has: {', '.join(sorted(manifest.graphs))}.",
             )
-        verify_file(folder, manifest, DATA_FILE)
+        for name in data_files(chosen):
+            verify_file(folder, manifest, name)
         graph = verify_file(folder, manifest, manifest.graphs[chosen])
         session = DecoderSession(graph, manifest.shape, num_threads, spin)
         bundle = cls(folder, manifest, chosen, session)

@@ -138,3 +138,10 @@ def log_softmax(logits: FloatArray) -> WideArray:
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))
+
+
+def log_sum_exp(logits: FloatArray) -> FloatArray:
+    """What log-probabilities are below logits, float32 [.., V] -> [.., 1]; summed in float64."""
+    highest = logits.max(axis=-1, keepdims=True)
+    sums = np.exp(logits - highest).sum(axis=-1, keepdims=True, dtype=np.float64)
+    return np.asarray(highest + np.log(sums), np.float32)

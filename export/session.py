@@ -21,6 +21,7 @@ import numpy.typing as npt
 from export.errors import RowError
 from export.ort import open_session, ort_value
 from export.prompts import AnyPrompt, PrefixPrompt
+from export.token_forest import Layout, plain_layout
 
 FloatArray = npt.NDArray[np.float32]
 _FIRST_CAPACITY = 256
@@ -52,6 +53,8 @@ class DecoderSession:
     ) -> None:
         self.shape = shape
         self._session: Any = open_session(graph, num_threads, spin)
+        self.takes_layout = "attention_bias" in {node.name for node in self._session.get_inputs()}
+        """Whether rows can share a sequence."""
         self._binding: Any = self._session.io_binding()
         self._cache = self._allocate(0)
         self._grow(_FIRST_CAPACITY)
@@ -67,6 +70,7 @@ class DecoderSession:
         position: int,
         wanted: Sequence[int] | None = None,
         soft_prompt: FloatArray | None = None,
+        layout: Layout | None = None,
     ) -> FloatArray:
         """Append tokens to the cache and return logits, float32 [N, V].
 
@@ -76,6 +80,8 @@ class DecoderSession:
             wanted (Sequence[int] | None): Which of the new tokens to return logits for; None for
                 the last.
             soft_prompt (FloatArray | None): float32 [P, H], where ids name virtual tokens.
+            layout (Layout | None): Where the new tokens stand and what they see, where
+                `takes_layout`; None for one sequence.
 
         Raises:
             RowError: The sequence is longer than the model's context.
@@ -91,6 +97,10 @@ class DecoderSession:
         # Inputs with a default are not in the list that `bind_cpu_input` looks names up in.
         binding.bind_ortvalue_input("logit_positions", ort_value(positions))
         binding.bind_ortvalue_input("soft_prompt", ort_value(soft_prompt))
+        if self.takes_layout:
+            layout = layout or plain_layout(position, len(ids))
+            binding.bind_cpu_input("position_ids", layout.position_ids)
+            binding.bind_cpu_input("attention_bias", layout.attention_bias)
         binding.bind_output("logits", "cpu")
         self._session.run_with_iobinding(binding)
         logits: FloatArray = binding.get_outputs()[0].numpy()[0]

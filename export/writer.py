@@ -17,11 +17,11 @@ from export import ort
 from export.blobs import BlobFile
 from export.bundle import (
     DATA_FILE,
+    INTEGERS_FILE,
     SCHEMA_VERSION,
     Golden,
     Manifest,
     ParityRecord,
-    Precision,
     PromptRecord,
     hash_file,
     write_manifest,
@@ -29,15 +29,23 @@ from export.bundle import (
 )
 from export.errors import ExportError
 from export.family import DecoderSpec, decoder_spec
-from export.gate import AskedPrecision, Built, Gate, Measured, default_precision
-from export.graph import build_graph
+from export.gate import AskedPrecision, Built, Gate, Measured, check_parity
+from export.graph import build_graph, can_take_layout
+from export.pace import Timed, fastest, seconds_per_answer
+from export.precisions import Precision
+from export.projection import BlockProducts
 from export.prompt_files import write_prompt
 from export.rotary import rotary_tables
+from export.rowwise import Loudness, store_integers
 from export.session import DecoderSession, DecoderShape
-from export.stored_model import store_model
+from export.stored_model import StoredModel, store_model
 from quant.packing import FrozenWeight, QuantTensor
 
-GRAPH_FILES: dict[Precision, str] = {"fast": "model.onnx", "exact": "exact.onnx"}
+GRAPH_FILES: dict[Precision, str] = {
+    "fast": "model.onnx",
+    "exact": "exact.onnx",
+    "throughput": "throughput.onnx",
+}
 _NUM_GOLDEN_IDS = 5
 _NUM_TOP_IDS = 10
 _SLACK = 1.15
@@ -54,6 +62,7 @@ class ExportedModel:
         weights_hash: sha256 over them.
         rotary: transformers' rotary embedding of the model.
         tokenizer_json: The tokenizer, as training used it.
+        loudness: Of the inputs of its layers, behind the prompt.
     """
 
     name: str
@@ -62,6 +71,7 @@ class ExportedModel:
     weights_hash: str
     rotary: Any
     tokenizer_json: str
+    loudness: Loudness
 
 
 @dataclass
@@ -71,7 +81,7 @@ class BundleWriter:
     Attributes:
         model: The base.
         gate: The prompt and what it is measured against.
-        precision: `auto` takes `fast` where it passes, else `exact`.
+        precision: What the bundle answers in; `auto` takes what passes the gate and is fastest.
         num_threads: Processor threads.
         report_progress: Called with layers stored and their number.
     """
@@ -82,7 +92,7 @@ class BundleWriter:
     num_threads: int = 0
     report_progress: Callable[[int, int], None] | None = None
 
-    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built]:
+    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built | Timed]:
         """Write the bundle; nothing is left behind where it fails.
 
         Args:
@@ -98,27 +108,38 @@ class BundleWriter:
         spec = decoder_spec(self.model.config)
         with written_at_once(destination, overwrite) as folder:
             self._check_space(folder)
-            data_hash = self._write_graphs(folder, spec)
+            data_hashes = self._write_graphs(folder, spec)
             yield Built("graphs", 1, 3)
             sessions = {
                 precision: DecoderSession(folder / name, _shape(spec), self.num_threads)
-                for precision, name in GRAPH_FILES.items()
+                for precision, name in self._graph_files().items()
             }
             parity = yield from self.gate.measure(sessions)
-            default = default_precision(parity, self.precision)
+            check_parity(parity, self.precision)
+            default = self.precision
+            if default == "auto":
+                timed = seconds_per_answer(sessions, self.gate)
+                yield from timed
+                default = fastest(timed, parity)
+                if default != "throughput":
+                    del sessions["throughput"], parity["throughput"]
+                    for name in (GRAPH_FILES["throughput"], INTEGERS_FILE):
+                        (folder / name).unlink()
+                        data_hashes.pop(name, None)
             record = write_prompt(folder, self.gate.prompt, sessions, parity)
             golden = self._golden(sessions)
-            self._write_manifest(folder, spec, parity, default, record, golden, data_hash)
+            self._write_manifest(folder, spec, parity, default, record, golden, data_hashes)
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
 
     def _check_space(self, folder: Path) -> None:
         """Refuse before writing what would not fit."""
-        needed = _SLACK * sum(
-            w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes
-            for w in self.model.weights.values()
-        )
+        weights = self.model.weights.values()
+        needed = sum(w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes for w in weights)
+        if "throughput" in self._graph_files():
+            needed += sum(w.shape[0] * w.shape[1] for w in weights if not isinstance(w, Tensor))
+        needed *= _SLACK
         free = shutil.disk_usage(folder).free
         if free < needed:
             error = ExportError(
@@ -129,15 +150,33 @@ class BundleWriter:
             error.category = "resources"
             raise error
 
-    def _write_graphs(self, folder: Path, spec: DecoderSpec) -> str:
+    def _graph_files(self) -> dict[Precision, str]:
+        """The graphs to write: `throughput` doubles the bundle, so only where it may be taken."""
+        asked = self.precision in ("auto", "throughput")
+        return {p: name for p, name in GRAPH_FILES.items() if asked or p != "throughput"}
+
+    def _write_graphs(self, folder: Path, spec: DecoderSpec) -> dict[str, str]:
+        """Write all graphs and their data; returns the hashes of the data files."""
         blobs = BlobFile(folder / DATA_FILE)
         tables = rotary_tables(self.model.rotary, spec)
         stored = store_model(spec, self.model.weights, tables, blobs, self.report_progress)
-        data_hash = blobs.close()
-        for precision, name in GRAPH_FILES.items():
-            content = build_graph(stored, precision).SerializeToString()
-            (folder / name).write_bytes(content)
+        hashes = {DATA_FILE: blobs.close()}
+        for precision in ("fast", "exact"):
+            products = BlockProducts(stored.weights, is_exact=precision == "exact")
+            _write_graph(folder / GRAPH_FILES[precision], build_graph(stored, products))
+        if "throughput" in self._graph_files():
+            hashes[INTEGERS_FILE] = self._write_throughput(folder, stored)
         (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
+        return hashes
+
+    def _write_throughput(self, folder: Path, stored: StoredModel) -> str:
+        blobs = BlobFile(folder / INTEGERS_FILE)
+        head = BlockProducts(stored.weights, is_exact=False)
+        products = store_integers(stored, self.model.loudness, blobs, head)
+        data_hash = blobs.close()
+        has_layout = can_take_layout(stored.spec)
+        graph = build_graph(stored, products, [blobs], has_layout=has_layout)
+        _write_graph(folder / GRAPH_FILES["throughput"], graph)
         return data_hash
 
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:
@@ -159,16 +198,17 @@ class BundleWriter:
         default: Precision,
         record: PromptRecord,
         golden: Golden,
-        data_hash: str,
+        data_hashes: Mapping[str, str],
     ) -> None:
         files = {
             path.relative_to(folder).as_posix(): hash_file(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        if files[DATA_FILE].sha256 != data_hash:
+        changed = [name for name, sha256 in data_hashes.items() if files[name].sha256 != sha256]
+        if changed:
             raise ExportError(
-                f"{folder / DATA_FILE} does not read back as it was written.",
+                f"{folder / changed[0]} does not read back as it was written.",
                 "The disk may be failing; name another folder with `--out`.",
             )
         manifest = Manifest(
@@ -177,7 +217,7 @@ class BundleWriter:
             weights_hash=self.model.weights_hash,
             grid=_grid_in_words(self.model.weights),
             shape=_shape(spec),
-            graphs={str(precision): name for precision, name in GRAPH_FILES.items()},
+            graphs={precision: GRAPH_FILES[precision] for precision in parity},
             default_precision=default,
             prompts={self.gate.prompt.name: record},
             parity=parity,
@@ -190,6 +230,10 @@ class BundleWriter:
             },
         )
         write_manifest(folder, manifest)
+
+
+def _write_graph(path: Path, graph: onnx.ModelProto) -> None:
+    path.write_bytes(graph.SerializeToString())
 
 
 def _shape(spec: DecoderSpec) -> DecoderShape:

@@ -222,10 +222,19 @@ class ParityMeasured(Struct, frozen=True, tag=True):
 
 
 class ExportDone(Struct, frozen=True, tag=True):
-    """The bundle is in place."""
+    """The bundle is in place.
+
+    Attributes:
+        path: Its folder.
+        num_bytes: Of all its files.
+        precision: What it answers in.
+        seconds_per_answer: What an answer takes in each precision, where that chose it.
+    """
 
     path: str
     num_bytes: int
+    precision: str = ""
+    seconds_per_answer: dict[str, float] = {}
 
 
 class PreviewRow(Struct, frozen=True):

@@ -24,7 +24,7 @@ LOCK_FILE = "lock.json"
 RESULT_FILE = "result.json"
 CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
 
-ExportPrecision = Literal["auto", "fast", "exact"]
+ExportPrecision = Literal["auto", "fast", "exact", "throughput"]
 
 
 class TrainTask(Struct, frozen=True, tag="train"):

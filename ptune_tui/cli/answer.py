@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from export.answering import Answerer
     from export.sampling import Sampling
 
-PrecisionName = Literal["fast", "exact"]
+PrecisionName = Literal["fast", "exact", "throughput"]
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's folder.")]
 PromptOption = Annotated[str | None, typer.Option(help="Which of the bundle's prompts.")]
 PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="Left out: the bundle's own choice.")
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Processor threads; 0: all cores.")]
+
+_CHUNK_TEXTS = 128  # scored together, then written
+_CUT = "note: text {} was too long; it was cut from the left."
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ def run(
         Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
         tuple(stop or ()),
     )
-    lines = _answers(answerer, texts, None if is_scored else writing, as_json=as_json)
+    if is_scored:
+        lines = _labels(answerer, texts, as_json=as_json)
+    else:
+        lines = _texts_written(answerer, texts, writing, as_json=as_json)
     if output_file:
         # Whole or absent: a file that was there is not lost to an error halfway.
         write_atomically(output_file, "".join(lines).encode())
@@ -163,30 +169,46 @@ def _prompt_of(line: str, number: int, path: Path, prompt_field: str) -> str:
     return prompt
 
 
-def _answers(
-    answerer: Answerer, texts: Iterable[str], writing: Writing | None, *, as_json: bool
-) -> Iterator[str]:
-    """The answers' lines, free ones piece by piece; labels where `writing` is None."""
-    for number, text in enumerate(texts, start=1):
-        if writing is None:
-            found = answerer.classify(text)
-            probability = math.exp(found.log_probability)
+def _labels(answerer: Answerer, texts: Iterable[str], *, as_json: bool) -> Iterator[str]:
+    """The labels' lines; texts that are all there are scored together."""
+    number = 0
+    for some in _chunks(texts):
+        for text, found in zip(some, answerer.classify_rows(some), strict=True):
+            number += 1
             if as_json:
+                probability = math.exp(found.log_probability)
                 yield _line(prompt=text, answer=found.label, probability=probability)
             else:
                 yield f"{found.label}\n"
+            if found.was_cut:
+                say(_CUT.format(number))
+
+
+def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Lists of texts: longer where they do not come in one by one."""
+    if not isinstance(texts, list):
+        yield from ([text] for text in texts)
+        return
+    for start in range(0, len(texts), _CHUNK_TEXTS):
+        yield texts[start : start + _CHUNK_TEXTS]
+
+
+def _texts_written(
+    answerer: Answerer, texts: Iterable[str], writing: Writing, *, as_json: bool
+) -> Iterator[str]:
+    """The free answers' lines, piece by piece."""
+    for number, text in enumerate(texts, start=1):
+        answer = answerer.generate(text, writing.max_new_tokens, writing.sampling, writing.stop)
+        if as_json:
+            content = "".join(answer)  # before the reason is read: it is known at the end
+            yield _line(prompt=text, answer=content, finish_reason=answer.finish_reason)
         else:
-            answer = answerer.generate(text, writing.max_new_tokens, writing.sampling, writing.stop)
-            if as_json:
-                content = "".join(answer)  # before the reason is read: it is known at the end
-                yield _line(prompt=text, answer=content, finish_reason=answer.finish_reason)
-            else:
-                yield from answer
-                yield "\n"
-            if answer.finish_reason == "length" and len(answer.tokens) < writing.max_new_tokens:
-                say(f"note: answer {number} ends where the model's context does.")
+            yield from answer
+            yield "\n"
+        if answer.finish_reason == "length" and len(answer.tokens) < writing.max_new_tokens:
+            say(f"note: answer {number} ends where the model's context does.")
         if answerer.was_cut:
-            say(f"note: text {number} was too long; it was cut from the left.")
+            say(_CUT.format(number))
 
 
 def _line(**values: object) -> str:

@@ -151,9 +151,19 @@ def sentence(event: Event) -> str | None:
         case ParityMeasured():
             return _parity(event)
         case ExportDone():
-            return f"  bundle: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
+            return _bundle(event)
         case _:
             return None
+
+
+def _bundle(event: ExportDone) -> str:
+    words = f"  bundle: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
+    if event.precision:
+        words += f"\n  it answers in `{event.precision}`"
+    if event.seconds_per_answer:
+        times = (f"{name} {1e3 * value:.0f} ms" for name, value in event.seconds_per_answer.items())
+        words += f" (measured here, an answer: {', '.join(times)})"
+    return words
 
 
 def minutes(seconds: float) -> str:

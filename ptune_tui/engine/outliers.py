@@ -1,7 +1,9 @@
-"""Which input channels of each linear layer are much louder than the others.
+"""How loud the input channels of each linear layer are, and which are much louder than the others.
 
-Integer arithmetic keeps these in floats (`quant.int8`). They are a property of the model more than
-of the text, so one batch tells them. Loud is who has the largest sum of squares.
+Integer arithmetic keeps the loudest in floats (`quant.int8`). They are a property of the model more
+than of the text, so one batch tells them. Loud is who has the largest sum of squares.
+
+Legend: K inputs.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ from ptune_tui.engine.step import label_logits, prefix_of
 from quant.linear import QuantLinear
 
 
-@torch.no_grad()
 def outlier_channels(
     frozen: FrozenModel,
     prompt: Prompt | None,
@@ -35,6 +36,24 @@ def outlier_channels(
         batch (Batch): Rows to listen to.
         num_channels (int): How many to take of each layer.
     """
+    loudness = input_loudness(
+        frozen,
+        lambda: label_logits(frozen.network, prefix_of(frozen, prompt, lead_ids), batch),
+    )
+    return {
+        name: sorted(loud_K.topk(min(num_channels, loud_K.numel())).indices.tolist())
+        for name, loud_K in loudness.items()
+    }
+
+
+@torch.no_grad()
+def input_loudness(frozen: FrozenModel, read: Callable[[], object]) -> dict[str, Tensor]:
+    """Sums of squares over the inputs of every linear layer but the head, float32 [K], by name.
+
+    Args:
+        frozen (FrozenModel): The model.
+        read (Callable[[], object]): Has the model read some text.
+    """
     loudness: dict[str, Tensor] = {}
     head = frozen.network.get_output_embeddings()
     hooks = [
@@ -43,14 +62,11 @@ def outlier_channels(
         if isinstance(module, QuantLinear) and module is not head
     ]
     try:
-        label_logits(frozen.network, prefix_of(frozen, prompt, lead_ids), batch)
+        read()
     finally:
         for hook in hooks:
             hook.remove()
-    return {
-        name: sorted(loud.topk(min(num_channels, loud.numel())).indices.tolist())
-        for name, loud in loudness.items()
-    }
+    return loudness
 
 
 def _listener(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from export.answering import Answerer
-from export.bundle import Precision
+from export.precisions import PRECISIONS, Precision
 from export.runtime import Bundle
 from ptune_tui.conversation import (
     Answered,
@@ -36,7 +36,7 @@ def serve(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="ptune_tui.worker --chat")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--prompt")
-    parser.add_argument("--precision", choices=("fast", "exact"))
+    parser.add_argument("--precision", choices=PRECISIONS)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args(arguments)
     out = sys.stdout.buffer

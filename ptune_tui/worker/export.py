@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from export.addition import PromptAddition
-from export.bundle import total_bytes
+from export.bundle import read_manifest, total_bytes
 from export.family import decoder_spec
 from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, is_integer_grid
+from export.pace import Timed
 from export.parity import MAX_KL_DIVERGENCE
 from export.prompt_files import ExportedPrompt
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
 from export.writer import BundleWriter, ExportedModel
+from ptune_tui.engine.outliers import input_loudness
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import (
@@ -33,6 +35,8 @@ from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
+
+_NUM_HEARD_ROWS = 16  # to find the loud input channels by
 
 
 def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
@@ -63,16 +67,21 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
         steps = addition.write(overwrite=task.overwrite)
     else:
-        writer = BundleWriter(exported_model(tuned), gate, task.precision, num_threads, say_layers)
+        model = exported_model(tuned, gate.rows)
+        writer = BundleWriter(model, gate, task.precision, num_threads, say_layers)
         steps = writer.write(destination, overwrite=task.overwrite)
     building = time.perf_counter()
+    seconds: dict[str, float] = {}
     for step in steps:
         if isinstance(step, Measured):
             yield _parity_event(step)
-            yield from _fast_notice(step)
+            yield from _failed_notice(step)
+        elif isinstance(step, Timed):
+            seconds[step.precision] = step.seconds
         else:
             yield from _built(step, time.perf_counter() - building)
-    yield ExportDone(task.destination, total_bytes(destination))
+    precision = read_manifest(destination).default_precision
+    yield ExportDone(task.destination, total_bytes(destination), precision, seconds)
     yield TaskFinished(time.perf_counter() - started, False, {"bundle": task.destination})
 
 
@@ -97,26 +106,30 @@ def _parity_event(step: Measured) -> ParityMeasured:
     )
 
 
-def _fast_notice(step: Measured) -> Iterator[Event]:
-    if step.precision == "fast" and not step.record.passed:
+def _failed_notice(step: Measured) -> Iterator[Event]:
+    if step.precision != "exact" and not step.record.passed:
         yield Notice(
-            "fast-failed",
-            f"`fast` is at KL {step.record.kl_divergence:.3g}, above the gate of "
-            f"{MAX_KL_DIVERGENCE}; the bundle answers in `exact`.",
+            f"{step.precision}-failed",
+            f"`{step.precision}` is at KL {step.record.kl_divergence:.3g}, above the gate of "
+            f"{MAX_KL_DIVERGENCE}; the bundle does not answer in it by itself.",
         )
 
 
-def exported_model(tuned: TunedModel) -> ExportedModel:
+def exported_model(tuned: TunedModel, rows: Sequence[list[int]]) -> ExportedModel:
     """What the graph writer is told of a model.
 
     Args:
         tuned (TunedModel): The model.
+        rows (Sequence[list[int]]): Rows of tokens to find its loud channels with.
 
     Raises:
         UnsupportedModelError: No graph can be written for its family.
     """
     frozen = tuned.frozen
     decoder_spec(frozen.config)  # refuses a family before its parts are asked for
+    reference = TorchReference(frozen, tuned.prompt)
+    heard = rows[:_NUM_HEARD_ROWS]
+    loudness = input_loudness(frozen, lambda: [reference.logits(ids) for ids in heard])
     return ExportedModel(
         name=frozen.name,
         config=frozen.config,
@@ -124,6 +137,7 @@ def exported_model(tuned: TunedModel) -> ExportedModel:
         weights_hash=frozen.loaded.report.weights_hash,
         rotary=frozen.network.model.rotary_emb,
         tokenizer_json=frozen.text.tokenizer.to_str(),
+        loudness=loudness,
     )
 
 

@@ -307,8 +307,9 @@ def test_attention_models_share_the_prefix(families: Any, name: str) -> None:
 def test_a_family_without_a_graph_is_refused_by_the_export(families: Any, name: str) -> None:
     prompt = VirtualTokens(torch.zeros(2, 64))
     card = PromptCard("x", "int4", "x", Template("{prompt}"), 2, 8, None, 2)
+    tuned = TunedModel(families(name).frozen, prompt, card, RunConfig())
     with pytest.raises(UnsupportedModelError, match=f"`{name}` cannot be exported"):
-        exported_model(TunedModel(families(name).frozen, prompt, card, RunConfig()))
+        exported_model(tuned, [])
 
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen2_moe"])

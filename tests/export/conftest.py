@@ -19,7 +19,7 @@ from ptune_tui.config import (
 )
 from ptune_tui.engine.adapter import save_adapter
 from ptune_tui.engine.prompt import LayerPrefix
-from ptune_tui.tasks import ExportTask, TrainTask
+from ptune_tui.tasks import ExportPrecision, ExportTask, TrainTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
 from ptune_tui.worker.train import ADAPTER_FOLDER, train
@@ -41,6 +41,7 @@ def train_and_export(
     data: DataConfig,
     scheme: str = "int4",
     method: MethodName = "prompt",
+    precision: ExportPrecision = "fast",
 ) -> Exported:
     """A short run and its bundle, in this process."""
     run, bundle = folder / "run", folder / "bundle"
@@ -52,7 +53,7 @@ def train_and_export(
         training=TrainingConfig(max_steps=6, batch_size=8, evaluate_every=6, num_threads=1),
     )
     list(train(TrainTask(config), run, Channel(run)))
-    list(export(ExportTask(str(run), str(bundle), "mine"), Channel(run)))
+    list(export(ExportTask(str(run), str(bundle), "mine", precision), Channel(run)))
     return Exported(run, bundle, Path(data.train))
 
 
@@ -63,6 +64,18 @@ def exported(
     """A bundle with labels; do not change it."""
     folder = tmp_path_factory.mktemp("exported")
     return train_and_export(folder, tiny_model, DataConfig(train=str(label_rows)))
+
+
+@pytest.fixture(scope="session")
+def exported_throughput(tmp_path_factory: pytest.TempPathFactory, exported: Exported) -> Exported:
+    """The same run with the graph that takes rows together; do not change it."""
+    bundle = tmp_path_factory.mktemp("exported-throughput") / "bundle"
+    list(
+        export(
+            ExportTask(str(exported.run), str(bundle), "mine", "throughput"), Channel(exported.run)
+        )
+    )
+    return Exported(exported.run, bundle, exported.rows)
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +112,7 @@ def export_layer_prefix(made: Exported, folder: Path, num_virtual_tokens: int = 
     )
     prefix = LayerPrefix(torch.randn(shape, generator=torch.Generator().manual_seed(3)))
     save_adapter(run / ADAPTER_FOLDER, tuned.frozen, prefix, tuned.card)
-    list(export(ExportTask(str(run), str(bundle), "mine"), Channel(run)))
+    list(export(ExportTask(str(run), str(bundle), "mine", "fast"), Channel(run)))
     return Exported(run, bundle, made.rows)
 
 

@@ -84,9 +84,9 @@ def test_a_taken_name_is_refused_and_overwriting_replaces_its_files(
 def test_names_whose_files_would_be_the_same_are_kept_apart(
     copied: Path, exported: Exported, exported_prefix: Exported
 ) -> None:
-    add(exported_prefix, copied, "mine.fast.kv")
+    add(exported_prefix, copied, "mine.kv")
     assert scores(copied, "mine") == scores(exported.bundle, "mine")
-    assert scores(copied, "mine.fast.kv") == scores(exported_prefix.bundle, "mine")
+    assert scores(copied, "mine.kv") == scores(exported_prefix.bundle, "mine")
 
 
 def test_a_prompt_of_other_weights_is_refused(copied: Path, exported_prefix: Exported) -> None:

@@ -31,7 +31,9 @@ def product(folder: Path, weight: QuantTensor, precision: str, inputs: np.ndarra
     store(blobs, "w", weight)
     blobs.close()
     nodes = NodeWriter(blobs)
-    nodes.add("Identity", [project(nodes, "w", weight, "x", precision)], outputs=["y"])  # type: ignore[arg-type]
+    nodes.add(
+        "Identity", [project(nodes, "w", weight, "x", is_exact=precision == "exact")], outputs=["y"]
+    )
     graph = helper.make_graph(
         nodes.nodes,
         "one",

@@ -41,8 +41,7 @@ def use_everything(folder: Path) -> None:
         "model.data",
         "tokenizer.json",
         "prompts/mine.safetensors",
-        "prompts/mine.fast.kv.safetensors",
-        "prompts/mine.exact.kv.safetensors",
+        "prompts/mine.kv.safetensors",
     ],
 )
 def test_one_changed_byte_anywhere_is_refused(copied: Path, name: str) -> None:

@@ -16,8 +16,10 @@ import transformers
 from export.blobs import BlobFile
 from export.errors import UnsupportedModelError
 from export.family import decoder_spec
-from export.graph import build_graph
+from export.graph import build_graph, can_take_layout
+from export.projection import BlockProducts
 from export.rotary import rotary_tables
+from export.rowwise import store_integers
 from export.session import DecoderSession, DecoderShape
 from export.stored_model import store_model
 from quant.loading import LoadedModel, load
@@ -123,7 +125,15 @@ class Case:
         stored = store_model(spec, self.loaded.weights, tables, blobs)
         blobs.close()
         self.path = folder / "model.onnx"
-        self.path.write_bytes(build_graph(stored, precision).SerializeToString())  # type: ignore[arg-type]
+        products = BlockProducts(stored.weights, is_exact=precision == "exact")
+        if precision == "throughput":
+            integers = BlobFile(folder / "throughput.data")
+            rowwise = store_integers(stored, loudness(self.loaded.model), integers, products)
+            integers.close()
+            graph = build_graph(stored, rowwise, [integers], has_layout=can_take_layout(spec))
+        else:
+            graph = build_graph(stored, products)
+        self.path.write_bytes(graph.SerializeToString())
         shape = DecoderShape(2, 64, 2, spec.head_size, 100, spec.context_length)
         self.spec = spec
         self.session = DecoderSession(self.path, shape, num_threads=1)
@@ -139,6 +149,25 @@ class Case:
                 output = self.twin(inputs_embeds=values[None], past_key_values=cache)
             logits.append(output.logits[0].numpy())
         return np.concatenate(logits)
+
+
+def loudness(model: Any) -> dict[str, torch.Tensor]:
+    """Sums of squares over the inputs of the linear layers, by a hook of the tests' own."""
+    heard: dict[str, torch.Tensor] = {}
+
+    def listen(name: str) -> Callable[[Any, Any], None]:
+        return lambda _, inputs: heard.update({name: inputs[0].flatten(0, -2).pow(2).sum(0)})
+
+    hooks = [
+        module.register_forward_pre_hook(listen(name))
+        for name, module in model.named_modules()
+        if name.endswith("_proj")
+    ]
+    with torch.no_grad():
+        model(input_ids=torch.tensor([IDS]))
+    for hook in hooks:
+        hook.remove()
+    return heard
 
 
 def float_twin(loaded: LoadedModel) -> Any:

@@ -1,0 +1,156 @@
+"""The labels of many rows at once: rows, and the labels behind them, share one sequence.
+
+Legend: N wanted positions, V vocabulary.
+
+What is left of a row's search after its text costs one token a label beginning, so where there are
+few, they are read together with the text; where there are many, best first, for all rows at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from export.labels import LabelSearch, LabelTrie, Path
+from export.sampling import log_sum_exp
+from export.session import DecoderSession
+from export.token_forest import Chain, TokenForest
+
+MAX_PACKED_TOKENS = (
+    256  # above it the keys of other rows, hidden but computed, cost more than they save
+)
+MAX_EAGER_PATHS = (
+    4  # label beginnings that are read with the text, whether they are asked for or not
+)
+_PATHS_A_ROUND = 2  # of a row where they are read best first
+
+
+@dataclass(frozen=True)
+class RowLabel:
+    """What a row's search found.
+
+    Attributes:
+        label: The label's number.
+        log_probability: Of its tokens and the end token.
+    """
+
+    label: int
+    log_probability: float
+
+
+@dataclass
+class _Row:
+    """A row of a pack: its search, and where its last token and its label beginnings stand."""
+
+    ends: dict[Path, int]
+    search: LabelSearch | None = None
+
+
+def packs(rows: Sequence[list[int]], max_tokens: int) -> Iterator[list[int]]:
+    """Numbers of rows that fit together, in the rows' order; a row that is longer comes alone."""
+    pack: list[int] = []
+    num_tokens = 0
+    for number, row in enumerate(rows):
+        if pack and num_tokens + len(row) > max_tokens:
+            yield pack
+            pack, num_tokens = [], 0
+        pack.append(number)
+        num_tokens += len(row)
+    if pack:
+        yield pack
+
+
+def label_pack(
+    session: DecoderSession, trie: LabelTrie, rows: Sequence[list[int]], prefix_length: int
+) -> list[RowLabel]:
+    """The most likely label of each row, exactly.
+
+    Args:
+        session (DecoderSession): A graph that takes a layout; its cache holds the prefix.
+        trie (LabelTrie): The labels.
+        rows (Sequence[list[int]]): The rows' tokens behind the prefix, at least one each.
+        prefix_length (int): Tokens of the prefix.
+
+    Raises:
+        RowError: The rows are longer together than the model's context.
+    """
+    return _Pack(session, trie, rows, prefix_length).labels()
+
+
+class _Pack:
+    """Rows that are labelled together."""
+
+    def __init__(
+        self,
+        session: DecoderSession,
+        trie: LabelTrie,
+        rows: Sequence[list[int]],
+        prefix_length: int,
+    ) -> None:
+        self.session = session
+        self.trie = trie
+        self.texts = rows
+        self.forest = TokenForest(prefix_length)
+        self.prefix_length = prefix_length
+        self.rows = [_Row({}) for _ in rows]
+
+    def labels(self) -> list[RowLabel]:
+        paths = self.trie.inner_paths()
+        self._read_texts(paths if len(paths) <= MAX_EAGER_PATHS else [])
+        while wanted := self._asked_for():
+            self._read_paths(wanted)
+        return [_found(row) for row in self.rows]
+
+    def _read_texts(self, paths: list[Path]) -> None:
+        """Read all texts, each with these label beginnings behind it."""
+        ids: list[int] = []
+        chains: list[Chain] = []
+        asked: list[tuple[_Row, Path]] = []
+        for row, text in zip(self.rows, self.texts, strict=True):
+            chains.append(Chain(len(text)))
+            ids += text
+            row.ends[()] = len(ids) - 1
+            asked.append((row, ()))
+            for path in paths:
+                chains.append(Chain(1, row.ends[path[:-1]]))
+                ids.append(path[-1])
+                row.ends[path] = len(ids) - 1
+                asked.append((row, path))
+        self._forward(ids, chains, asked)
+
+    def _asked_for(self) -> list[tuple[_Row, Path]]:
+        """What the searches of undecided rows ask for next."""
+        return [
+            (row, path)
+            for row in self.rows
+            if row.search is not None
+            for path in row.search.wanted(_PATHS_A_ROUND, row.ends)
+        ]
+
+    def _read_paths(self, wanted: list[tuple[_Row, Path]]) -> None:
+        """Read label beginnings, each behind its own beginning."""
+        first = self.forest.length - self.prefix_length
+        chains = []
+        for number, (row, path) in enumerate(wanted):
+            chains.append(Chain(1, row.ends[path[:-1]]))
+            row.ends[path] = first + number
+        self._forward([path[-1] for _, path in wanted], chains, wanted)
+
+    def _forward(self, ids: list[int], chains: list[Chain], asked: list[tuple[_Row, Path]]) -> None:
+        """Run new tokens and give the searches the log-probabilities behind what they asked for."""
+        position = self.forest.length
+        layout = self.forest.extend(chains)
+        first = position - self.prefix_length
+        wanted = [row.ends[path] - first for row, path in asked]
+        logits_NV = self.session.forward(ids, position, wanted, layout=layout)
+        log_probabilities_NV = logits_NV - log_sum_exp(logits_NV)
+        for (row, path), log_probabilities in zip(asked, log_probabilities_NV, strict=True):
+            if row.search is None:
+                row.search = LabelSearch(self.trie, log_probabilities)
+            else:
+                row.search.feed(log_probabilities, path)
+
+
+def _found(row: _Row) -> RowLabel:
+    assert row.search is not None
+    return RowLabel(row.search.best, row.search.scores[row.search.best])
