@@ -27,7 +27,7 @@ import msgspec
 
 from export.errors import BundleError
 from export.prompts import PromptKind
-from export.session import DecoderShape
+from export.shape import DecoderShape
 from export.template import Template
 
 SCHEMA_VERSION = 1

@@ -28,13 +28,11 @@ from export.bundle import (
     written_at_once,
 )
 from export.errors import ExportError
-from export.family import DecoderSpec, decoder_spec
-from export.gate import AskedPrecision, Built, Gate, Measured, default_precision
-from export.graph import build_graph
+from export.gate import AskedPrecision, Built, Gate, Measured, Traced, default_precision
+from export.graphs import Graphs, store_graphs
 from export.prompt_files import write_prompt
-from export.rotary import rotary_tables
-from export.session import DecoderSession, DecoderShape
-from export.stored_model import store_model
+from export.session import DecoderSession
+from export.shape import DecoderShape
 from quant.packing import FrozenWeight, QuantTensor
 
 GRAPH_FILES: dict[Precision, str] = {"fast": "model.onnx", "exact": "exact.onnx"}
@@ -49,18 +47,16 @@ class ExportedModel:
 
     Attributes:
         name: What to call it.
-        config: transformers configuration.
+        network: The transformers model, frozen, on the CPU in float32.
         weights: Frozen weights by their transformers names.
         weights_hash: sha256 over them.
-        rotary: transformers' rotary embedding of the model.
         tokenizer_json: The tokenizer, as training used it.
     """
 
     name: str
-    config: Any
+    network: Any
     weights: Mapping[str, FrozenWeight | Tensor]
     weights_hash: str
-    rotary: Any
     tokenizer_json: str
 
 
@@ -82,7 +78,7 @@ class BundleWriter:
     num_threads: int = 0
     report_progress: Callable[[int, int], None] | None = None
 
-    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built]:
+    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built | Traced]:
         """Write the bundle; nothing is left behind where it fails.
 
         Args:
@@ -92,23 +88,25 @@ class BundleWriter:
         Raises:
             ExportError: The disk is too full.
             ParityError: A graph does not compute what torch computes.
-            UnsupportedModelError: The family is not covered.
+            UnsupportedModelError: No graph can be made of the model.
             BundleError: The destination is taken.
         """
-        spec = decoder_spec(self.model.config)
         with written_at_once(destination, overwrite) as folder:
             self._check_space(folder)
-            data_hash = self._write_graphs(folder, spec)
+            graphs, data_hash = self._store(folder)
+            num_nodes = self._write_graphs(folder, graphs)
+            if graphs.refusal is not None:
+                yield Traced(graphs.refusal, num_nodes)
             yield Built("graphs", 1, 3)
             sessions = {
-                precision: DecoderSession(folder / name, _shape(spec), self.num_threads)
+                precision: DecoderSession(folder / name, graphs.shape, self.num_threads)
                 for precision, name in GRAPH_FILES.items()
             }
             parity = yield from self.gate.measure(sessions)
             default = default_precision(parity, self.precision)
             record = write_prompt(folder, self.gate.prompt, sessions, parity)
             golden = self._golden(sessions)
-            self._write_manifest(folder, spec, parity, default, record, golden, data_hash)
+            self._write_manifest(folder, graphs.shape, parity, default, record, golden, data_hash)
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
@@ -129,16 +127,26 @@ class BundleWriter:
             error.category = "resources"
             raise error
 
-    def _write_graphs(self, folder: Path, spec: DecoderSpec) -> str:
+    def _store(self, folder: Path) -> tuple[Graphs, str]:
+        """The data file and its sha256."""
         blobs = BlobFile(folder / DATA_FILE)
-        tables = rotary_tables(self.model.rotary, spec)
-        stored = store_model(spec, self.model.weights, tables, blobs, self.report_progress)
-        data_hash = blobs.close()
+        try:
+            model = self.model
+            graphs = store_graphs(model.network, model.weights, blobs, self.report_progress)
+        finally:
+            # Windows removes no folder with an open file in it.
+            data_hash = blobs.close()
+        return graphs, data_hash
+
+    def _write_graphs(self, folder: Path, graphs: Graphs) -> int:
+        """The graph of each precision, and the tokenizer; returns the nodes of the largest."""
+        num_nodes = 0
         for precision, name in GRAPH_FILES.items():
-            content = build_graph(stored, precision).SerializeToString()
-            (folder / name).write_bytes(content)
+            model = graphs.build(precision)
+            (folder / name).write_bytes(model.SerializeToString())
+            num_nodes = max(num_nodes, len(model.graph.node))
         (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
-        return data_hash
+        return num_nodes
 
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:
         ids = self.gate.rows[0][:_NUM_GOLDEN_IDS]
@@ -154,7 +162,7 @@ class BundleWriter:
     def _write_manifest(
         self,
         folder: Path,
-        spec: DecoderSpec,
+        shape: DecoderShape,
         parity: dict[str, ParityRecord],
         default: Precision,
         record: PromptRecord,
@@ -176,7 +184,7 @@ class BundleWriter:
             model_name=self.model.name,
             weights_hash=self.model.weights_hash,
             grid=_grid_in_words(self.model.weights),
-            shape=_shape(spec),
+            shape=shape,
             graphs={str(precision): name for precision, name in GRAPH_FILES.items()},
             default_precision=default,
             prompts={self.gate.prompt.name: record},
@@ -190,17 +198,6 @@ class BundleWriter:
             },
         )
         write_manifest(folder, manifest)
-
-
-def _shape(spec: DecoderSpec) -> DecoderShape:
-    return DecoderShape(
-        num_layers=spec.num_layers,
-        hidden_size=spec.hidden_size,
-        num_key_value_heads=spec.num_key_value_heads,
-        head_size=spec.head_size,
-        vocab_size=spec.vocab_size,
-        context_length=spec.context_length,
-    )
 
 
 def _grid_in_words(weights: Mapping[str, FrozenWeight | Tensor]) -> str:

@@ -18,7 +18,8 @@ from export.errors import UnsupportedModelError
 from export.family import decoder_spec
 from export.graph import build_graph
 from export.rotary import rotary_tables
-from export.session import DecoderSession, DecoderShape
+from export.session import DecoderSession
+from export.shape import DecoderShape
 from export.stored_model import store_model
 from quant.loading import LoadedModel, load
 from quant.packing import FrozenWeight
