@@ -76,7 +76,8 @@ def trace(network: Any, weights: Mapping[str, FrozenWeight | Tensor]) -> Trace:
         )
     shape = _shape_of(network)
     with torch.no_grad(), stand_ins(network, weights):
-        return Trace(_traced(_Decoder(network, shape), shape, network.config.model_type), shape)
+        decoder = _Decoder(network, shape).eval()
+        return Trace(_traced(decoder, shape, network.config.model_type), shape)
 
 
 def _traced(decoder: _Decoder, shape: DecoderShape, model_type: str) -> ModelProto:
@@ -111,11 +112,13 @@ def _traced(decoder: _Decoder, shape: DecoderShape, model_type: str) -> ModelPro
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what torch stumbled over, below its own report of it."""
+    """The first sentence of what torch stumbled over, below its own report of it."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
 class _Decoder(nn.Module):
