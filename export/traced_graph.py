@@ -57,7 +57,7 @@ class StoredTrace:
             if node.domain == DOMAIN:
                 self._write(nodes, node, precision)
             else:
-                nodes.nodes.append(node)
+                nodes.nodes.append(_bare(node))
         return assemble(nodes, self.shape, f"ptune_traced_{precision}")
 
     def _write(self, nodes: NodeWriter, node: NodeProto, precision: Precision) -> None:
@@ -122,6 +122,15 @@ def _check_operators(model: ModelProto) -> None:
             f"{', '.join(names) or 'ONNX alone'}.",
             f"A bundle holds operators of ONNX at opset {OPSET}; please report the model.",
         )
+
+
+def _bare(node: NodeProto) -> NodeProto:
+    """A node without the files and lines of this machine that torch noted beside it."""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.ClearField("metadata_props")
+    copy.ClearField("doc_string")
+    return copy
 
 
 def _weight_name(node: NodeProto) -> str:

@@ -61,8 +61,8 @@ LONG_ROPE = {
     "rope_type": "longrope",
     "rope_theta": 10000.0,
     "original_max_position_embeddings": 8,
-    "short_factor": [1.0] * 8,
-    "long_factor": [2.0] * 8,
+    "short_factor": [1.0 + 0.1 * n for n in range(8)],
+    "long_factor": [1.5 + 0.4 * n for n in range(8)],
 }
 
 
@@ -212,6 +212,8 @@ def test_both_precisions_share_one_data_file(tmp_path: Path) -> None:
     assert kinds.count("MatMulNBits") == 9
     assert kinds.count("GatherBlockQuantized") == 1
     assert not any(tensor.raw_data[1024:] for tensor in model.graph.initializer)
+    # torch notes the files and lines that each node came from.
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
 
 
 def test_a_length_beyond_the_cache_is_an_error(cases: Callable[[str], Case]) -> None:
@@ -235,12 +237,27 @@ def test_a_model_that_keeps_more_than_keys_and_values_is_refused(tmp_path: Path,
 
 
 def test_what_torch_cannot_trace_is_one_sentence(tmp_path: Path) -> None:
-    # Which frequencies to rotate by is decided by a number that only exists at run time.
-    changes = {"hidden_act": "relu", "rope_parameters": LONG_ROPE}
+    sizes = {"d_model": 64, "n_heads": 4, "n_layers": 2, "max_seq_len": 64}
     with pytest.raises(UnsupportedModelError, match="cannot trace a model of the type") as caught:
-        Case(tmp_path, "phi3", **changes)
+        Case(tmp_path, "mpt", **sizes)
     assert "\n" not in caught.value.message
     assert caught.value.hint
+
+
+def test_long_rope_chooses_its_frequencies_at_each_call(tmp_path: Path) -> None:
+    made = Case(tmp_path, "phi3", hidden_act="relu", sliding_window=None, rope_parameters=LONG_ROPE)
+    cache = transformers.DynamicCache(config=made.twin.config)
+    embed = made.twin.get_input_embeddings()
+    position = 0
+    for chunk in (IDS[:4], IDS[4:10], IDS[10:]):
+        with torch.no_grad():
+            values = embed(torch.tensor([chunk]))
+            expected = made.twin(inputs_embeds=values, past_key_values=cache).logits[0].numpy()
+        got = made.session.forward(chunk, position, wanted=range(len(chunk)))
+        assert relative_error(got, expected) < 1e-5
+        position += len(chunk)
+    # The first keys were rotated for a short text, so that a single pass gives something else.
+    assert relative_error(expected, made.expected(IDS)[-1:]) > 1e-3
 
 
 def test_a_missing_exporter_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
