@@ -58,15 +58,35 @@ def store_graphs(
     try:
         spec = decoder_spec(network.config)
         tables = rotary_tables(network.model.rotary_emb, spec)
-    except UnsupportedModelError as refusal:
-        return _traced(network, weights, blobs, on_progress, refusal.message)
-    stored = store_model(spec, weights, tables, blobs, on_progress)
-    return Graphs(shape_of(spec), partial(build_graph, stored), None)
+    except UnsupportedModelError as error:
+        refusal = error.message
+    else:
+        stored = store_model(spec, weights, tables, blobs, on_progress)
+        return Graphs(shape_of(spec), partial(build_graph, stored), None)
+    return trace_graphs(network, weights, blobs, on_progress, refusal=refusal)
 
 
-def _traced(
-    network: Any, weights: Weights, blobs: BlobFile, on_progress: Progress | None, refusal: str
+def trace_graphs(
+    network: Any,
+    weights: Weights,
+    blobs: BlobFile,
+    on_progress: Progress | None = None,
+    *,
+    refusal: str,
 ) -> Graphs:
+    """The same by tracing, whatever the family.
+
+    Args:
+        network (Any): The frozen transformers model.
+        weights (Weights): Its frozen weights by name.
+        blobs (BlobFile): The data file to fill.
+        on_progress (Progress | None): Called with parts stored and their number.
+        refusal (str): Why.
+
+    Raises:
+        UnsupportedModelError: The model cannot be traced.
+        ExportError: A package that tracing needs is missing.
+    """
     # torch's exporter takes a second to import, and most models do not need it.
     from export.traced import trace
     from export.traced_graph import store_trace
