@@ -144,6 +144,9 @@ class GrownCache:
 
     def __init__(self, shape: DecoderShape, binding: Any) -> None:
         self._shape, self._binding = shape, binding
+        self._values: list[Any] = []
+        self._past: list[Any] = []
+        self._length = self._past_length = 0
         heads, size = shape.num_key_value_heads, shape.head_size
         self.restore(np.zeros((shape.num_layers, 2, heads, 0, size), np.float32))
 

@@ -99,10 +99,12 @@ def stand_ins(network: Any, weights: Mapping[str, FrozenWeight | Tensor]) -> Ite
     }
     try:
         for path, module in frozen.items():
-            name = names[id(module.store.weight)]
-            is_linear = isinstance(module, QuantLinear)
-            network.set_submodule(path, (_Product if is_linear else _LookUp)(module, name))
+            network.set_submodule(path, _stand_in(module, names[id(module.store.weight)]))
         yield
     finally:
         for path, module in frozen.items():
             network.set_submodule(path, module)
+
+
+def _stand_in(module: QuantLinear | QuantEmbedding, name: str) -> nn.Module:
+    return _Product(module, name) if isinstance(module, QuantLinear) else _LookUp(module, name)
