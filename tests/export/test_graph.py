@@ -88,7 +88,11 @@ MODELS: Models = {
             },
         },
     ),
-    "phi3-long-rope": (transformers.Phi3Config, {"rope_parameters": LONG_ROPE}),
+    # A number of its own, which transformers takes before that of the rope parameters.
+    "phi3-long-rope": (
+        transformers.Phi3Config,
+        {"rope_parameters": LONG_ROPE, "original_max_position_embeddings": 8},
+    ),
     "gemma": (transformers.GemmaConfig, {}),
     "gemma2": (
         transformers.Gemma2Config,

@@ -245,7 +245,9 @@ def test_what_torch_cannot_trace_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_long_rope_chooses_its_frequencies_at_each_call(tmp_path: Path) -> None:
-    made = Case(tmp_path, "phi3", hidden_act="relu", sliding_window=None, rope_parameters=LONG_ROPE)
+    # A number of its own, which transformers takes before that of the rope parameters.
+    changes = {"original_max_position_embeddings": 8, "rope_parameters": LONG_ROPE}
+    made = Case(tmp_path, "phi3", hidden_act="relu", sliding_window=None, **changes)
     cache = transformers.DynamicCache(config=made.twin.config)
     embed = made.twin.get_input_embeddings()
     position = 0
