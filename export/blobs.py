@@ -15,12 +15,6 @@ import numpy.typing as npt
 from onnx import TensorProto, helper
 
 _ALIGNMENT = 4096  # onnxruntime maps blobs into memory by pages
-_ONNX_TYPES = {
-    np.dtype(np.uint8): TensorProto.UINT8,
-    np.dtype(np.int8): TensorProto.INT8,
-    np.dtype(np.float16): TensorProto.FLOAT16,
-    np.dtype(np.float32): TensorProto.FLOAT,
-}
 
 
 @dataclass(frozen=True)
@@ -62,13 +56,12 @@ class BlobFile:
 
         Args:
             name (str): What the graphs call it.
-            array (npt.NDArray[np.generic]): uint8, int8, float16 or float32, any shape.
+            array (npt.NDArray[np.generic]): Any shape that is not empty.
         """
         self._write(b"\0" * (-self._offset % _ALIGNMENT))
         content = np.ascontiguousarray(array)
-        self.blobs[name] = Blob(
-            _ONNX_TYPES[content.dtype], content.shape, self._offset, content.nbytes
-        )
+        data_type = helper.np_dtype_to_tensor_dtype(content.dtype)
+        self.blobs[name] = Blob(data_type, content.shape, self._offset, content.nbytes)
         self._write(content.data.cast("B"))
 
     def close(self) -> str:

@@ -28,7 +28,7 @@ import msgspec
 from export.errors import BundleError
 from export.precisions import Precision
 from export.prompts import PromptKind
-from export.session import DecoderShape
+from export.shape import DecoderShape
 from export.template import Template
 
 SCHEMA_VERSION = 1

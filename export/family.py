@@ -139,16 +139,12 @@ def decoder_spec(config: Any) -> DecoderSpec:
     Raises:
         UnsupportedModelError: The family, its activation or its attention is not covered.
     """
+    check_direction(config)
     family = FAMILIES.get(config.model_type)
     if family is None:
         raise UnsupportedModelError(
-            f"A model of the type `{config.model_type}` cannot be exported yet.",
-            f"Types that can: {', '.join(FAMILIES)}.",
-        )
-    if getattr(config, "use_bidirectional_attention", False):
-        raise UnsupportedModelError(
-            f"This {config.model_type} model attends in both directions.",
-            "Only models that generate from left to right can be exported.",
+            f"No graph is written by hand for a model of the type `{config.model_type}`.",
+            f"Types that have one: {', '.join(FAMILIES)}.",
         )
     head_size = getattr(config, "head_dim", None) or (
         config.hidden_size // config.num_attention_heads
@@ -172,6 +168,22 @@ def decoder_spec(config: Any) -> DecoderSpec:
         logit_softcap=getattr(config, "final_logit_softcapping", None),
         activation=_activation(config),
     )
+
+
+def check_direction(config: Any) -> None:
+    """Refuse a model that does not generate from left to right.
+
+    Args:
+        config (Any): Its configuration.
+
+    Raises:
+        UnsupportedModelError: It attends in both directions.
+    """
+    if getattr(config, "use_bidirectional_attention", False):
+        raise UnsupportedModelError(
+            f"This {config.model_type} model attends in both directions.",
+            "Only models that generate from left to right can be exported.",
+        )
 
 
 def _activation(config: Any) -> Activation:

@@ -40,6 +40,19 @@ class Built:
 
 
 @dataclass(frozen=True)
+class Traced:
+    """The graphs were traced, not written node by node.
+
+    Attributes:
+        refusal: Why.
+        num_nodes: Of the larger graph.
+    """
+
+    refusal: str
+    num_nodes: int
+
+
+@dataclass(frozen=True)
 class Gate:
     """The gate of one prompt.
 

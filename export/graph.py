@@ -1,15 +1,10 @@
 """A decoder with a key/value cache as an ONNX graph, written node by node.
 
 Legend: B rows, S new tokens, T all tokens so far, P virtual tokens, N wanted positions, H hidden,
-V vocabulary, D head size.
+V vocabulary.
 
-Names and layout are those of ONNX Runtime GenAI: `input_ids` int64 [B, S], `attention_mask` int64
-[B, T], `past_key_values.%d.key` float32 [B, heads, past, D] in, `logits` float32 [B, N, V] and
-`present.%d.key` out. Two more inputs have defaults: `soft_prompt` float32 [P, H], addressed by ids
-from V on, and `logit_positions` int64 [B or 1, N], whose default -1 is each row's last position.
-Operators: `GroupQueryAttention`, `MatMulNBits`, `GatherBlockQuantized`,
-`SkipSimplifiedLayerNormalization` of com.microsoft. Opset 21 and IR 10: onnx's own defaults are
-newer than what onnxruntime loads.
+Inputs and outputs are in `export.interface`. Operators: `GroupQueryAttention`, `MatMulNBits`,
+`GatherBlockQuantized`, `SkipSimplifiedLayerNormalization` of com.microsoft.
 """
 
 from __future__ import annotations
@@ -17,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import ModelProto, TensorProto, ValueInfoProto, helper
+from onnx import ModelProto, TensorProto
 
 from export.blobs import BlobFile
+from export.embedding import look_up
 from export.errors import UnsupportedModelError
 from export.family import DecoderSpec
+from export.interface import POSITION_IDS, assemble
 from export.layer_graph import (
-    ATTENTION_BIAS,
     ROTARY_POSITIONS,
     SEQUENCE_LENGTHS,
     TOTAL_LENGTH,
@@ -32,12 +28,10 @@ from export.layer_graph import (
     product,
 )
 from export.nodes import NodeWriter
-from export.projection import Products, float_values
+from export.projection import Products
+from export.shape import DecoderShape
 from export.stored_model import EMBEDDING, HEAD, NORM, StoredModel
-from quant.packing import QuantTensor
 
-OPSET = 21
-IR_VERSION = 10
 _FIRST_NORM = "input_layernorm.weight"
 
 
@@ -54,8 +48,7 @@ def build_graph(
         model (StoredModel): What `store_model` returned.
         products (Products): How its weights multiply.
         more_blobs (Sequence[BlobFile]): Data files beside the model's own.
-        has_layout (bool): Whether two more inputs say where each new token stands and what it sees:
-            `position_ids` int64 [1, S] and `attention_bias` float32 [1, 1, S, T].
+        has_layout (bool): Whether positions and what each token sees are inputs.
 
     Raises:
         UnsupportedModelError: There is a layout, and a layer sees only a window of the last tokens.
@@ -71,6 +64,18 @@ def build_graph(
 def can_take_layout(spec: DecoderSpec) -> bool:
     """Whether rows can share a sequence: a window over the cache would cut them."""
     return all(layer.sliding_window < 0 for layer in spec.layers)
+
+
+def shape_of(spec: DecoderSpec) -> DecoderShape:
+    """What a runtime needs to know of a decoder that is written here."""
+    return DecoderShape(
+        num_layers=spec.num_layers,
+        hidden_size=spec.hidden_size,
+        num_key_value_heads=spec.num_key_value_heads,
+        head_size=spec.head_size,
+        vocab_size=spec.vocab_size,
+        context_length=spec.context_length,
+    )
 
 
 class _DecoderWriter:
@@ -103,7 +108,8 @@ class _DecoderWriter:
             wanted = self._wanted if layer is layers[-1] else _all
             normed, residual = layer.write(normed, residual, following_norm, wanted)
         self._head(normed)
-        return self._model()
+        name = f"ptune_{self.spec.model_type}"
+        return assemble(self.nodes, shape_of(self.spec), name, has_layout=self.has_layout)
 
     def _positions(self) -> None:
         """Lengths that the attention needs, and the positions whose logits are wanted."""
@@ -131,8 +137,8 @@ class _DecoderWriter:
         last_axis = constant("last_axis", np.array([-1], np.int64))
         add("Unsqueeze", [chosen_BN, last_axis], outputs=["wanted_positions"])
         if self.has_layout:
-            last = add("ReduceMax", ["position_ids"], keepdims=0)
-            self._rotary_positions("position_ids", add("Add", [last, one]))
+            last = add("ReduceMax", [POSITION_IDS], keepdims=0)
+            self._rotary_positions(POSITION_IDS, add("Add", [last, one]))
         elif self.spec.long_rotary_from is not None:
             past_B1 = add("Unsqueeze", [add("Sub", [lengths_B, new_B]), row_axis])
             new_S = add("Range", [zero, num_new, one])
@@ -161,7 +167,8 @@ class _DecoderWriter:
         soft = add("Gather", ["soft_prompt", soft_ids], axis=0)
         last_axis = constant("last_axis", np.array([-1], np.int64))
         is_soft_BS1 = add("Unsqueeze", [is_soft, last_axis])
-        return add("Where", [is_soft_BS1, soft, self._scaled(self._token_embeddings(token_ids))])
+        tokens = look_up(self.nodes, EMBEDDING, self.model.weights[EMBEDDING], token_ids)
+        return add("Where", [is_soft_BS1, soft, self._scaled(tokens)])
 
     def _scaled(self, embeddings: str) -> str:
         """Scaled where the family does; virtual tokens were trained behind the scaling."""
@@ -169,46 +176,6 @@ class _DecoderWriter:
             return embeddings
         root = np.array(self.spec.hidden_size**0.5, np.float32)
         return self.nodes.add("Mul", [embeddings, self.nodes.constant("embedding_scale", root)])
-
-    def _token_embeddings(self, token_ids: str) -> str:
-        weight = self.model.weights[EMBEDDING]
-        scales = float_values(self.nodes, f"{EMBEDDING}.scales", weight)
-        num_bytes = weight.codes.shape[1] * weight.codes.shape[2]
-        table = self.nodes.external(
-            f"{EMBEDDING}.codes", f"{EMBEDDING}.table", (weight.shape[0], num_bytes)
-        )
-        inputs = [table, token_ids, scales]
-        if weight.zero_points is not None:
-            inputs.append(self.nodes.external(f"{EMBEDDING}.zero_points"))
-        gathered = self.nodes.add(
-            "GatherBlockQuantized",
-            inputs,
-            domain="com.microsoft",
-            bits=weight.spec.bits,
-            block_size=weight.spec.block_size,
-            gather_axis=0,
-            quantize_axis=1,
-        )
-        if weight.offsets is None:
-            return gathered
-        return self._offset_embeddings(weight, gathered, token_ids, scales)
-
-    def _offset_embeddings(
-        self, weight: QuantTensor, gathered: str, token_ids: str, scales: str
-    ) -> str:
-        """Add `offset + z scale` to each block: the operator knows symmetric codes only."""
-        add, constant = self.nodes.add, self.nodes.constant
-        implied = constant(
-            "embedding_zero", np.array(float(1 << (weight.spec.bits - 1)), np.float32)
-        )
-        offsets = float_values(self.nodes, f"{EMBEDDING}.offsets", weight)
-        shifted_VG = add("Add", [offsets, add("Mul", [scales, implied])])
-        last_axis = constant("last_axis", np.array([-1], np.int64))
-        shift = add("Unsqueeze", [add("Gather", [shifted_VG, token_ids], axis=0), last_axis])
-        num_blocks, size = weight.scales.shape[1], weight.spec.block_size
-        blocked = constant("embedding_blocks", np.array([0, 0, num_blocks, size], np.int64))
-        flat = constant("embedding_flat", np.array([0, 0, num_blocks * size], np.int64))
-        return add("Reshape", [add("Add", [add("Reshape", [gathered, blocked]), shift]), flat])
 
     def _head(self, normed: str) -> None:
         name = EMBEDDING if self.spec.tied_head else HEAD
@@ -222,55 +189,6 @@ class _DecoderWriter:
     def _wanted(self, values: str) -> str:
         """The wanted positions of [B, S, ..]: [B, N, ..]."""
         return self.nodes.add("GatherND", [values, "wanted_positions"], batch_dims=1)
-
-    def _model(self) -> ModelProto:
-        spec = self.spec
-        soft_prompt = self.nodes.constant(
-            "soft_prompt", np.zeros((1, spec.hidden_size), np.float32)
-        )
-        positions = self.nodes.constant("logit_positions", np.array([[-1]], np.int64))
-        inputs = [
-            _value("input_ids", TensorProto.INT64, ["B", "S"]),
-            _value("attention_mask", TensorProto.INT64, ["B", "T"]),
-            *self._cache_values("past_key_values", "past"),
-            _value(soft_prompt, TensorProto.FLOAT, ["P", spec.hidden_size]),
-            _value(positions, TensorProto.INT64, ["R", "N"]),
-        ]
-        if self.has_layout:
-            inputs.append(_value("position_ids", TensorProto.INT64, [1, "S"]))
-            inputs.append(_value(ATTENTION_BIAS, TensorProto.FLOAT, [1, 1, "S", "T"]))
-        outputs = [
-            _value("logits", TensorProto.FLOAT, ["B", "N", spec.vocab_size]),
-            *self._cache_values("present", "T"),
-        ]
-        graph = helper.make_graph(
-            self.nodes.nodes,
-            f"ptune_{spec.model_type}",
-            inputs,
-            outputs,
-            initializer=list(self.nodes.initializers.values()),
-        )
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-        model = helper.make_model(graph, opset_imports=opsets, producer_name="ptune")
-        model.ir_version = IR_VERSION
-        return model
-
-    def _cache_values(self, name: str, length: str) -> list[ValueInfoProto]:
-        shape: list[str | int] = [
-            "B",
-            self.spec.num_key_value_heads,
-            length,
-            self.spec.head_size,
-        ]
-        return [
-            _value(f"{name}.{layer}.{kind}", TensorProto.FLOAT, shape)
-            for layer in range(self.spec.num_layers)
-            for kind in ("key", "value")
-        ]
-
-
-def _value(name: str, data_type: int, shape: list[str | int]) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, data_type, shape)
 
 
 def _all(values: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.family import LayerSpec
+from export.interface import ATTENTION_BIAS
 from export.nodes import NodeWriter
 from export.projection import Products
 from export.stored_model import (
@@ -26,7 +27,6 @@ from export.stored_model import (
 SEQUENCE_LENGTHS = "seqlens_k"
 TOTAL_LENGTH = "total_sequence_length"
 ROTARY_POSITIONS = "rotary_positions"
-ATTENTION_BIAS = "attention_bias"
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,7 @@
 """One open decoder graph and its key/value cache, without torch.
 
 Legend: S new tokens, T all tokens so far, P virtual tokens, N wanted positions, H hidden,
-V vocabulary, L layers, D head size, M capacity of the cache.
-
-The cache is one array that is bound as past and as present, so that the graph appends in place. A
-request only says at which position it starts: everything before is kept, everything behind is
-overwritten. That makes rewinding free, and a prompt's prefix a copy of its first rows.
+V vocabulary, L layers, D head size.
 """
 
 from __future__ import annotations
@@ -14,28 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from export.cache import FloatArray, open_cache
 from export.errors import RowError
+from export.interface import ATTENTION_BIAS, POSITION_IDS
 from export.ort import open_session, ort_value
 from export.prompts import AnyPrompt, PrefixPrompt
+from export.shape import DecoderShape
 from export.token_forest import Layout, plain_layout
-
-FloatArray = npt.NDArray[np.float32]
-_FIRST_CAPACITY = 256
-
-
-class DecoderShape(msgspec.Struct, frozen=True):
-    """The numbers a runtime needs of a graph."""
-
-    num_layers: int
-    hidden_size: int
-    num_key_value_heads: int
-    head_size: int
-    vocab_size: int
-    context_length: int
 
 
 class DecoderSession:
@@ -53,16 +36,15 @@ class DecoderSession:
     ) -> None:
         self.shape = shape
         self._session: Any = open_session(graph, num_threads, spin)
-        self.takes_layout = "attention_bias" in {node.name for node in self._session.get_inputs()}
+        self.takes_layout = ATTENTION_BIAS in {node.name for node in self._session.get_inputs()}
         """Whether rows can share a sequence."""
         self._binding: Any = self._session.io_binding()
-        self._cache = self._allocate(0)
-        self._grow(_FIRST_CAPACITY)
+        self._cache = open_cache(shape, self._binding)
 
     @property
     def capacity(self) -> int:
         """Positions the cache holds at present."""
-        return int(self._cache.shape[3])
+        return self._cache.capacity
 
     def forward(
         self,
@@ -87,7 +69,8 @@ class DecoderSession:
             RowError: The sequence is longer than the model's context.
         """
         total = position + len(ids)
-        self._grow(total)
+        self._check_length(total)
+        self._cache.bind(position, total)
         binding = self._binding
         binding.bind_cpu_input("input_ids", np.asarray([ids], np.int64))
         binding.bind_cpu_input("attention_mask", np.ones((1, total), np.int64))
@@ -99,11 +82,12 @@ class DecoderSession:
         binding.bind_ortvalue_input("soft_prompt", ort_value(soft_prompt))
         if self.takes_layout:
             layout = layout or plain_layout(position, len(ids))
-            binding.bind_cpu_input("position_ids", layout.position_ids)
-            binding.bind_cpu_input("attention_bias", layout.attention_bias)
-        binding.bind_output("logits", "cpu")
+            binding.bind_cpu_input(POSITION_IDS, layout.position_ids)
+            binding.bind_cpu_input(ATTENTION_BIAS, layout.attention_bias)
         self._session.run_with_iobinding(binding)
-        logits: FloatArray = binding.get_outputs()[0].numpy()[0]
+        outputs = binding.get_outputs()
+        self._cache.keep(outputs[1:], total)
+        logits: FloatArray = outputs[0].numpy()[0]
         return logits
 
     def begin(self, prompt: AnyPrompt | None, lead_ids: Sequence[int]) -> int:
@@ -135,44 +119,17 @@ class DecoderSession:
 
     def prefix(self, length: int) -> FloatArray:
         """A copy of the cache's first rows, float32 [L, 2, heads, length, D]."""
-        return self._cache[:, :, :, :length].copy()
+        return self._cache.prefix(length)
 
     def restore(self, prefix: FloatArray) -> None:
         """Put a prefix, float32 [L, 2, heads, length, D], at the beginning of the cache."""
-        length = prefix.shape[3]
-        self._grow(length)
-        self._cache[:, :, :, :length] = prefix
+        self._check_length(prefix.shape[3])
+        self._cache.restore(prefix)
 
-    def _allocate(self, capacity: int) -> FloatArray:
-        shape = self.shape
-        return np.zeros(
-            (shape.num_layers, 2, shape.num_key_value_heads, capacity, shape.head_size), np.float32
-        )
-
-    def _grow(self, needed: int) -> None:
-        """Make room for `needed` positions, at least doubling, and bind the new cache."""
+    def _check_length(self, needed: int) -> None:
         limit = self.shape.context_length
         if needed > limit:
             raise RowError(
                 f"{needed} tokens do not fit into the model's context of {limit}",
                 "Shorten the text or ask for fewer new tokens.",
             )
-        if needed <= self.capacity:
-            return
-        old = self._cache
-        self._cache = self._allocate(min(limit, max(needed, 2 * old.shape[3])))
-        self._cache[:, :, :, : old.shape[3]] = old
-        self._bind_cache()
-
-    def _bind_cache(self) -> None:
-        """Bind the cache as past and as present: one memory, appended in place."""
-        binding = self._binding
-        binding.clear_binding_inputs()
-        binding.clear_binding_outputs()
-        binding.bind_output("logits", "cpu")
-        for layer in range(self.shape.num_layers):
-            for kind, name in enumerate(("key", "value")):
-                part = self._cache[layer : layer + 1, kind]
-                place = ("cpu", 0, np.float32, part.shape, part.ctypes.data)
-                binding.bind_input(f"past_key_values.{layer}.{name}", *place)
-                binding.bind_output(f"present.{layer}.{name}", *place)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from export.blobs import BlobFile
-from export.errors import UnsupportedModelError
+from export.embedding import check_width
 from export.family import DecoderSpec
 from export.projection import can_stack, deployable, stack_rows, store
 from export.rotary import RotaryTable
@@ -94,11 +94,7 @@ def store_model(
     Raises:
         UnsupportedModelError: The hidden size is not a multiple of 32.
     """
-    if spec.hidden_size % 32:
-        raise UnsupportedModelError(
-            f"The hidden size {spec.hidden_size} is not a multiple of 32.",
-            "Such a model cannot share its embedding with the head in blocks of 32.",
-        )
+    check_width(spec.hidden_size)
     stored: dict[str, QuantTensor] = {}
 
     def keep(matrix: _Matrix) -> None:

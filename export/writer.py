@@ -27,18 +27,15 @@ from export.bundle import (
     write_manifest,
     written_at_once,
 )
-from export.errors import ExportError
-from export.family import DecoderSpec, decoder_spec
-from export.gate import AskedPrecision, Built, Gate, Measured, check_parity
-from export.graph import build_graph, can_take_layout
+from export.errors import ExportError, UnsupportedModelError
+from export.gate import AskedPrecision, Built, Gate, Measured, Traced, check_parity
+from export.graphs import Graphs, store_graphs
 from export.pace import Timed, fastest, seconds_per_answer
 from export.precisions import Precision
-from export.projection import BlockProducts
 from export.prompt_files import write_prompt
-from export.rotary import rotary_tables
-from export.rowwise import Loudness, store_integers
-from export.session import DecoderSession, DecoderShape
-from export.stored_model import StoredModel, store_model
+from export.rowwise import Loudness
+from export.session import DecoderSession
+from export.shape import DecoderShape
 from quant.packing import FrozenWeight, QuantTensor
 
 GRAPH_FILES: dict[Precision, str] = {
@@ -46,6 +43,7 @@ GRAPH_FILES: dict[Precision, str] = {
     "exact": "exact.onnx",
     "throughput": "throughput.onnx",
 }
+Step = Measured | Built | Traced | Timed
 _NUM_GOLDEN_IDS = 5
 _NUM_TOP_IDS = 10
 _SLACK = 1.15
@@ -57,21 +55,19 @@ class ExportedModel:
 
     Attributes:
         name: What to call it.
-        config: transformers configuration.
+        network: The transformers model, frozen, on the CPU in float32.
         weights: Frozen weights by their transformers names.
         weights_hash: sha256 over them.
-        rotary: transformers' rotary embedding of the model.
         tokenizer_json: The tokenizer, as training used it.
-        loudness: Of the inputs of its layers, behind the prompt.
+        listen: Tells how loud the inputs of its layers are, behind the prompt.
     """
 
     name: str
-    config: Any
+    network: Any
     weights: Mapping[str, FrozenWeight | Tensor]
     weights_hash: str
-    rotary: Any
     tokenizer_json: str
-    loudness: Loudness
+    listen: Callable[[], Loudness]
 
 
 @dataclass
@@ -92,7 +88,7 @@ class BundleWriter:
     num_threads: int = 0
     report_progress: Callable[[int, int], None] | None = None
 
-    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built | Timed]:
+    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Step]:
         """Write the bundle; nothing is left behind where it fails.
 
         Args:
@@ -102,17 +98,24 @@ class BundleWriter:
         Raises:
             ExportError: The disk is too full.
             ParityError: A graph does not compute what torch computes.
-            UnsupportedModelError: The family is not covered.
+            UnsupportedModelError: No graph can be made of the model.
             BundleError: The destination is taken.
         """
-        spec = decoder_spec(self.model.config)
         with written_at_once(destination, overwrite) as folder:
             self._check_space(folder)
-            data_hashes = self._write_graphs(folder, spec)
+            graphs, data_hash = self._store(folder)
+            hashes = {DATA_FILE: data_hash}
+            num_nodes = self._write_graphs(folder, graphs)
+            names: list[Precision] = ["fast", "exact"]
+            if self._may_be_throughput(graphs):
+                hashes[INTEGERS_FILE] = self._write_throughput(folder, graphs)
+                names.append("throughput")
+            if graphs.refusal is not None:
+                yield Traced(graphs.refusal, num_nodes)
             yield Built("graphs", 1, 3)
             sessions = {
-                precision: DecoderSession(folder / name, _shape(spec), self.num_threads)
-                for precision, name in self._graph_files().items()
+                name: DecoderSession(folder / GRAPH_FILES[name], graphs.shape, self.num_threads)
+                for name in names
             }
             parity = yield from self.gate.measure(sessions)
             check_parity(parity, self.precision)
@@ -121,14 +124,13 @@ class BundleWriter:
                 timed = seconds_per_answer(sessions, self.gate)
                 yield from timed
                 default = fastest(timed, parity)
-                if default != "throughput":
-                    del sessions["throughput"], parity["throughput"]
-                    for name in (GRAPH_FILES["throughput"], INTEGERS_FILE):
-                        (folder / name).unlink()
-                        data_hashes.pop(name, None)
+            if default != "throughput" and "throughput" in sessions:
+                del sessions["throughput"], parity["throughput"], hashes[INTEGERS_FILE]
+                for file in (GRAPH_FILES["throughput"], INTEGERS_FILE):
+                    (folder / file).unlink()
             record = write_prompt(folder, self.gate.prompt, sessions, parity)
             golden = self._golden(sessions)
-            self._write_manifest(folder, spec, parity, default, record, golden, data_hashes)
+            self._write_manifest(folder, graphs.shape, parity, default, record, golden, hashes)
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
@@ -137,9 +139,9 @@ class BundleWriter:
         """Refuse before writing what would not fit."""
         weights = self.model.weights.values()
         needed = sum(w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes for w in weights)
-        if "throughput" in self._graph_files():
+        if self.precision in ("auto", "throughput"):
             needed += sum(w.shape[0] * w.shape[1] for w in weights if not isinstance(w, Tensor))
-        needed *= _SLACK
+        needed = int(_SLACK * needed)
         free = shutil.disk_usage(folder).free
         if free < needed:
             error = ExportError(
@@ -150,33 +152,50 @@ class BundleWriter:
             error.category = "resources"
             raise error
 
-    def _graph_files(self) -> dict[Precision, str]:
-        """The graphs to write: `throughput` doubles the bundle, so only where it may be taken."""
-        asked = self.precision in ("auto", "throughput")
-        return {p: name for p, name in GRAPH_FILES.items() if asked or p != "throughput"}
-
-    def _write_graphs(self, folder: Path, spec: DecoderSpec) -> dict[str, str]:
-        """Write all graphs and their data; returns the hashes of the data files."""
+    def _store(self, folder: Path) -> tuple[Graphs, str]:
+        """The data file and its sha256."""
         blobs = BlobFile(folder / DATA_FILE)
-        tables = rotary_tables(self.model.rotary, spec)
-        stored = store_model(spec, self.model.weights, tables, blobs, self.report_progress)
-        hashes = {DATA_FILE: blobs.close()}
-        for precision in ("fast", "exact"):
-            products = BlockProducts(stored.weights, is_exact=precision == "exact")
-            _write_graph(folder / GRAPH_FILES[precision], build_graph(stored, products))
-        if "throughput" in self._graph_files():
-            hashes[INTEGERS_FILE] = self._write_throughput(folder, stored)
-        (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
-        return hashes
+        try:
+            model = self.model
+            graphs = store_graphs(model.network, model.weights, blobs, self.report_progress)
+        finally:
+            # Windows removes no folder with an open file in it.
+            data_hash = blobs.close()
+        return graphs, data_hash
 
-    def _write_throughput(self, folder: Path, stored: StoredModel) -> str:
+    def _write_graphs(self, folder: Path, graphs: Graphs) -> int:
+        """The graph of each precision, and the tokenizer; returns the nodes of the largest."""
+        num_nodes = 0
+        precisions: tuple[Precision, ...] = ("fast", "exact")
+        for precision in precisions:
+            model = graphs.build(precision)
+            (folder / GRAPH_FILES[precision]).write_bytes(model.SerializeToString())
+            num_nodes = max(num_nodes, len(model.graph.node))
+        (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
+        return num_nodes
+
+    def _may_be_throughput(self, graphs: Graphs) -> bool:
+        """Whether to write `throughput`, which doubles the bundle.
+
+        Raises:
+            UnsupportedModelError: It was asked for, and the graphs are traced.
+        """
+        if self.precision == "throughput" and graphs.build_throughput is None:
+            raise UnsupportedModelError(
+                f"A traced graph has no `throughput`, and this one is traced: {graphs.refusal}",
+                "Use `--precision auto`, `fast` or `exact`.",
+            )
+        return self.precision in ("auto", "throughput") and graphs.build_throughput is not None
+
+    def _write_throughput(self, folder: Path, graphs: Graphs) -> str:
+        """The graph of `throughput` and its data file; returns the sha256 of that."""
+        assert graphs.build_throughput is not None
         blobs = BlobFile(folder / INTEGERS_FILE)
-        head = BlockProducts(stored.weights, is_exact=False)
-        products = store_integers(stored, self.model.loudness, blobs, head)
-        data_hash = blobs.close()
-        has_layout = can_take_layout(stored.spec)
-        graph = build_graph(stored, products, [blobs], has_layout=has_layout)
-        _write_graph(folder / GRAPH_FILES["throughput"], graph)
+        try:
+            model = graphs.build_throughput(self.model.listen(), blobs)
+        finally:
+            data_hash = blobs.close()
+        (folder / GRAPH_FILES["throughput"]).write_bytes(model.SerializeToString())
         return data_hash
 
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:
@@ -193,7 +212,7 @@ class BundleWriter:
     def _write_manifest(
         self,
         folder: Path,
-        spec: DecoderSpec,
+        shape: DecoderShape,
         parity: dict[str, ParityRecord],
         default: Precision,
         record: PromptRecord,
@@ -216,7 +235,7 @@ class BundleWriter:
             model_name=self.model.name,
             weights_hash=self.model.weights_hash,
             grid=_grid_in_words(self.model.weights),
-            shape=_shape(spec),
+            shape=shape,
             graphs={precision: GRAPH_FILES[precision] for precision in parity},
             default_precision=default,
             prompts={self.gate.prompt.name: record},
@@ -230,21 +249,6 @@ class BundleWriter:
             },
         )
         write_manifest(folder, manifest)
-
-
-def _write_graph(path: Path, graph: onnx.ModelProto) -> None:
-    path.write_bytes(graph.SerializeToString())
-
-
-def _shape(spec: DecoderSpec) -> DecoderShape:
-    return DecoderShape(
-        num_layers=spec.num_layers,
-        hidden_size=spec.hidden_size,
-        num_key_value_heads=spec.num_key_value_heads,
-        head_size=spec.head_size,
-        vocab_size=spec.vocab_size,
-        context_length=spec.context_length,
-    )
 
 
 def _grid_in_words(weights: Mapping[str, FrozenWeight | Tensor]) -> str:

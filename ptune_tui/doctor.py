@@ -43,6 +43,7 @@ TRAINING_PACKAGES = (
     "accelerate",
     "gguf",
     "onnx",
+    "onnxscript",
     "huggingface-hub",
 )
 

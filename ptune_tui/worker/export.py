@@ -11,12 +11,12 @@ import numpy as np
 
 from export.addition import PromptAddition
 from export.bundle import read_manifest, total_bytes
-from export.family import decoder_spec
-from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, is_integer_grid
+from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Traced, is_integer_grid
 from export.pace import Timed
 from export.parity import MAX_KL_DIVERGENCE
 from export.prompt_files import ExportedPrompt
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
+from export.rowwise import Loudness
 from export.writer import BundleWriter, ExportedModel
 from ptune_tui.engine.outliers import input_loudness
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
@@ -62,6 +62,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         is_integer_grid=is_integer_grid(tuned.frozen.loaded.weights),
     )
     destination, num_threads = Path(task.destination), tuned.config.training.num_threads
+    steps: Iterator[Measured | Built | Traced]
     if task.is_addition:
         weights_hash = tuned.frozen.loaded.report.weights_hash
         addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
@@ -78,6 +79,8 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
             yield from _failed_notice(step)
         elif isinstance(step, Timed):
             seconds[step.precision] = step.seconds
+        elif isinstance(step, Traced):
+            yield _traced_notice(step)
         else:
             yield from _built(step, time.perf_counter() - building)
     precision = read_manifest(destination).default_precision
@@ -115,29 +118,36 @@ def _failed_notice(step: Measured) -> Iterator[Event]:
         )
 
 
+def _traced_notice(step: Traced) -> Notice:
+    return Notice(
+        "traced-graph",
+        f"The graph was traced: {step.refusal} It has {step.num_nodes} nodes, and plain attention "
+        "(no GroupQueryAttention) that copies all keys and values at every token.",
+        "The gate is the same; decoding is slower, the more so the longer the text.",
+    )
+
+
 def exported_model(tuned: TunedModel, rows: Sequence[list[int]]) -> ExportedModel:
     """What the graph writer is told of a model.
 
     Args:
         tuned (TunedModel): The model.
         rows (Sequence[list[int]]): Rows of tokens to find its loud channels with.
-
-    Raises:
-        UnsupportedModelError: No graph can be written for its family.
     """
     frozen = tuned.frozen
-    decoder_spec(frozen.config)  # refuses a family before its parts are asked for
-    reference = TorchReference(frozen, tuned.prompt)
     heard = rows[:_NUM_HEARD_ROWS]
-    loudness = input_loudness(frozen, lambda: [reference.logits(ids) for ids in heard])
+
+    def listen() -> Loudness:
+        reference = TorchReference(frozen, tuned.prompt)
+        return input_loudness(frozen, lambda: [reference.logits(ids) for ids in heard])
+
     return ExportedModel(
         name=frozen.name,
-        config=frozen.config,
+        network=frozen.network,
         weights=frozen.loaded.weights,
         weights_hash=frozen.loaded.report.weights_hash,
-        rotary=frozen.network.model.rotary_emb,
         tokenizer_json=frozen.text.tokenizer.to_str(),
-        loudness=loudness,
+        listen=listen,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from export import parity, writer
+from export import graphs, parity, writer
 from export.bundle import Manifest, read_manifest, write_manifest, written_at_once
 from export.errors import BundleError, ExportError, ParityError
 from export.rotary import RotaryTable
@@ -134,13 +134,13 @@ def test_an_export_that_fails_the_gate_leaves_nothing(
 def test_a_graph_that_computes_something_else_does_not_pass(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = writer.rotary_tables
+    real = graphs.rotary_tables
 
     def shrunken(*arguments: Any) -> dict[str, RotaryTable]:
         tables = real(*arguments)
         return {name: RotaryTable(t.cos * 0.97, t.sin * 0.97) for name, t in tables.items()}
 
-    monkeypatch.setattr(writer, "rotary_tables", shrunken)
+    monkeypatch.setattr(graphs, "rotary_tables", shrunken)
     with pytest.raises(ParityError):
         run_export(exported, tmp_path / "bundle")
 

@@ -20,7 +20,8 @@ from export.graph import build_graph, can_take_layout
 from export.projection import BlockProducts
 from export.rotary import rotary_tables
 from export.rowwise import store_integers
-from export.session import DecoderSession, DecoderShape
+from export.session import DecoderSession
+from export.shape import DecoderShape
 from export.stored_model import store_model
 from quant.loading import LoadedModel, load
 from quant.packing import FrozenWeight
@@ -89,7 +90,11 @@ MODELS: Models = {
             },
         },
     ),
-    "phi3-long-rope": (transformers.Phi3Config, {"rope_parameters": LONG_ROPE}),
+    # A number of its own, which transformers takes before that of the rope parameters.
+    "phi3-long-rope": (
+        transformers.Phi3Config,
+        {"rope_parameters": LONG_ROPE, "original_max_position_embeddings": 8},
+    ),
     "gemma": (transformers.GemmaConfig, {}),
     "gemma2": (
         transformers.Gemma2Config,
