@@ -17,6 +17,7 @@ from export.parity import MAX_KL_DIVERGENCE
 from export.prompt_files import ExportedPrompt
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
 from export.writer import BundleWriter, ExportedModel
+from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import (
@@ -63,7 +64,9 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
         steps = addition.write(overwrite=task.overwrite)
     else:
-        writer = BundleWriter(exported_model(tuned), gate, task.precision, num_threads, say_layers)
+        writer = BundleWriter(
+            exported_model(tuned.frozen), gate, task.precision, num_threads, say_layers
+        )
         steps = writer.write(destination, overwrite=task.overwrite)
     building = time.perf_counter()
     for step in steps:
@@ -106,16 +109,15 @@ def _fast_notice(step: Measured) -> Iterator[Event]:
         )
 
 
-def exported_model(tuned: TunedModel) -> ExportedModel:
+def exported_model(frozen: FrozenModel) -> ExportedModel:
     """What the graph writer is told of a model.
 
     Args:
-        tuned (TunedModel): The model.
+        frozen (FrozenModel): The model.
 
     Raises:
         UnsupportedModelError: No graph can be written for its family.
     """
-    frozen = tuned.frozen
     decoder_spec(frozen.config)  # refuses a family before its parts are asked for
     return ExportedModel(
         name=frozen.name,

@@ -21,9 +21,6 @@ from torch import Tensor
 from export.encoding import EncodedRow
 from export.errors import UnsupportedModelError
 from export.labels import LabelTrie
-from export.template import Template
-from ptune_tui.config import RunConfig
-from ptune_tui.engine.adapter import PromptCard
 from ptune_tui.engine.batches import collate
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.gradient import LayerStep
@@ -36,7 +33,6 @@ from ptune_tui.engine.reference import TorchReference
 from ptune_tui.engine.step import prefix_of, training_gradient
 from ptune_tui.errors import ModelError
 from ptune_tui.worker.export import exported_model
-from ptune_tui.worker.tuned_model import TunedModel
 from quant.errors import QuantError
 from quant.loading import load
 from tests.quant.conftest import float_twin
@@ -305,10 +301,8 @@ def test_attention_models_share_the_prefix(families: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "mamba"])
 def test_a_family_without_a_graph_is_refused_by_the_export(families: Any, name: str) -> None:
-    prompt = VirtualTokens(torch.zeros(2, 64))
-    card = PromptCard("x", "int4", "x", Template("{prompt}"), 2, 8, None, 2)
     with pytest.raises(UnsupportedModelError, match=f"`{name}` cannot be exported"):
-        exported_model(TunedModel(families(name).frozen, prompt, card, RunConfig()))
+        exported_model(families(name).frozen)
 
 
 @pytest.mark.parametrize("name", ["mixtral", "qwen2_moe"])
