@@ -97,5 +97,7 @@ def _value(value: float, unit: Unit) -> str:
     if unit == "bytes":
         return f"{value / 1e6:.0f} MB"
     if unit == "s":
-        return f"{1e3 * value:.1f} ms" if value < _MILLISECONDS else f"{value:.2f} s"
+        if value < _MILLISECONDS:
+            return f"{1e3 * value:.3g} ms"
+        return f"{value:.2f} s"
     return f"{value:.0f}/s" if value >= 100 else f"{value:.1f}/s"

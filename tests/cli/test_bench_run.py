@@ -32,6 +32,7 @@ def test_every_figure_of_every_contender_is_there(
     ptune: Ptune, tiny_model: Path, label_rows: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime_genai")
+    pytest.importorskip("onnx_ir")
     done = ptune(
         *("bench", "run", "--model", tiny_model, "--data", label_rows, *SMALL),
         *("--rounds", 2, "--only", "ptune,genai,transformers", "--json"),

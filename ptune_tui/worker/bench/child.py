@@ -25,13 +25,13 @@ from ptune_tui.worker.bench.messages import (
     say,
 )
 from ptune_tui.worker.bench.peak_memory import forget_peak, peak_memory_bytes
-from ptune_tui.worker.bench.shared_files import GRADIENT, ChildSetting, SharedFolder
 
 ANSWERING = "answering:"
 
 if TYPE_CHECKING:
     from ptune_tui.training_speed import BenchDevice
     from ptune_tui.worker.bench.contender import Contender, MeasuredSteps
+    from ptune_tui.worker.bench.shared_files import ChildSetting, SharedFolder
 
 
 def main(arguments: list[str]) -> int:
@@ -47,11 +47,13 @@ def main(arguments: list[str]) -> int:
     folder, role = Path(arguments[0]), arguments[1]
     try:
         if role.startswith(ANSWERING):
-            # Not the one below: it imports torch, and most of these do without.
+            # How long these take to start is measured: nothing is imported that they do without.
             from ptune_tui.worker.bench.answering.child import run
 
             run(folder, role.removeprefix(ANSWERING), replies)
         else:
+            from ptune_tui.worker.bench.shared_files import SharedFolder
+
             _run(SharedFolder(folder), role, replies)
     except Exception as error:
         # Whatever it is, the bench must learn that this contender is out, and why.
@@ -109,6 +111,8 @@ def _compute(request: Request, steps: MeasuredSteps) -> tuple[float, float]:
     if not isinstance(request, TakeGradient):
         return steps.step()
     from safetensors.torch import save_file
+
+    from ptune_tui.worker.bench.shared_files import GRADIENT
 
     seconds, loss = steps.gradient()
     gradient = steps.contender.prompt_gradient().detach().float().contiguous()

@@ -117,7 +117,7 @@ def _turns(
                 f"There is no contender {name!r}.", f"There are: {', '.join(sorted(names))}."
             )
     return [
-        Turn(side, variant, shared, setting.num_threads)  # type: ignore[arg-type]
+        Turn(side, variant, shared, setting.num_threads)
         for side, variant in known
         if setting.has(side, variant)
     ]

@@ -30,12 +30,15 @@ class AnsweringContender(Protocol):
     """A loaded model that answers greedily.
 
     Attributes:
-        computed_by: Version, file and settings.
         measures: What it can be asked besides answering, each by its measure.
     """
 
-    computed_by: str
     measures: Mapping[Measure, Callable[[], Taken]]
+
+    @property
+    def computed_by(self) -> str:
+        """Version, file and settings."""
+        ...
 
     def answer(self, ids: Sequence[int], num_tokens: int) -> Timed:
         """Read tokens, choose the most likely one, and decode so many further ones.

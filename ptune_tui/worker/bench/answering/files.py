@@ -19,7 +19,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from export.template import Template
 from ptune_tui.answering_speed import SHORT_TOKENS, AnsweringSetting
 
 PROMPT = "prompt"
@@ -57,7 +56,7 @@ class Inputs(Struct, frozen=True):
     Attributes:
         ids: Tokens of real text, as many as the longest prompt has.
         request: A text of `SHORT_TOKENS` tokens or about as many.
-        template: How a row becomes text.
+        template: How a row becomes text: the fields of a `Template`, which only ours imports.
         lead_ids: Tokens of the template that every row begins with.
         end_token_id: The token that ends a response.
         context_length: Tokens that the model was made for.
@@ -68,7 +67,7 @@ class Inputs(Struct, frozen=True):
 
     ids: list[int]
     request: str
-    template: Template
+    template: dict[str, str | None]
     lead_ids: list[int]
     end_token_id: int
     context_length: int

@@ -43,6 +43,7 @@ def build(child: ChildSetting, folder: AnsweringFolder) -> None:
     ]
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=offline, cwd=folder.path)
+    sys.stderr.write(done.stdout + done.stderr)  # the worker's log
     config = folder.genai_model / "genai_config.json"
     if done.returncode != 0 or not config.is_file():
         said = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]

@@ -5,7 +5,8 @@ Legend: B rows, T tokens of a row, P virtual tokens, H hidden, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
@@ -21,7 +22,6 @@ from ptune_tui.worker.bench.answering.files import (
     AnsweringFolder,
     ChildSetting,
     Inputs,
-    ScoredRow,
 )
 from ptune_tui.worker.bench.messages import Taken, TakenFigure
 
@@ -79,34 +79,43 @@ class TorchAnswers:
         return folder_bytes(self._folder.float_model)
 
     def _take_scoring(self) -> Taken:
-        """The label of every row; the first time all batch sizes are tried, and the best stays."""
+        """Rows a second; the first time all batch sizes are tried, and the best one stays."""
         if self._best_batch_size is None:
-            tried = {size: self._score(size)[0] for size in _BATCH_SIZES}
+            tried = {size: self._score(size) for size in _BATCH_SIZES}
             self._best_batch_size = min(tried, key=lambda size: tried[size])
-        seconds, answers = self._score(self._best_batch_size)
-        figure = TakenFigure("scoring", "rows/s", len(answers) / seconds)
-        return Taken([figure], answers)
+        seconds = self._score(self._best_batch_size)
+        figure = TakenFigure("scoring", "rows/s", len(self._inputs.rows) / seconds)
+        return Taken([figure], self._whole_labels)
 
-    def _score(self, batch_size: int) -> tuple[float, list[str]]:
-        """Seconds, and the label of each row by its first token, which differs."""
-        rows = self._inputs.rows
+    def _score(self, batch_size: int) -> float:
+        """Seconds to give each row the label whose first token is likelier; the labels differ."""
         started = perf_counter()
-        by_length = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
         first_ids = torch.tensor([ids[0] for ids in self._inputs.label_ids])
-        chosen: dict[int, int] = {}
-        for numbers in _batches(by_length, batch_size):
-            logits_BV = self._last_logits([rows[number] for number in numbers])
-            best = logits_BV[:, first_ids].argmax(-1).tolist()
-            chosen |= dict(zip(numbers, best, strict=True))
-        seconds = perf_counter() - started
-        return seconds, [self._inputs.labels[chosen[number]] for number in range(len(rows))]
+        rows = sorted((row.ids for row in self._inputs.rows), key=len)
+        for start in range(0, len(rows), batch_size):
+            batch = rows[start : start + batch_size]
+            self._logits(batch, 1)[:, -1, first_ids].argmax(-1).tolist()
+        return perf_counter() - started
 
-    def _last_logits(self, rows: Sequence[ScoredRow]) -> Tensor:
-        """Logits [B, V] behind rows that are padded on the right, as in training."""
+    @cached_property
+    def _whole_labels(self) -> list[str]:
+        """Each row's label by all of its tokens, as ours are: to compare, not to be timed."""
+        label_ids = self._inputs.label_ids
+        found = []
+        for row in self._inputs.rows:
+            scores = []
+            for ids in label_ids:
+                logits_TV = self._logits([row.ids + ids], len(ids) + 1)[0, :-1]
+                scores.append(float(logits_TV.log_softmax(-1).gather(1, _column(ids)).sum()))
+            found.append(self._inputs.labels[scores.index(max(scores))])
+        return found
+
+    def _logits(self, rows: Sequence[Sequence[int]], num_last: int) -> Tensor:
+        """Logits [B, num_last, V] of rows' last tokens; padded on the right, as in training."""
         prompt_PH = self._prompt_PH
-        lengths = torch.tensor([len(row.ids) for row in rows])
+        lengths = torch.tensor([len(ids) for ids in rows])
         longest = int(lengths.max())
-        ids_BT = torch.tensor([row.ids + [0] * (longest - len(row.ids)) for row in rows])
+        ids_BT = torch.tensor([[*ids, *[0] * (longest - len(ids))] for ids in rows])
         embedded = self._model.get_input_embeddings()(ids_BT)
         whole = torch.cat([prompt_PH.expand(len(rows), -1, -1), embedded], dim=1)
         ends = lengths + len(prompt_PH)
@@ -114,15 +123,16 @@ class TorchAnswers:
         done = self._model.get_decoder()(
             inputs_embeds=whole, attention_mask=is_there.long(), use_cache=False
         )
-        last_BH = done.last_hidden_state[torch.arange(len(rows)), ends - 1]
-        logits: Tensor = self._model.get_output_embeddings()(last_BH)
+        places = ends[:, None] - torch.arange(num_last, 0, -1)
+        last = done.last_hidden_state[torch.arange(len(rows))[:, None], places]
+        logits: Tensor = self._model.get_output_embeddings()(last)
         return logits
 
-    @property
+    @cached_property
     def _prompt_PH(self) -> Tensor:
-        return load_file(self._folder.prompt)[PROMPT][:SCORED_VIRTUAL_TOKENS]
+        whole_PH: Tensor = load_file(self._folder.prompt)[PROMPT]
+        return whole_PH[:SCORED_VIRTUAL_TOKENS]
 
 
-def _batches(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
+def _column(ids: Sequence[int]) -> Tensor:
+    return torch.tensor(ids)[:, None]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file
@@ -20,6 +21,7 @@ from export.answering import Answerer
 from export.bundle import MANIFEST, Precision, PromptRecord
 from export.prompts import TokenPrompt
 from export.runtime import Bundle
+from export.template import Template
 from ptune_tui.answering_speed import (
     SCORED_VIRTUAL_TOKENS,
     SHORT_TOKENS,
@@ -128,7 +130,7 @@ class OurAnswers:
             prefixes={},
             num_virtual_tokens=length,
             lead_ids=inputs.lead_ids,
-            template=inputs.template,
+            template=msgspec.convert(inputs.template, Template),
             end_token_id=inputs.end_token_id,
             max_prompt_tokens=inputs.context_length - length - SHORT_TOKENS,
             labels=inputs.labels or None,

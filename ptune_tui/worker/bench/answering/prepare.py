@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 import transformers
@@ -22,6 +23,7 @@ from export.encoding import RowEncoder
 from export.gate import Gate, is_integer_grid
 from export.prompt_files import ExportedPrompt
 from export.prompts import TokenPrompt
+from export.template import Template
 from export.writer import BundleWriter
 from ptune_tui.answering_speed import (
     MEMORY_NEW_TOKENS,
@@ -117,7 +119,7 @@ def _inputs(
     return Inputs(
         ids=ids[:longest],
         request=tokenizer.decode(ids[:SHORT_TOKENS]),
-        template=encoder.renderer.template,
+        template=msgspec.to_builtins(encoder.renderer.template),
         lead_ids=encoder.lead_ids(),
         end_token_id=encoder.end_token_id,
         context_length=context_length,
@@ -193,7 +195,7 @@ def _write_bundle(
         name=_PROMPT_NAME,
         prompt=TokenPrompt(np.ascontiguousarray(prompt_PH.numpy())),
         lead_ids=inputs.lead_ids,
-        template=inputs.template,
+        template=msgspec.convert(inputs.template, Template),
         end_token_id=inputs.end_token_id,
         max_prompt_tokens=inputs.context_length - SCORED_VIRTUAL_TOKENS - SHORT_TOKENS,
         labels=inputs.labels or None,
