@@ -102,11 +102,13 @@ def _chosen(only: str | None) -> tuple[tuple[Measure, ...], tuple[str, ...]]:
     names = [] if only is None else [name.strip() for name in only.split(",")]
     measures = tuple(measure for measure in MEASURES if measure in names)
     contenders = tuple(dict.fromkeys(name for name in names if name not in MEASURES))
+    known = (*SIDES, *map(":".join, RIVALS))
     for name in contenders:
-        if name.partition(":")[0] not in SIDES:
+        # Which graphs of ours there are is up to the bundle.
+        if name not in known and not name.startswith("ptune:"):
             raise UsageError(
                 f"`--only` has {name!r}, which is no measure and no contender.",
-                f"Measures: {', '.join(MEASURES)}; contenders: {', '.join(SIDES)}.",
+                f"Measures: {', '.join(MEASURES)}; contenders: {', '.join(known)}.",
             )
     return measures or MEASURES, contenders
 

@@ -131,7 +131,8 @@ def test_contenders_take_turns_measure_by_measure(monkeypatch: pytest.MonkeyPatc
     ("options", "words"),
     [
         (["--only", "decode,vllm"], "'vllm'"),
-        (["--only", "ptune:tiny"], "'ptune:tiny'"),
+        (["--only", "llama.cpp:Q9"], "'llama.cpp:Q9'"),
+        (["--only", "decode,ptune:tiny", "--new-tokens", "4", "--prefill", "8"], "'ptune:tiny'"),
         (["--prefill", "128,many"], "'many'"),
         (["--prefill", "600"], "601 tokens"),
     ],

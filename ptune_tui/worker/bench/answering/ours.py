@@ -9,7 +9,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import cast
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from export import ort
-from export.answering import Answerer
-from export.bundle import MANIFEST, Precision, PromptRecord
+from export.answering import Answerer, LabelAnswer
+from export.bundle import MANIFEST, PromptRecord
 from export.prompts import TokenPrompt
 from export.runtime import Bundle
 from export.template import Template
@@ -50,7 +50,8 @@ class OurAnswers:
         self, child: ChildSetting, precision: str, folder: AnsweringFolder, inputs: Inputs
     ) -> None:
         path = folder.bundle(child.setting)
-        self._bundle = Bundle.open(path, cast(Precision, precision), child.setting.num_threads)
+        graph: Any = precision  # the bundle says which it has
+        self._bundle = Bundle.open(path, graph, child.setting.num_threads)
         self._inputs = inputs
         self._prompt_file = folder.prompt
         self.computed_by = f"onnxruntime {ort.VERSION}, graph `{precision}`"
@@ -107,11 +108,11 @@ class OurAnswers:
     def _take_scoring(self) -> Taken:
         """The label of every row, from its text."""
         answerer = self._answerers[SCORED_VIRTUAL_TOKENS]
-        rows = self._inputs.rows
+        texts = [row.text for row in self._inputs.rows]
         started = time.perf_counter()
-        answers = [answerer.classify(row.text).label for row in rows]
+        answers = [answer.label for answer in _label_answers(answerer, texts)]
         seconds = time.perf_counter() - started
-        return Taken([TakenFigure("scoring", "rows/s", len(rows) / seconds)], answers)
+        return Taken([TakenFigure("scoring", "rows/s", len(texts) / seconds)], answers)
 
     def _hold(self, answerer: Answerer) -> None:
         assert answerer.prefix is not None
@@ -139,6 +140,15 @@ class OurAnswers:
         )
         prompt = TokenPrompt(embeddings_PH) if length else None
         return Answerer(self._bundle, f"bench:{length}", record, prompt, None)
+
+
+def _label_answers(answerer: Answerer, texts: Sequence[str]) -> Sequence[LabelAnswer]:
+    """All rows at once where the runtime takes them so, else one at a time."""
+    all_at_once: Any = getattr(answerer, "classify_rows", None)
+    if all_at_once is None:
+        return [answerer.classify(text) for text in texts]
+    answers: Sequence[LabelAnswer] = all_at_once(texts)
+    return answers
 
 
 def _first_token(answerer: Answerer, request: str) -> int:

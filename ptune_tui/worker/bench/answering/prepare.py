@@ -5,11 +5,8 @@ Legend: P virtual tokens, H hidden.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -34,19 +31,18 @@ from ptune_tui.answering_speed import (
     AnsweringSetting,
 )
 from ptune_tui.config import DataConfig
-from ptune_tui.data import DataSet, load_data
+from ptune_tui.data import load_data
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.reference import TorchReference
-from ptune_tui.errors import DataError, UsageError
-from ptune_tui.rows import Row
+from ptune_tui.errors import UsageError
 from ptune_tui.worker.bench.answering.files import (
     PROMPT,
     AnsweringFolder,
     ChildSetting,
     Inputs,
-    ScoredRow,
 )
+from ptune_tui.worker.bench.answering.inputs import make_inputs
 from ptune_tui.worker.bench.messages import InputsPrepared
 from ptune_tui.worker.bench.prepare import write_float_model
 from ptune_tui.worker.export import exported_model
@@ -74,7 +70,7 @@ def prepare(child: ChildSetting, folder: AnsweringFolder) -> InputsPrepared:
     _check_context(setting, frozen.context_length)
     template = frozen.text.template(data.template, is_free_text=False)
     encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
-    inputs = _inputs(setting, data, encoder, frozen.context_length)
+    inputs = make_inputs(setting, data, encoder, frozen.context_length)
     folder.write_inputs(inputs)
     prompt_PH = _prompt(frozen, inputs.ids)
     save_file({PROMPT: prompt_PH}, folder.prompt)
@@ -98,68 +94,6 @@ def _data_config(setting: AnsweringSetting) -> DataConfig:
         template=setting.template,
         prompt_field=setting.prompt_field,
         response_field=setting.response_field,
-    )
-
-
-def _inputs(
-    setting: AnsweringSetting, data: DataSet, encoder: RowEncoder, context_length: int
-) -> Inputs:
-    tokenizer = encoder.tokenizer
-    longest = max(*setting.prefill_lengths, MEMORY_TOKENS, max(VIRTUAL_LENGTHS), SHORT_TOKENS)
-    ids = tokenizer.encode(_long_text(data.train, longest), add_special_tokens=False).ids
-    labels: list[str] = []
-    rows: list[ScoredRow] = []
-    if "scoring" in setting.measures:
-        labels = two_labels(data.train, encoder, setting.data)
-        limit = context_length - SCORED_VIRTUAL_TOKENS - SHORT_TOKENS
-        rows = [
-            ScoredRow(row.prompt, encoder.encode_prompt(row.prompt, limit)[0])
-            for row in islice(_repeated(data.train), setting.num_rows)
-        ]
-    return Inputs(
-        ids=ids[:longest],
-        request=tokenizer.decode(ids[:SHORT_TOKENS]),
-        template=msgspec.to_builtins(encoder.renderer.template),
-        lead_ids=encoder.lead_ids(),
-        end_token_id=encoder.end_token_id,
-        context_length=context_length,
-        labels=labels,
-        label_ids=[encoder.encode_response(label) for label in labels],
-        rows=rows,
-    )
-
-
-def _long_text(rows: Sequence[Row], num_tokens: int) -> str:
-    """Real text of at least so many tokens: a word is one at least."""
-    words = " ".join(row.prompt for row in rows).split()
-    return " ".join(islice(_repeated(words), 2 * num_tokens))
-
-
-def _repeated(items: Sequence[Any]) -> Any:
-    while True:
-        yield from items
-
-
-def two_labels(rows: Sequence[Row], encoder: RowEncoder, source: str) -> list[str]:
-    """The two most frequent responses whose first tokens differ.
-
-    Args:
-        rows (Sequence[Row]): Rows with responses.
-        encoder (RowEncoder): Makes tokens of them.
-        source (str): Where they came from.
-
-    Raises:
-        DataError: All responses begin with the same token.
-    """
-    responses = [response for response, _ in Counter(row.response for row in rows).most_common()]
-    first = encoder.encode_response(responses[0])[0]
-    for other in responses[1:]:
-        if encoder.encode_response(other)[0] != first:
-            return [responses[0], other]
-    raise DataError(
-        f"All responses of {source} begin with the token of {responses[0]!r}, so no two of them "
-        "can be told apart by it.",
-        "Take rows with labels, or leave `scoring` out of `--only`.",
     )
 
 
