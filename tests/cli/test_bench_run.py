@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 
 from export.bundle import read_manifest
 from ptune_tui.answering_speed import AnsweringContender, AnsweringSetting, AnsweringSpeed
-from ptune_tui.worker.bench.answering.files import AnsweringFolder
+from ptune_tui.worker.bench.answering.files import AnsweringFolder, ChildSetting
 from ptune_tui.worker.bench.answering.turn import Turn
 from ptune_tui.worker.bench.messages import Taken, TakenFigure
 from ptune_tui.worker.bench.run import _rounds
@@ -181,3 +182,18 @@ def test_llama_cpp_runs_the_default_model_in_every_type(ptune: Ptune, default_mo
         found = figures(contender)
         assert set(found) == {"decode", "prefill 16", "prefill 40", "disk"}
         assert all(math.isfinite(value) and value > 0 for value in found.values())
+
+
+def test_what_does_not_fit_into_memory_is_not_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = AnsweringFolder(tmp_path)
+    folder.write_setting(ChildSetting(AnsweringSetting(), str(tmp_path / "model.gguf"), "tiny"))
+    (tmp_path / "model.gguf").write_bytes(b"x" * 100)
+    assert folder.model_bytes("llama.cpp", "file") == 100
+    monkeypatch.setattr("ptune_tui.worker.bench.answering.turn.LOADED_SHARE", 1e15)
+    turn = Turn("llama.cpp", "file", folder, 1)
+    with ExitStack() as children:
+        turn.load(children)
+    assert turn.child is None
+    assert "of memory are free" in (turn.result().unavailable or "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ptune_tui.answering_speed import Measure
@@ -74,8 +73,3 @@ def import_package(module: str, package: str) -> Any:
         raise UsageError(
             f"The package `{package}` is not installed.", f"`pip install {package}`."
         ) from None
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -19,9 +19,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ptune_tui.answering_speed import SHORT_TOKENS, AnsweringSetting
+from ptune_tui.answering_speed import SHORT_TOKENS, AnsweringSetting, Side
 
 PROMPT = "prompt"
+AS_IT_IS = "file"  # of llama.cpp's variants: the model's own file
 
 
 class ChildSetting(Struct, frozen=True):
@@ -110,6 +111,17 @@ class AnsweringFolder:
         """The bundle that was given, or the one that is made here."""
         return self.path / "bundle" if setting.bundle is None else Path(setting.bundle)
 
+    def model_bytes(self, side: Side, variant: str) -> int:
+        """Bytes of what a contender loads, or a little more."""
+        child = self.read_setting()
+        path = {
+            "ptune": self.bundle(child.setting),
+            "genai": self.genai_model,
+            "transformers": self.float_model,
+            "llama.cpp": Path(child.model_path) if variant == AS_IT_IS else self.gguf(variant),
+        }[side]
+        return path.stat().st_size if path.is_file() else folder_bytes(path)
+
     def write_setting(self, setting: ChildSetting) -> None:
         """Write what the children need to know."""
         (self.path / "setting.json").write_bytes(msgspec.json.encode(setting))
@@ -125,3 +137,8 @@ class AnsweringFolder:
     def read_inputs(self) -> Inputs:
         """What the contenders are asked."""
         return msgspec.json.decode((self.path / "inputs.json").read_bytes(), type=Inputs)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

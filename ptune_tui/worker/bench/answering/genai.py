@@ -12,8 +12,8 @@ from time import perf_counter
 
 from ptune_tui.answering_speed import Measure
 from ptune_tui.errors import ModelError
-from ptune_tui.worker.bench.answering.contender import Timed, folder_bytes, import_package
-from ptune_tui.worker.bench.answering.files import AnsweringFolder, ChildSetting
+from ptune_tui.worker.bench.answering.contender import Timed, import_package
+from ptune_tui.worker.bench.answering.files import AnsweringFolder, ChildSetting, folder_bytes
 from ptune_tui.worker.bench.messages import Taken
 
 _MODULE, _PACKAGE = "onnxruntime_genai", "onnxruntime-genai"

@@ -16,12 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ptune_tui.answering_speed import SCORED_VIRTUAL_TOKENS, Measure
-from ptune_tui.worker.bench.answering.contender import Timed, folder_bytes
+from ptune_tui.worker.bench.answering.contender import Timed
 from ptune_tui.worker.bench.answering.files import (
     PROMPT,
     AnsweringFolder,
     ChildSetting,
     Inputs,
+    folder_bytes,
 )
 from ptune_tui.worker.bench.messages import Taken, TakenFigure
 

@@ -15,10 +15,14 @@ from typing import Any
 from ptune_tui.answering_speed import Measure
 from ptune_tui.errors import ModelError, UsageError
 from ptune_tui.worker.bench.answering.contender import Timed, import_package
-from ptune_tui.worker.bench.answering.files import AnsweringFolder, ChildSetting, Inputs
+from ptune_tui.worker.bench.answering.files import (
+    AS_IT_IS,
+    AnsweringFolder,
+    ChildSetting,
+    Inputs,
+)
 from ptune_tui.worker.bench.messages import Taken
 
-AS_IT_IS = "file"
 _PACKAGE = "xllamacpp"
 _CONTEXT_STEP = 256  # llama.cpp rounds a context up to it
 _ERRORS_ONLY = 1

@@ -14,7 +14,9 @@ from ptune_tui.answering_speed import (
     Unit,
     make_figure,
 )
+from ptune_tui.errors import ResourceError
 from ptune_tui.events import Event, Notice, StageFinished
+from ptune_tui.hardware import machine
 from ptune_tui.worker.bench.answering.child import PREPARE
 from ptune_tui.worker.bench.answering.files import AnsweringFolder
 from ptune_tui.worker.bench.child import ANSWERING
@@ -23,6 +25,8 @@ from ptune_tui.worker.bench.messages import ModelPrepared, Ready, TakeMeasure, T
 
 # Threads may spin for up to 0.2 s after their work; the next contender is not to notice.
 SETTLE_SECONDS = 0.25
+# Of the bytes on disk: weights are mapped, and repacked beside that.
+LOADED_SHARE = 2.0
 _OF_ALL: tuple[Measure, ...] = ("decode", "prefill", "memory", "load", "disk")
 
 
@@ -67,9 +71,10 @@ class Turn:
         """Start the child that stays; says how that went."""
         started = time.perf_counter()
         try:
+            self._check_memory()
             self.child = children.enter_context(self._start(self.role))
             ready = self.child.wait_for(Ready)
-        except ChildError as error:
+        except (ChildError, ResourceError) as error:
             return self._give_up(error)
         self.computed_by = ready.computed_by
         self.measures = (*_OF_ALL, *ready.measures)
@@ -80,9 +85,11 @@ class Turn:
         assert self.child is not None
         time.sleep(SETTLE_SECONDS)
         try:
-            self._keep(self.child.ask(TakeMeasure(measure), Taken), counts)
+            taken = self.child.ask(TakeMeasure(measure), Taken)
         except ChildError as error:
             return self._give_up(error)
+        self.computed_by = taken.computed_by
+        self._keep(taken, counts)
         return None
 
     def take_cold(self, measures: Sequence[Measure], *, counts: bool) -> Event | None:
@@ -127,7 +134,6 @@ class Turn:
         return ChildProcess(self.folder.path, f"{ANSWERING}{role}", self.num_threads)
 
     def _keep(self, taken: Taken, counts: bool) -> None:
-        self.computed_by = taken.computed_by
         if taken.answers is not None:
             self.answers = taken.answers
         for figure in taken.figures if counts else ():
@@ -137,7 +143,22 @@ class Turn:
         self.values.setdefault(name, []).append(value)
         self.units[name] = unit
 
-    def _give_up(self, error: ChildError) -> Event:
+    def _check_memory(self) -> None:
+        """Refuse to load what does not fit.
+
+        Raises:
+            ResourceError: Less is free than is needed.
+        """
+        needed = LOADED_SHARE * self.folder.model_bytes(self.side, self.variant)
+        available = machine().available_memory_bytes
+        if available is not None and available < needed:
+            raise ResourceError(
+                f"It takes about {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB of memory are "
+                "free.",
+                "Measure fewer contenders at once (`--only`).",
+            )
+
+    def _give_up(self, error: ChildError | ResourceError) -> Event:
         if self.child is not None:
             self.child.end(at_once=True)
         self.unavailable, self.hint = error.message, error.hint
