@@ -50,7 +50,8 @@ def _ratios(ratios: Sequence[Ratio]) -> list[str]:
     columns = list(dict.fromkeys(ratio.figure for ratio in ratios))
     pairs = list(dict.fromkeys((ratio.ours, ratio.theirs) for ratio in ratios))
     by_place = {(ratio.ours, ratio.theirs, ratio.figure): ratio for ratio in ratios}
-    widths = [f"{column:>{_MIN_WIDTH + 4}}" for column in columns]
+    # A ratio and its spread are longer than a figure.
+    widths = [f"{column:>{_MIN_WIDTH + 8}}" for column in columns]
     lines = [
         "ratios of the medians, lowest and highest of a round in brackets (of seconds and bytes "
         "less is better)",
