@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
 from ptune_tui.training_speed import BenchSetting
 
@@ -79,7 +80,21 @@ class BenchTrainTask(Struct, frozen=True, tag="bench-train"):
     setting: BenchSetting
 
 
-Task = TrainTask | FindRateTask | EvaluateTask | ExportTask | PreviewTask | BenchTrainTask
+class BenchRunTask(Struct, frozen=True, tag="bench-run"):
+    """Measure answering beside other programs; the figures go to `result.json`."""
+
+    setting: AnsweringSetting
+
+
+Task = (
+    TrainTask
+    | FindRateTask
+    | EvaluateTask
+    | ExportTask
+    | PreviewTask
+    | BenchTrainTask
+    | BenchRunTask
+)
 
 
 _task_decoder: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)

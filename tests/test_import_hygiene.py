@@ -20,6 +20,11 @@ APP = TRAINING | {"onnxruntime", "ptune_tui.engine", "ptune_tui.worker", "export
         ("import export.runtime", TRAINING | {"ptune_tui", "textual"}),
         ("import ptune_tui.worker.chat", TRAINING | {"textual", "ptune_tui.engine"}),
         ("import ptune_tui.worker.bench.train", APP - {"ptune_tui.worker", "export"} | {"textual"}),
+        ("import ptune_tui.worker.bench.run", APP - {"ptune_tui.worker", "export"} | {"textual"}),
+        (
+            "import ptune_tui.worker.bench.answering.ours",
+            TRAINING | {"textual", "ptune_tui.engine"},
+        ),
         ("import ptune_tui.worker.bench.ours", {"textual", "typer", "peft", "bitsandbytes"}),
         ("import ptune_tui.limits, ptune_tui.known_models", APP | {"textual"}),
         ("import ptune_tui.data, ptune_tui.metrics", TRAINING | {"textual", "onnxruntime"}),

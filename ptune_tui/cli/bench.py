@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from ptune_tui.cli.bench_run import run
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
@@ -27,6 +28,7 @@ from ptune_tui.training_speed import (
 
 bench = typer.Typer(name="bench", help="Measure speed beside other programs.")
 _DEFAULT = BenchSetting()
+bench.command()(run)
 
 
 @bench.callback()

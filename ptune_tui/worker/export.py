@@ -18,6 +18,7 @@ from export.prompt_files import ExportedPrompt
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
 from export.rowwise import Loudness
 from export.writer import BundleWriter, ExportedModel
+from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import input_loudness
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.engine.reference import TorchReference
@@ -68,7 +69,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
         steps = addition.write(overwrite=task.overwrite)
     else:
-        model = exported_model(tuned, gate.rows)
+        model = exported_model(tuned.frozen, tuned.prompt, gate.rows)
         writer = BundleWriter(model, gate, task.precision, num_threads, say_layers)
         steps = writer.write(destination, overwrite=task.overwrite)
     building = time.perf_counter()
@@ -127,18 +128,20 @@ def _traced_notice(step: Traced) -> Notice:
     )
 
 
-def exported_model(tuned: TunedModel, rows: Sequence[list[int]]) -> ExportedModel:
+def exported_model(
+    frozen: FrozenModel, prompt: Prompt | None, rows: Sequence[list[int]]
+) -> ExportedModel:
     """What the graph writer is told of a model.
 
     Args:
-        tuned (TunedModel): The model.
+        frozen (FrozenModel): The model.
+        prompt (Prompt | None): What is heard behind it.
         rows (Sequence[list[int]]): Rows of tokens to find its loud channels with.
     """
-    frozen = tuned.frozen
     heard = rows[:_NUM_HEARD_ROWS]
 
     def listen() -> Loudness:
-        reference = TorchReference(frozen, tuned.prompt)
+        reference = TorchReference(frozen, prompt)
         return input_loudness(frozen, lambda: [reference.logits(ids) for ids in heard])
 
     return ExportedModel(

@@ -18,6 +18,7 @@ from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
     LOG_FILE,
+    BenchRunTask,
     BenchTrainTask,
     EvaluateTask,
     ExportTask,
@@ -36,6 +37,7 @@ _KINDS = {
     ExportTask: "export",
     PreviewTask: "preview",
     BenchTrainTask: "bench_train",
+    BenchRunTask: "bench_run",
 }
 
 
@@ -114,6 +116,10 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.bench.train import bench_train
 
         return bench_train(task, folder, channel)
+    if isinstance(task, BenchRunTask):
+        from ptune_tui.worker.bench.run import bench_run
+
+        return bench_run(task, folder, channel)
     from ptune_tui.worker.preview import preview
 
     return preview(task)

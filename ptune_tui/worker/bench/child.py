@@ -1,4 +1,4 @@
-"""A child of a bench: prepares the shared files, or holds one contender and steps when asked.
+"""A child of a bench: prepares files, or holds one contender and does its part when asked.
 
 Requests come on standard input. Replies go to a copy of standard output, which is then pointed at
 standard error, so that nothing that native code prints gets in between.
@@ -19,18 +19,19 @@ from ptune_tui.worker.bench.messages import (
     Computed,
     Failed,
     Loaded,
-    Reply,
     Request,
     TakeGradient,
     decode_request,
-    encode_line,
+    say,
 )
 from ptune_tui.worker.bench.peak_memory import forget_peak, peak_memory_bytes
-from ptune_tui.worker.bench.shared_files import GRADIENT, ChildSetting, SharedFolder
+
+ANSWERING = "answering:"
 
 if TYPE_CHECKING:
     from ptune_tui.training_speed import BenchDevice
     from ptune_tui.worker.bench.contender import Contender, MeasuredSteps
+    from ptune_tui.worker.bench.shared_files import ChildSetting, SharedFolder
 
 
 def main(arguments: list[str]) -> int:
@@ -43,13 +44,22 @@ def main(arguments: list[str]) -> int:
     sys.modules["kernels"] = None  # type: ignore[assignment]
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    folder, role = Path(arguments[0]), arguments[1]
     try:
-        _run(SharedFolder(Path(arguments[0])), arguments[1], replies)
+        if role.startswith(ANSWERING):
+            # How long these take to start is measured: nothing is imported that they do without.
+            from ptune_tui.worker.bench.answering.child import run
+
+            run(folder, role.removeprefix(ANSWERING), replies)
+        else:
+            from ptune_tui.worker.bench.shared_files import SharedFolder
+
+            _run(SharedFolder(folder), role, replies)
     except Exception as error:
         # Whatever it is, the bench must learn that this contender is out, and why.
         traceback.print_exc()
         reason = explain(error)
-        _say(replies, Failed(reason.category, reason.message, reason.hint))
+        say(replies, Failed(reason.category, reason.message, reason.hint))
         return reason.exit_code
     return 0
 
@@ -63,7 +73,7 @@ def _run(folder: SharedFolder, role: str, replies: BinaryIO) -> None:
     if role == "prepare":
         from ptune_tui.worker.bench.prepare import prepare
 
-        _say(replies, prepare(child, folder))
+        say(replies, prepare(child, folder))
         return
     contender = _contender(child, role, folder)
     gc.collect()
@@ -72,7 +82,7 @@ def _run(folder: SharedFolder, role: str, replies: BinaryIO) -> None:
     is_forgotten = forget_peak(device)
     seconds = time.perf_counter() - started
     kept_peak = loading_peak if is_forgotten else None
-    _say(replies, Loaded(seconds, kept_peak, contender.computed_by))
+    say(replies, Loaded(seconds, kept_peak, contender.computed_by))
     _serve(contender, device, replies)
 
 
@@ -94,7 +104,7 @@ def _serve(contender: Contender, device: BenchDevice, replies: BinaryIO) -> None
     steps = MeasuredSteps(contender, device)
     for line in sys.stdin.buffer:
         seconds, loss = _compute(decode_request(line), steps)
-        _say(replies, Computed(seconds, loss, peak_memory_bytes(device)))
+        say(replies, Computed(seconds, loss, peak_memory_bytes(device)))
 
 
 def _compute(request: Request, steps: MeasuredSteps) -> tuple[float, float]:
@@ -102,12 +112,9 @@ def _compute(request: Request, steps: MeasuredSteps) -> tuple[float, float]:
         return steps.step()
     from safetensors.torch import save_file
 
+    from ptune_tui.worker.bench.shared_files import GRADIENT
+
     seconds, loss = steps.gradient()
     gradient = steps.contender.prompt_gradient().detach().float().contiguous()
     save_file({GRADIENT: gradient}, request.path)
     return seconds, loss
-
-
-def _say(replies: BinaryIO, reply: Reply) -> None:
-    replies.write(encode_line(reply))
-    replies.flush()

@@ -6,12 +6,12 @@ import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 from ptune_tui.errors import PTuneError
 from ptune_tui.worker.bench.messages import Failed, Reply, Request, decode_reply, encode_line
-from ptune_tui.worker.bench.shared_files import SharedFolder
 
 Answer = TypeVar("Answer", bound=Reply)
 
@@ -30,15 +30,15 @@ class ChildProcess:
     """A child; ends with the block that it is used in.
 
     Args:
-        folder (SharedFolder): Its files.
+        folder (Path): Its files.
         role (str): What it is, see the package.
         num_threads (int): Processor threads.
     """
 
-    def __init__(self, folder: SharedFolder, role: str, num_threads: int) -> None:
+    def __init__(self, folder: Path, role: str, num_threads: int) -> None:
         self.role = role
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ptune_tui.worker.bench", str(folder.path), role],
+            [sys.executable, "-P", "-m", "ptune_tui.worker.bench", str(folder), role],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={
@@ -112,5 +112,5 @@ class ChildProcess:
         return Failed(
             "resources" if code < 0 else "fault",
             f"The process of {self.role} ended without a word (code {code}).",
-            "A process that takes too much memory is ended by the system; use fewer `--rows`.",
+            "A process that takes too much memory is ended by the system; measure less of it.",
         )

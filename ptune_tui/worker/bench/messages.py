@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import BinaryIO
+
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.answering_speed import Unit
 from ptune_tui.errors import Category
 
 
@@ -18,7 +21,13 @@ class TakeStep(Struct, frozen=True, tag=True):
     """Do one training step."""
 
 
-Request = TakeGradient | TakeStep
+class TakeMeasure(Struct, frozen=True, tag=True):
+    """Take one measure of answering."""
+
+    measure: str
+
+
+Request = TakeGradient | TakeStep | TakeMeasure
 
 
 class Prepared(Struct, frozen=True, tag=True):
@@ -44,6 +53,42 @@ class Computed(Struct, frozen=True, tag=True):
     peak_memory_bytes: int
 
 
+class InputsPrepared(Struct, frozen=True, tag=True):
+    """What every answering contender reads is written; the child ends."""
+
+    precisions: list[str]  # the bundle's graphs
+    weights_hash: str
+    labels: list[str]
+    mean_row_tokens: float
+
+
+class ModelPrepared(Struct, frozen=True, tag=True):
+    """A contender's own model is written; the child ends."""
+
+
+class Ready(Struct, frozen=True, tag=True):
+    """An answering contender has its model in memory and its first token behind it."""
+
+    computed_by: str
+    measures: list[str]  # besides those that every contender has
+
+
+class TakenFigure(Struct, frozen=True):
+    """One figure of one round."""
+
+    name: str
+    unit: Unit
+    value: float
+
+
+class Taken(Struct, frozen=True, tag=True):
+    """A measure is taken."""
+
+    figures: list[TakenFigure]
+    answers: list[str] | None = None  # the label of each scored row
+    computed_by: str = ""  # as the contender says it now
+
+
 class Failed(Struct, frozen=True, tag=True):
     """The child cannot go on; it ends."""
 
@@ -52,7 +97,7 @@ class Failed(Struct, frozen=True, tag=True):
     hint: str
 
 
-Reply = Prepared | Loaded | Computed | Failed
+Reply = Prepared | Loaded | Computed | InputsPrepared | ModelPrepared | Ready | Taken | Failed
 
 _encoder = msgspec.json.Encoder()
 _request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
@@ -80,3 +125,9 @@ def decode_reply(line: bytes) -> Reply:
         msgspec.ValidationError: The line is no reply.
     """
     return _reply_decoder.decode(line)
+
+
+def say(replies: BinaryIO, reply: Reply) -> None:
+    """Send a reply at once."""
+    replies.write(encode_line(reply))
+    replies.flush()

@@ -5,6 +5,7 @@ Legend: N output rows, K input columns.
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import json
 from collections.abc import Iterator, Sequence
@@ -109,9 +110,12 @@ def write_float_model(config: Any, weights: dict[str, FrozenWeight | Tensor], pa
         path (Path): The folder; made here.
     """
     path.mkdir()
-    config.save_pretrained(path)
     with init_empty_weights():
         empty = transformers.AutoModelForCausalLM.from_config(config)
+    config = copy.deepcopy(config)
+    # A GGUF file does not name it, and GenAI's builder goes by it.
+    config.architectures = [type(empty).__name__]
+    config.save_pretrained(path)
     transposed = {name for name, module in empty.named_modules() if isinstance(module, Conv1D)}
     shard: dict[str, Tensor] = {}
     weight_map: dict[str, str] = {}

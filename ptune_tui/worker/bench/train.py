@@ -130,7 +130,9 @@ class Turn:
         started = time.perf_counter()
         try:
             _check_memory(needed_bytes)
-            self.child = children.enter_context(ChildProcess(self.shared, role, self.num_threads))
+            self.child = children.enter_context(
+                ChildProcess(self.shared.path, role, self.num_threads)
+            )
             loaded = self.child.wait_for(Loaded)
             path = self.shared.gradient(self.name)
             self.loss = self.child.ask(TakeGradient(str(path)), Computed).loss
@@ -178,7 +180,7 @@ class Turn:
 
 
 def _prepare(shared: SharedFolder, num_threads: int) -> Prepared:
-    with ChildProcess(shared, "prepare", num_threads) as child:
+    with ChildProcess(shared.path, "prepare", num_threads) as child:
         return child.wait_for(Prepared)
 
 
