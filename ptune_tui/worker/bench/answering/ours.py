@@ -17,7 +17,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from export import ort
-from export.answering import Answerer, LabelAnswer
+from export.answering import Answerer
 from export.bundle import MANIFEST, PromptRecord
 from export.prompts import TokenPrompt
 from export.runtime import Bundle
