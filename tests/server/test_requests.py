@@ -1,0 +1,58 @@
+"""Requests without a server: what a template has to do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from export.runtime import Bundle
+from ptune_tui.errors import UsageError
+from ptune_tui.server.access import choose_access
+from ptune_tui.server.refusal import Refusal
+from ptune_tui.server.requests import ChatRequest, Message, decode_request
+from ptune_tui.server.served_model import serve_bundle
+from tests.export.conftest import Exported
+
+
+def test_a_base_without_a_chat_template_takes_raw_text_only(exported: Exported) -> None:
+    opened = Bundle.open(exported.bundle, "exact", num_threads=1)
+    base = serve_bundle(opened)[opened.manifest.model_name]
+    with pytest.raises(Refusal, match="/v1/completions"):
+        base.chat_ids([Message("user", "hello")], may_cut=False)
+    assert base.completion_ids("the cat", False) == opened.tokenizer.encode("the cat").ids
+    text = "".join(base.answerer.generate_behind(base.completion_ids("the cat", False), 5))
+    tuned = opened.tuned()
+    alone = tuned.classify("the cat")
+    # The base's tokens lie where the prompt's keys and values were.
+    assert "".join(base.answerer.generate_behind(base.completion_ids("the cat", False), 5)) == text
+    assert tuned.classify("the cat") == alone
+
+
+@pytest.mark.parametrize("key", ["", " a", "a\n", "\u00e9"])
+def test_a_key_that_no_header_carries_is_refused(key: str) -> None:
+    with pytest.raises(UsageError):
+        choose_access("127.0.0.1", "127.0.0.1", key, is_open=False)
+
+
+def test_hosts_are_checked_on_the_loopback_interface_only() -> None:
+    assert "[::1]" in choose_access("::1", "::1", None, is_open=False).hosts
+    assert "me.local" in choose_access("me.local", "127.0.0.1", None, is_open=False).hosts
+    assert choose_access("0.0.0.0", "0.0.0.0", "k", is_open=False).hosts == ("*",)
+    assert choose_access("0.0.0.0", "0.0.0.0", None, is_open=True).key is None
+
+
+def test_the_newer_name_of_the_longest_answer_wins() -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "a"}], %s}'
+    asked = decode_request(body % b'"max_tokens": 3, "max_completion_tokens": 5', ChatRequest)
+    assert asked.longest == 5
+    assert decode_request(body % b'"max_tokens": 3', ChatRequest).longest == 3
+
+
+def test_no_temperature_is_too_low(tmp_path: Path) -> None:
+    import numpy as np
+
+    from export.sampling import Sampler, Sampling
+
+    logits = np.array([1.0, 900.0, -900.0], np.float32)
+    assert Sampler(Sampling(temperature=5e-324)).choose(logits) == 1
