@@ -45,6 +45,7 @@ TRAINING_PACKAGES = (
     "onnx",
     "huggingface-hub",
 )
+SERVING_PACKAGES = ("starlette", "uvicorn")
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def checks() -> list[Check]:
         _python(),
         _packages("Base packages", BASE_PACKAGES, "fail", "pip install ptune-tui"),
         _packages("Training extra", TRAINING_PACKAGES, "warn", "pip install 'ptune-tui[train]'"),
+        _packages("Serving extra", SERVING_PACKAGES, "warn", "pip install 'ptune-tui[serve]'"),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),
         _folder("Settings", paths.settings_file().parent),

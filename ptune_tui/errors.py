@@ -123,8 +123,9 @@ def explain(error: BaseException) -> Explanation:
         )
     if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_MODULES:
         return missing_training_extra(error.name)
-    if isinstance(error, ModuleNotFoundError) and error.name in SERVING_MODULES:
-        return missing_serving_extra(error.name)
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None and missing.partition(".")[0] in SERVING_MODULES:
+        return missing_serving_extra(missing.partition(".")[0])
     return Explanation(
         "fault",
         f"{type(error).__name__}: {error}",

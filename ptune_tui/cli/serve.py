@@ -42,7 +42,10 @@ def serve(
     from ptune_tui.server.web_server import WebServer, bind
 
     if key is not None and no_key:
-        raise UsageError("`--key` and `--no-key` were both given.", "Give one of them.")
+        raise UsageError(
+            "A key (`--key` or PTUNE_SERVE_KEY) and `--no-key` were both given.",
+            "Give one of them.",
+        )
     with bind(host, port) as listener:
         address, bound_port = listener.getsockname()[:2]
         access = choose_access(host, address, key, is_open=no_key)

@@ -57,7 +57,7 @@ class Endpoints:
         asked = decode_request(await _json_body(request), ChatRequest)
         model = self._find(asked.model)
         ids = await run_in_threadpool(model.chat_ids, asked.messages, asked.truncation == "auto")
-        return await self._answer(request, asked, asked.longest, model, ids, ChatShape())
+        return await self._answer(request, asked, model, ids, ChatShape())
 
     async def completions(self, request: Request) -> Response:
         """What follows a text."""
@@ -65,7 +65,7 @@ class Endpoints:
         model = self._find(asked.model)
         prompt = asked.text_or_ids
         ids = await run_in_threadpool(model.completion_ids, prompt, asked.truncation == "auto")
-        return await self._answer(request, asked, asked.longest, model, ids, TextShape())
+        return await self._answer(request, asked, model, ids, TextShape())
 
     def _find(self, name: str) -> ServedModel:
         if name not in self._served:
@@ -81,12 +81,11 @@ class Endpoints:
         self,
         request: Request,
         asked: Asked,
-        max_tokens: int | None,
         model: ServedModel,
         ids: list[int],
         shape: Shape,
     ) -> Response:
-        job = Job(model.work(ids, asked.writing(max_tokens)))
+        job = Job(model.work(ids, asked.writing()))
         reply = Reply(shape, model.name, len(ids))
         self._answering.submit(job)
 

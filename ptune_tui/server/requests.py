@@ -122,16 +122,17 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Whether a stream ends with the number of tokens."""
         return self.stream_options is not None and self.stream_options.include_usage
 
-    def writing(self, max_tokens: int | None) -> Writing:
-        """How free text is written.
+    @property
+    def longest(self) -> int | None:
+        """The longest answer that was asked for."""
+        return self.max_tokens
 
-        Args:
-            max_tokens (int | None): The longest answer; None for the default.
-        """
+    def writing(self) -> Writing:
+        """How free text is written."""
         # A seed may be negative in OpenAI's API, and numpy takes none that is.
         seed = secrets.randbits(32) if self.seed is None else self.seed % 2**64
         return Writing(
-            max_tokens or DEFAULT_MAX_TOKENS,
+            self.longest or DEFAULT_MAX_TOKENS,
             Sampling(
                 self.temperature,
                 self.top_k,
@@ -160,11 +161,6 @@ class CompletionRequest(Asked, frozen=True, kw_only=True, forbid_unknown_fields=
     """`POST /v1/completions`; a prompt is a text, a list of one text, or tokens."""
 
     prompt: str | list[str | int]
-
-    @property
-    def longest(self) -> int | None:
-        """The longest answer that was asked for."""
-        return self.max_tokens
 
     @property
     def text_or_ids(self) -> str | list[int]:

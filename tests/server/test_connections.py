@@ -161,6 +161,24 @@ def test_an_answer_may_take_longer_than_a_request(
         assert len(slow_tokens) == 20
 
 
+def test_a_client_that_does_not_read_its_answer_is_let_go(
+    served: dict[str, ServedModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_protocol, "WRITE_SECONDS", 0.3)
+    monkeypatch.setattr(ServedModel, "work", lambda *_: _much_text)
+    with serving(served) as live:
+        with socket.create_connection(("127.0.0.1", live.port), 10) as connection:
+            connection.sendall(raw_request(json.dumps({**LONG, "stream": True}).encode()))
+            wait_until(lambda: bool(live.lines))
+        assert live.answering.num_open == 0
+
+
+def _much_text(_: Callable[[], bool]) -> Iterator[Item]:
+    for _ in range(64):
+        yield Piece("x" * 1024 * 1024)
+    yield End("length", 64)
+
+
 def test_what_is_no_http_is_400(live: Live) -> None:
     for sent in (b"\x16\x03\x01\x02\x00\r\n\r\n", b"GET / HTTP/1.1\r\nBad Header\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", live.port), 10) as connection:

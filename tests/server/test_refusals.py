@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import httpx2
 import openai
@@ -162,6 +163,20 @@ def test_malformed_json_is_400(live: Live, body: bytes) -> None:
     kind = {"content-type": "application/json"}
     refused(httpx2.post(live.url + CHAT, content=body, headers=kind), 400)
     assert live.post(CHAT, **GOOD).status_code == 200
+
+
+def test_no_mutated_request_is_a_fault(live: Live) -> None:
+    pick = random.Random(0)
+    whole = json.dumps({**GOOD, "stop": ["a"], "seed": 1, "temperature": 0.5}).encode()
+    values = [b"null", b"-1", b"1e308", b'"x"', b"[]", b"{}", b"true", b"99999999999999999999999"]
+    with httpx2.Client(base_url=live.url, timeout=30) as client:
+        for _ in range(300):
+            body = bytearray(whole)
+            start = pick.randrange(len(body))
+            body[start : start + pick.randrange(6)] = pick.choice([*values, pick.randbytes(2)])
+            kind = {"content-type": "application/json"}
+            response = client.post(CHAT, content=bytes(body), headers=kind)
+            assert response.status_code in (200, 400, 404), (bytes(body), response.text)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from export.runtime import Bundle
+from export.sampling import Sampler, Sampling
+from ptune_tui.config import DataConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.server.access import choose_access
 from ptune_tui.server.refusal import Refusal
 from ptune_tui.server.requests import ChatRequest, Message, decode_request
 from ptune_tui.server.served_model import serve_bundle
-from tests.export.conftest import Exported
+from tests.export.conftest import train_and_export
 
 
-def test_a_base_without_a_chat_template_takes_raw_text_only(exported: Exported) -> None:
-    opened = Bundle.open(exported.bundle, "exact", num_threads=1)
+def test_a_base_without_a_chat_template_takes_raw_text_only(
+    tmp_path: Path, tiny_model: Path, label_rows: Path
+) -> None:
+    made = train_and_export(tmp_path, tiny_model, DataConfig(train=str(label_rows)))
+    opened = Bundle.open(made.bundle, "exact", num_threads=1)
     base = serve_bundle(opened)[opened.manifest.model_name]
     with pytest.raises(Refusal, match="/v1/completions"):
         base.chat_ids([Message("user", "hello")], may_cut=False)
-    assert base.completion_ids("the cat", False) == opened.tokenizer.encode("the cat").ids
-    text = "".join(base.answerer.generate_behind(base.completion_ids("the cat", False), 5))
+    assert base.completion_ids("the cat", may_cut=False) == opened.tokenizer.encode("the cat").ids
+    ids = base.completion_ids("the cat", may_cut=False)
     tuned = opened.tuned()
-    alone = tuned.classify("the cat")
+    text, alone = "".join(base.answerer.generate_behind(ids, 5)), tuned.classify("the cat")
     # The base's tokens lie where the prompt's keys and values were.
-    assert "".join(base.answerer.generate_behind(base.completion_ids("the cat", False), 5)) == text
+    assert "".join(base.answerer.generate_behind(ids, 5)) == text
     assert tuned.classify("the cat") == alone
 
 
@@ -49,10 +55,6 @@ def test_the_newer_name_of_the_longest_answer_wins() -> None:
     assert decode_request(body % b'"max_tokens": 3', ChatRequest).longest == 3
 
 
-def test_no_temperature_is_too_low(tmp_path: Path) -> None:
-    import numpy as np
-
-    from export.sampling import Sampler, Sampling
-
+def test_no_temperature_is_too_low() -> None:
     logits = np.array([1.0, 900.0, -900.0], np.float32)
     assert Sampler(Sampling(temperature=5e-324)).choose(logits) == 1
