@@ -5,7 +5,7 @@ Legend: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -95,7 +95,25 @@ class Answerer:
             sampling (Sampling): How tokens are chosen; the most likely one by default.
             stop (Sequence[str]): Strings that end the answer.
         """
-        ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
+        return self.generate_behind(self._encode(text), max_new_tokens, sampling, stop)
+
+    def generate_behind(
+        self,
+        ids: list[int],
+        max_new_tokens: int,
+        sampling: Sampling = GREEDY,
+        stop: Sequence[str] = (),
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> Generation:
+        """An answer to tokens that are a whole request already, such as a conversation.
+
+        Args:
+            ids (list[int]): The request as the model reads it, without the virtual tokens.
+            max_new_tokens (int): At most so many tokens, and as the context has room for.
+            sampling (Sampling): How tokens are chosen.
+            stop (Sequence[str]): Strings that end the answer.
+            is_cancelled (Callable): Asked before each token; true ends the answer.
+        """
         logits, position = self._read(ids)
         room = self.bundle.manifest.shape.context_length - position
         return Generation(
@@ -103,14 +121,18 @@ class Answerer:
             self.encoder.tokenizer,
             ids,
             logits,
-            Limits(self.record.end_token_id, max(0, min(max_new_tokens, room)), stop),
+            Limits(self.record.end_token_id, max(0, min(max_new_tokens, room)), stop, is_cancelled),
             sampling,
             self.encoder.renderer.response_prefix,
         )
 
     def classify(self, text: str) -> LabelAnswer:
         """The most likely label, exactly, without scoring the hopeless ones."""
-        logits, position = self.read(text)
+        return self.classify_behind(self._encode(text))
+
+    def classify_behind(self, ids: list[int]) -> LabelAnswer:
+        """The most likely label behind tokens that are a whole request already."""
+        logits, position = self._read(ids)
         search = LabelSearch(self.label_trie, log_softmax(logits))
         while (path := search.next_path()) is not None:
             search.feed(log_softmax(self.bundle.session.forward(path, position)[0]))
@@ -178,8 +200,11 @@ class Answerer:
 
     def read(self, text: str) -> tuple[FloatArray, int]:
         """Put a request behind the prefix; logits [V] behind it, and the next position."""
+        return self._read(self._encode(text))
+
+    def _encode(self, text: str) -> list[int]:
         ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
-        return self._read(ids)
+        return ids
 
     def _read(self, ids: list[int]) -> tuple[FloatArray, int]:
         assert self.prefix is not None

@@ -5,7 +5,7 @@ Legend: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -38,11 +38,13 @@ class Limits:
         end_token_id: The token that ends it.
         max_new_tokens: It has at most so many tokens.
         stop: Strings that end it; they are not part of it.
+        is_cancelled: Asked before each token; true ends it, without a reason of its own.
     """
 
     end_token_id: int
     max_new_tokens: int
     stop: Sequence[str] = ()
+    is_cancelled: Callable[[], bool] = lambda: False
 
 
 class Generation:
@@ -59,7 +61,7 @@ class Generation:
 
     Attributes:
         finish_reason: Why it ended: the end token, a stop string, or the longest length; None as
-            long as it goes on.
+            long as it goes on, and where it was cancelled.
         num_prompt_tokens: Tokens of the request.
         tokens: The answer's tokens so far, without the end token.
     """
@@ -97,6 +99,8 @@ class Generation:
     def ids(self) -> Iterator[int]:
         """The answer's tokens as they are chosen, without the end token."""
         for number in range(self._limits.max_new_tokens):
+            if self._limits.is_cancelled():
+                return
             if number:
                 self._logits = self._decoder.append(self.tokens[-1])
             token = self._sampler.choose(self._logits)

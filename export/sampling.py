@@ -124,8 +124,10 @@ def candidates(logits: FloatArray, sampling: Sampling) -> tuple[npt.NDArray[np.i
         # A sort of the whole vocabulary takes a good part of a small model's token.
         chosen = np.argpartition(-logits, sampling.top_k - 1)[: sampling.top_k]
     order = chosen[np.argsort(-logits[chosen], kind="stable")]
-    scores = logits[order].astype(np.float64) / sampling.temperature
-    weights = np.exp(scores - scores[0])
+    scores = logits[order].astype(np.float64)
+    # Divided last, so that no temperature, however low, makes the largest score infinite.
+    with np.errstate(over="ignore"):
+        weights = np.exp((scores - scores[0]) / sampling.temperature)
     weights /= weights.sum()
     is_kept = np.cumsum(weights) - weights < sampling.top_p
     is_kept &= weights >= sampling.min_p * weights[0]

@@ -46,6 +46,7 @@ TRAINING_PACKAGES = (
     "onnxscript",
     "huggingface-hub",
 )
+SERVING_PACKAGES = ("starlette", "uvicorn")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def checks() -> list[Check]:
         _python(),
         _packages("Base packages", BASE_PACKAGES, "fail", "pip install ptune-tui"),
         _packages("Training extra", TRAINING_PACKAGES, "warn", "pip install 'ptune-tui[train]'"),
+        _packages("Serving extra", SERVING_PACKAGES, "warn", "pip install 'ptune-tui[serve]'"),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),
         _folder("Settings", paths.settings_file().parent),

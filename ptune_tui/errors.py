@@ -123,6 +123,9 @@ def explain(error: BaseException) -> Explanation:
         )
     if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_MODULES:
         return missing_training_extra(error.name)
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None and missing.partition(".")[0] in SERVING_MODULES:
+        return missing_serving_extra(missing.partition(".")[0])
     return Explanation(
         "fault",
         f"{type(error).__name__}: {error}",
@@ -141,4 +144,16 @@ def missing_training_extra(module: str) -> Explanation:
         "usage",
         f"This needs the training extra: the package `{module}` is not installed.",
         "Install `ptune-tui[train]`: in ptune's clone, `pip install '.[train]'`.",
+    )
+
+
+SERVING_MODULES = frozenset({"starlette", "uvicorn"})
+
+
+def missing_serving_extra(module: str) -> Explanation:
+    """The sentence for `ptune serve` where the serving extra is not installed."""
+    return Explanation(
+        "usage",
+        f"This needs the serving extra: the package `{module}` is not installed.",
+        "Install `ptune-tui[serve]`: in ptune's clone, `pip install '.[serve]'`.",
     )

@@ -74,6 +74,13 @@ def test_training_says_what_to_install(base_python: Path, tmp_path: Path) -> Non
     assert "Traceback" not in done.stderr
 
 
+def test_serving_says_what_to_install(base_python: Path, tmp_path: Path) -> None:
+    done = run(base_python, "serve", tmp_path, home=tmp_path)
+    assert done.returncode == 2
+    assert re.search(r"ptune-tui\[serve\]", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.real_model
 def test_the_first_token_of_the_real_model_comes_within_a_second_and_a_half(
     base_python: Path, default_model: Path, tmp_path: Path

@@ -8,7 +8,10 @@ import sys
 import pytest
 
 TRAINING = {"torch", "transformers", "peft", "onnx", "bitsandbytes", "quant", "accelerate"}
-APP = TRAINING | {"onnxruntime", "ptune_tui.engine", "ptune_tui.worker", "export"}
+APP = TRAINING | {
+    *("onnxruntime", "ptune_tui.engine", "ptune_tui.worker", "ptune_tui.server", "export"),
+    *("starlette", "uvicorn"),
+}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,8 @@ APP = TRAINING | {"onnxruntime", "ptune_tui.engine", "ptune_tui.worker", "export
         ("import ptune_tui.jobs, ptune_tui.runs, ptune_tui.chats", APP | {"textual"}),
         ("import export.runtime", TRAINING | {"ptune_tui", "textual"}),
         ("import ptune_tui.worker.chat", TRAINING | {"textual", "ptune_tui.engine"}),
+        ("import ptune_tui.server.web_server", TRAINING | {"textual", "typer", "ptune_tui.engine"}),
+        ("import ptune_tui.server.endpoints", TRAINING | {"textual", "typer", "ptune_tui.worker"}),
         ("import ptune_tui.worker.bench.train", APP - {"ptune_tui.worker", "export"} | {"textual"}),
         ("import ptune_tui.worker.bench.run", APP - {"ptune_tui.worker", "export"} | {"textual"}),
         (
@@ -71,6 +76,7 @@ def test_help_loads_nothing_heavy() -> None:
         "export",
         "run",
         "chat",
+        "serve",
         "models",
         "runs",
         "doctor",

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from ptune_tui import __version__
-from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, train
+from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, serve, train
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -55,6 +55,7 @@ app.command(name="eval")(evaluate.evaluate)
 app.command()(export.export)
 app.command()(answer.run)
 app.command()(answer.chat)
+app.command()(serve.serve)
 app.command()(listing.models)
 app.command()(listing.runs)
 app.command()(listing.doctor)

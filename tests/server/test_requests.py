@@ -1,0 +1,60 @@
+"""Requests without a server: what a template has to do with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.runtime import Bundle
+from export.sampling import Sampler, Sampling
+from ptune_tui.config import DataConfig
+from ptune_tui.errors import UsageError
+from ptune_tui.server.access import choose_access
+from ptune_tui.server.refusal import Refusal
+from ptune_tui.server.requests import ChatRequest, Message, decode_request
+from ptune_tui.server.served_model import serve_bundle
+from tests.export.conftest import train_and_export
+
+
+def test_a_base_without_a_chat_template_takes_raw_text_only(
+    tmp_path: Path, tiny_model: Path, label_rows: Path
+) -> None:
+    made = train_and_export(tmp_path, tiny_model, DataConfig(train=str(label_rows)))
+    opened = Bundle.open(made.bundle, "exact", num_threads=1)
+    base = serve_bundle(opened)[opened.manifest.model_name]
+    with pytest.raises(Refusal, match="/v1/completions"):
+        base.chat_ids([Message("user", "hello")], may_cut=False)
+    assert base.completion_ids("the cat", may_cut=False) == opened.tokenizer.encode("the cat").ids
+    ids = base.completion_ids("the cat", may_cut=False)
+    tuned = opened.tuned()
+    text, alone = "".join(base.answerer.generate_behind(ids, 5)), tuned.classify("the cat")
+    # The base's tokens lie where the prompt's keys and values were.
+    assert "".join(base.answerer.generate_behind(ids, 5)) == text
+    assert tuned.classify("the cat") == alone
+
+
+@pytest.mark.parametrize("key", ["", " a", "a\n", "\u00e9"])
+def test_a_key_that_no_header_carries_is_refused(key: str) -> None:
+    with pytest.raises(UsageError):
+        choose_access("127.0.0.1", "127.0.0.1", key, is_open=False)
+
+
+def test_hosts_are_checked_on_the_loopback_interface_only() -> None:
+    assert "[::1]" in choose_access("::1", "::1", None, is_open=False).hosts
+    assert "me.local" in choose_access("me.local", "127.0.0.1", None, is_open=False).hosts
+    assert choose_access("0.0.0.0", "0.0.0.0", "k", is_open=False).hosts == ("*",)
+    assert choose_access("0.0.0.0", "0.0.0.0", None, is_open=True).key is None
+
+
+def test_the_newer_name_of_the_longest_answer_wins() -> None:
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "a"}], %s}'
+    asked = decode_request(body % b'"max_tokens": 3, "max_completion_tokens": 5', ChatRequest)
+    assert asked.longest == 5
+    assert decode_request(body % b'"max_tokens": 3', ChatRequest).longest == 3
+
+
+def test_no_temperature_is_too_low() -> None:
+    logits = np.array([1.0, 900.0, -900.0], np.float32)
+    assert Sampler(Sampling(temperature=5e-324)).choose(logits) == 1
