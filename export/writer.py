@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from export.blobs import BlobFile
 from export.bundle import (
     DATA_FILE,
     SCHEMA_VERSION,
+    TOKENIZER_FILE,
     Golden,
     Manifest,
     ParityRecord,
@@ -27,20 +27,21 @@ from export.bundle import (
     write_manifest,
     written_at_once,
 )
-from export.errors import ExportError
+from export.errors import ExportError, NotCarriedError
 from export.family import DecoderSpec, decoder_spec
-from export.gate import AskedPrecision, Built, Gate, Measured, default_precision
+from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, default_precision
+from export.genai import GenaiBase, genai_tokens, write_default, write_tokenizers
 from export.graph import build_graph
 from export.prompt_files import write_prompt
 from export.rotary import rotary_tables
 from export.session import DecoderSession, DecoderShape
+from export.space import check_space
 from export.stored_model import store_model
 from quant.packing import FrozenWeight, QuantTensor
 
 GRAPH_FILES: dict[Precision, str] = {"fast": "model.onnx", "exact": "exact.onnx"}
 _NUM_GOLDEN_IDS = 5
 _NUM_TOP_IDS = 10
-_SLACK = 1.15
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class BundleWriter:
     num_threads: int = 0
     report_progress: Callable[[int, int], None] | None = None
 
-    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built]:
+    def write(self, destination: Path, *, overwrite: bool) -> Iterator[Measured | Built | Skipped]:
         """Write the bundle; nothing is left behind where it fails.
 
         Args:
@@ -97,8 +98,9 @@ class BundleWriter:
         """
         spec = decoder_spec(self.model.config)
         with written_at_once(destination, overwrite) as folder:
-            self._check_space(folder)
+            check_space(folder, self._num_bytes())
             data_hash = self._write_graphs(folder, spec)
+            chat_template = yield from self._write_tokenizers(folder, spec)
             yield Built("graphs", 1, 3)
             sessions = {
                 precision: DecoderSession(folder / name, _shape(spec), self.num_threads)
@@ -106,28 +108,23 @@ class BundleWriter:
             }
             parity = yield from self.gate.measure(sessions)
             default = default_precision(parity, self.precision)
-            record = write_prompt(folder, self.gate.prompt, sessions, parity)
+            prompt = self.gate.prompt
+            record = write_prompt(folder, prompt, sessions, parity, chat_template=chat_template)
+            if record.adapter is not None:
+                base = GenaiBase(_shape(spec), spec.num_attention_heads)
+                write_default(folder, folder / GRAPH_FILES[default], base, record, folder)
             golden = self._golden(sessions)
             self._write_manifest(folder, spec, parity, default, record, golden, data_hash)
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
 
-    def _check_space(self, folder: Path) -> None:
-        """Refuse before writing what would not fit."""
-        needed = _SLACK * sum(
+    def _num_bytes(self) -> int:
+        """Of the weights as they are stored."""
+        return sum(
             w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes
             for w in self.model.weights.values()
         )
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            error = ExportError(
-                f"The bundle needs about {needed / 1e6:.0f} MB, but {folder.parent} has "
-                f"{free / 1e6:.0f} MB free.",
-                "Free some space, or name another folder with `--out`.",
-            )
-            error.category = "resources"
-            raise error
 
     def _write_graphs(self, folder: Path, spec: DecoderSpec) -> str:
         blobs = BlobFile(folder / DATA_FILE)
@@ -137,8 +134,22 @@ class BundleWriter:
         for precision, name in GRAPH_FILES.items():
             content = build_graph(stored, precision).SerializeToString()
             (folder / name).write_bytes(content)
-        (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
         return data_hash
+
+    def _write_tokenizers(
+        self, folder: Path, spec: DecoderSpec
+    ) -> Generator[Skipped, None, str | None]:
+        """Write the tokenizers; returns ONNX Runtime GenAI's chat template, if it gets one."""
+        prompt, plain_json = self.gate.prompt, self.model.tokenizer_json
+        try:
+            tokens = genai_tokens(plain_json, spec.vocab_size, prompt.prompt.num_virtual_tokens)
+            chat_template = tokens.chat_template(prompt)
+        except NotCarriedError as error:
+            (folder / TOKENIZER_FILE).write_text(plain_json, encoding="utf-8")
+            yield Skipped("genai", error.message, error.hint)
+            return None
+        write_tokenizers(folder, tokens, plain_json, prompt.template)
+        return chat_template
 
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:
         ids = self.gate.rows[0][:_NUM_GOLDEN_IDS]
