@@ -29,7 +29,7 @@ from tokenizers import Tokenizer
 from export.bundle import PLAIN_TOKENIZER_FILE, TOKENIZER_FILE, PromptRecord
 from export.errors import NotCarriedError
 from export.prompt_files import SOFT_PROMPT, ExportedPrompt
-from export.prompts import AnyPrompt, FloatArray, TokenPrompt, load_prompt
+from export.prompts import FloatArray, load_prompt, virtual_tokens
 from export.session import DecoderShape
 from export.soft_tokens import SoftTokenizer, add_soft_tokens, soft_chat_template
 from export.template import Template
@@ -98,21 +98,6 @@ def genai_tokens(plain_json: str, vocab_size: int, num_virtual_tokens: int) -> G
     """
     soft = add_soft_tokens(plain_json, vocab_size, max(_NUM_NAMES, num_virtual_tokens))
     return GenaiTokens(soft, Tokenizer.from_str(plain_json))
-
-
-def virtual_tokens(prompt: AnyPrompt) -> TokenPrompt:
-    """The prompt, where it is one of virtual tokens.
-
-    Raises:
-        NotCarriedError: It is keys and values of every layer.
-    """
-    if isinstance(prompt, TokenPrompt):
-        return prompt
-    raise NotCarriedError(
-        "The prompt is keys and values of every layer (`prefix`), which only our own runtime can "
-        "put into a cache; other programs take tokens.",
-        "Train with another method, `prompt` for example, to answer there.",
-    )
 
 
 def write_tokenizers(

@@ -151,7 +151,7 @@ def sentence(event: Event) -> str | None:
         case ParityMeasured():
             return _parity(event)
         case ExportDone():
-            return f"  bundle: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
+            return f"  written: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
         case _:
             return None
 
