@@ -5,8 +5,8 @@
     ptune.json      what it was made of (export/folder_card.py)
 
 The embedding has P more rows, the virtual tokens; the head its own copy of the vocabulary with P
-rows that never win (export/plain_model.py). A run on a GGUF file keeps that file's header and every
-tensor's bytes but the embedding's.
+rows that never win (export/plain_model.py). A run on a GGUF file keeps that file's header and the
+bytes of every quantised tensor but the embedding's.
 
 Legend: V rows of the embedding, P virtual tokens, N output rows, D stored bytes of a row.
 """
@@ -41,6 +41,7 @@ from export.prompt_files import ExportedPrompt
 from export.soft_tokens import add_soft_tokens, soft_chat_template, special_beginning
 from export.space import check_space
 from export.template import Renderer
+from quant.gguf import FLOAT_TYPES
 from quant.packing import FrozenWeight
 
 MODEL_FILE = "model.gguf"
@@ -127,14 +128,19 @@ class GGUFFolder:
             _EMBEDDING, model.weights[model.embedding], rounding, more_rows=rows_PH
         )
         if model.gguf_file is not None:
-            header, rest = self._of_file(GGUFReader(model.gguf_file))
+            header, rest = self._of_file(GGUFReader(model.gguf_file), rounding)
         else:
             header = header_of(model.name, model.config, model.tokenizer_json, model.vocab_size)
             rest = self._of_weights(rounding)
         return header, [embedding, *rest]
 
-    def _of_file(self, reader: GGUFReader) -> tuple[dict[str, Field], list[StoredTensor]]:
-        """Header and tensors of the file that was trained on, the embedding left out."""
+    def _of_file(
+        self, reader: GGUFReader, rounding: Rounding
+    ) -> tuple[dict[str, Field], list[StoredTensor]]:
+        """Header and tensors of the file that was trained on, the embedding left out.
+
+        Matrices that the file has in floats were put on our grid at load, and are written from it.
+        """
         header = {
             field.name: Field(
                 field.contents(),
@@ -146,8 +152,13 @@ class GGUFFolder:
         }
         by_name = {tensor.name: tensor for tensor in reader.tensors}
         head = by_name.get(_HEAD, by_name[_EMBEDDING])
-        rest = [tensor for tensor in reader.tensors if tensor.name not in (_EMBEDDING, _HEAD)]
-        return header, [self._copied_head(head), *map(_copied, rest)]
+        is_kept = {name: not _was_put_on_our_grid(tensor) for name, tensor in by_name.items()}
+        stored = {tensor.name: tensor for tensor in self._of_weights(rounding)}
+        rest = [name for name in by_name if name not in (_EMBEDDING, _HEAD)]
+        return header, [
+            self._copied_head(head) if is_kept[head.name] else stored[_HEAD],
+            *(_copied(by_name[name]) if is_kept[name] else stored[name] for name in rest),
+        ]
 
     def _copied_head(self, head: Any) -> StoredTensor:
         """The head's bytes [V, D] with P copies of the quiet token's."""
@@ -194,6 +205,10 @@ class GGUFFolder:
             if self.report_progress is not None:
                 self.report_progress(number, len(tensors))
         writer.close()
+
+
+def _was_put_on_our_grid(tensor: Any) -> bool:
+    return tensor.tensor_type.name in FLOAT_TYPES and len(tensor.shape) > 1
 
 
 def _copied(tensor: Any) -> StoredTensor:

@@ -157,6 +157,6 @@ def five_bit_blocks(weight: QuantTensor) -> Bytes:
 
 def _high_bits(fives_nGE: Tensor) -> Tensor:
     """The fifth bits of 32 codes in four bytes: code j's is bit j % 8 of byte j / 8."""
-    bits = (fives_nGE >> 4).unflatten(-1, (4, 8))
-    shifted = bits << torch.arange(8, dtype=torch.uint8)
-    return shifted.sum(-1, dtype=torch.uint8)
+    bits = (fives_nGE >> 4).reshape(*fives_nGE.shape[:-1], 4, 8)
+    places = torch.arange(8, dtype=torch.uint8)
+    return torch.sum(bits << places, dim=-1, dtype=torch.uint8)

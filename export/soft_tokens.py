@@ -68,7 +68,7 @@ def add_soft_tokens(tokenizer_json: str, vocab_size: int, num_virtual_tokens: in
     tokenizer.add_special_tokens(_special(names))
     if tokenizer.token_to_id(names[0]) != vocab_size:
         raise NotCarriedError(
-            f"The tokenizer has ids up to {tokenizer.token_to_id(names[0]) - 1}, the embedding "
+            f"The tokenizer has ids up to {max(taken.values())}, the embedding "
             f"only {vocab_size} rows, so no id is left where virtual tokens could begin.",
             "Export a bundle: its own runtime needs no names for them.",
         )
@@ -77,7 +77,7 @@ def add_soft_tokens(tokenizer_json: str, vocab_size: int, num_virtual_tokens: in
 
 def read_soft_tokens(tokenizer: Tokenizer, vocab_size: int) -> SoftTokenizer:
     """What `add_soft_tokens` made, from a tokenizer read back; the fillers are not looked up."""
-    names = []
+    names: list[str] = []
     while (name := tokenizer.id_to_token(vocab_size + len(names))) is not None:
         names.append(name)
     return SoftTokenizer(tokenizer, vocab_size, names, [])
@@ -130,7 +130,7 @@ def special_beginning(tokenizer: Tokenizer) -> str:
             "template can write before an answer.",
             "Export a bundle, or train with a template of the model's own.",
         )
-    return "".join(tokenizer.id_to_token(token) for token in ids[:start])
+    return "".join(tokenizer.id_to_token(token) or "" for token in ids[:start])
 
 
 def _check_tokens(

@@ -39,7 +39,7 @@ def use_everything(folder: Path) -> None:
         "model.onnx",
         "exact.onnx",
         "model.data",
-        "tokenizer.json",
+        "plain_tokenizer.json",
         "prompts/mine.safetensors",
         "prompts/mine.fast.kv.safetensors",
         "prompts/mine.exact.kv.safetensors",
