@@ -1,35 +1,49 @@
 """One more prompt for a bundle that is there: gated like the first, then put in place at once.
 
 The files are written beside; the manifest that names them is renamed into place last. A bundle is
-therefore always whole: killed in between, it holds files that nothing names.
+therefore always whole for our runtime: killed in between, it holds files that nothing names. The
+files with which ONNX Runtime GenAI begins have fixed names; where they change (the first prompt is
+replaced), the old ones come back if anything fails.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from tokenizers import Tokenizer
 
 from export.bundle import (
+    TOKENIZER_FILE,
     Manifest,
     ParityRecord,
     PromptRecord,
     data_files,
     hash_file,
     read_manifest,
+    tokenizer_file,
     verify_file,
     write_manifest,
 )
-from export.errors import BundleError
-from export.gate import AskedPrecision, Built, Gate, Measured, check_parity
+from export.errors import BundleError, NotCarriedError
+from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, check_parity
+from export.genai import (
+    CONFIG_FILE,
+    DEFAULT_FILES,
+    GenaiTokens,
+    genai_graph,
+    read_base,
+    write_default,
+)
 from export.precisions import PRECISIONS, Precision
 from export.prompt_files import PROMPTS_FOLDER, write_prompt
 from export.session import DecoderSession
+from export.soft_tokens import read_soft_tokens
 
 
 @dataclass
@@ -51,7 +65,7 @@ class PromptAddition:
     precision: AskedPrecision = "auto"
     num_threads: int = 0
 
-    def write(self, *, overwrite: bool) -> Iterator[Measured | Built]:
+    def write(self, *, overwrite: bool) -> Iterator[Measured | Built | Skipped]:
         """Gate the prompt and add it; nothing is changed where that fails.
 
         Args:
@@ -66,13 +80,15 @@ class PromptAddition:
         for file in sorted({file for precision in names for file in data_files(precision)}):
             verify_file(self.bundle, manifest, file)
         sessions = {precision: self._open(manifest, precision) for precision in names}
+        tokens = self._tokens(manifest)
         yield Built("graphs", 1, 3)
         parity = yield from self.gate.measure(sessions)
         check_parity(parity, self.precision)
         chosen = self._answers_in(manifest, parity)
         with _staged(self.bundle) as stage:
             stem = _free_stem(self.bundle, self.gate.prompt.name)
-            record = write_prompt(stage, self.gate.prompt, sessions, parity, stem)
+            chat_template = yield from self._chat_template(tokens)
+            record = write_prompt(stage, self.gate.prompt, sessions, parity, stem, chat_template)
             self._put_in_place(stage, manifest, record, chosen)
         yield Built("manifest", 3, 3)
 
@@ -101,37 +117,101 @@ class PromptAddition:
         graph = verify_file(self.bundle, manifest, manifest.graphs[precision])
         return DecoderSession(graph, manifest.shape, self.num_threads)
 
+    def _tokens(self, manifest: Manifest) -> GenaiTokens | None:
+        """The bundle's tokenizers, or None where it has no files for ONNX Runtime GenAI."""
+        if CONFIG_FILE not in manifest.files:
+            return None
+        paths = [
+            verify_file(self.bundle, manifest, name)
+            for name in (TOKENIZER_FILE, tokenizer_file(manifest))
+        ]
+        soft, plain = (Tokenizer.from_file(str(path)) for path in paths)
+        return GenaiTokens(read_soft_tokens(soft, manifest.shape.vocab_size), plain)
+
+    def _chat_template(self, tokens: GenaiTokens | None) -> Generator[Skipped, None, str | None]:
+        """The prompt's chat template for ONNX Runtime GenAI, if it gets one."""
+        try:
+            if tokens is None:
+                raise NotCarriedError(
+                    f"{self.bundle} has no files for ONNX Runtime GenAI, so the prompt gets none.",
+                    "Export it to a bundle of its own with `--out` to answer there.",
+                )
+            return tokens.chat_template(self.gate.prompt)
+        except NotCarriedError as error:
+            yield Skipped("genai", error.message, error.hint)
+            return None
+
     def _put_in_place(
         self, stage: Path, manifest: Manifest, record: PromptRecord, chosen: Precision
     ) -> None:
         replaced = manifest.prompts.get(self.gate.prompt.name)
         old_names = _own_files(manifest, replaced) if replaced else set()
-        new_names = {record.file, *record.prefixes.values()}
-        kept = {name: file for name, file in manifest.files.items() if name not in old_names}
         changed = msgspec.structs.replace(
             manifest,
             prompts={**manifest.prompts, self.gate.prompt.name: record},
-            files=kept | {name: hash_file(stage / name) for name in sorted(new_names)},
             default_precision=chosen,
         )
-        superfluous = new_names
-        try:
+        new_names = set(record.files)
+        is_other = _first_carried(changed) != _first_carried(manifest)
+        if is_other or changed.default_precision != manifest.default_precision:
+            old_names |= DEFAULT_FILES & set(manifest.files)
+            new_names |= self._write_default(stage, manifest, changed)
+        kept = {name: file for name, file in manifest.files.items() if name not in old_names}
+        files = kept | {name: hash_file(stage / name) for name in sorted(new_names)}
+        with _kept_aside(self.bundle, stage, old_names, new_names):
             for name in new_names:
                 (stage / name).replace(self.bundle / name)
-            write_manifest(self.bundle, changed)
-            superfluous = old_names
-        finally:
-            for name in superfluous:
-                (self.bundle / name).unlink(missing_ok=True)
+            write_manifest(self.bundle, msgspec.structs.replace(changed, files=files))
+
+    def _write_default(self, stage: Path, manifest: Manifest, changed: Manifest) -> set[str]:
+        """Stage what ONNX Runtime GenAI begins with; returns the names, none where nothing can."""
+        record = _first_carried(changed)
+        if CONFIG_FILE not in manifest.files or record is None:
+            return set()
+        is_new = record == changed.prompts[self.gate.prompt.name]
+        if not is_new:
+            for file in record.files:
+                verify_file(self.bundle, manifest, file)
+        base = read_base(verify_file(self.bundle, manifest, CONFIG_FILE), manifest.shape)
+        graph = self.bundle / changed.graphs[genai_graph(changed.default_precision, record.parity)]
+        write_default(stage, graph, base, record, stage if is_new else self.bundle)
+        return set(DEFAULT_FILES)
 
 
 def _own_files(manifest: Manifest, record: PromptRecord) -> set[str]:
     """The files of a prompt that may be deleted with it, whatever its record claims."""
     return {
         name
-        for name in (record.file, *record.prefixes.values())
+        for name in record.files
         if name in manifest.files and name.startswith(f"{PROMPTS_FOLDER}/")
     }
+
+
+def _first_carried(manifest: Manifest) -> PromptRecord | None:
+    """The first prompt that ONNX Runtime GenAI can answer with."""
+    records = (record for record in manifest.prompts.values() if record.adapter is not None)
+    return next(records, None)
+
+
+@contextmanager
+def _kept_aside(
+    bundle: Path, stage: Path, old_names: set[str], new_names: set[str]
+) -> Iterator[None]:
+    """Within the block new files take their places; then old ones go, or all is as before."""
+    aside = stage / "before"
+    for name in old_names & new_names:
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle / name, aside / name)
+    is_done = False
+    try:
+        yield
+        is_done = True
+    finally:
+        for name in old_names - new_names if is_done else new_names - old_names:
+            (bundle / name).unlink(missing_ok=True)
+        if not is_done:
+            for name in old_names & new_names:
+                (aside / name).replace(bundle / name)
 
 
 def _free_stem(bundle: Path, name: str) -> str:

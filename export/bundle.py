@@ -3,7 +3,11 @@
     manifest.json      this schema
     model.onnx         `fast`; exact.onnx: `exact`; both read model.data
     throughput.onnx    `throughput`, where it was asked for or is fastest; reads throughput.data too
-    tokenizer.json
+    plain_tokenizer.json           the tokenizer of training
+    genai.onnx, genai_config.json, tokenizer.json, tokenizer_config.json, chat_template.jinja,
+    prompts/NAME.onnx_adapter, prompts/NAME.jinja   for ONNX Runtime GenAI (export/genai.py); a
+                                   bundle without them has the tokenizer of training in
+                                   tokenizer.json
     prompts/NAME.safetensors       the prompt: virtual tokens, float32 [P, H], or the keys and
                                    values of every layer, float32 [L, 2, h, P, D]
     prompts/NAME.kv.safetensors    the prefix of prompt and template lead, computed in `exact` for
@@ -35,6 +39,8 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 DATA_FILE = "model.data"
 INTEGERS_FILE = "throughput.data"
+TOKENIZER_FILE = "tokenizer.json"
+PLAIN_TOKENIZER_FILE = "plain_tokenizer.json"
 
 
 class FileRecord(msgspec.Struct, frozen=True):
@@ -95,6 +101,8 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         scores: Measured scores, by name.
         kind: What `file` holds.
         parity: What the gate measured behind this prompt, by precision.
+        adapter: The virtual tokens as ONNX Runtime GenAI loads them, or None.
+        chat_template_file: The chat template that places them there, or None.
     """
 
     file: str
@@ -109,6 +117,14 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     scores: dict[str, float]
     kind: PromptKind = "virtual tokens"
     parity: dict[str, ParityRecord] = {}
+    adapter: str | None = None
+    chat_template_file: str | None = None
+
+    @property
+    def files(self) -> set[str]:
+        """Every file of the prompt."""
+        others = (name for name in (self.adapter, self.chat_template_file) if name is not None)
+        return {self.file, *self.prefixes.values(), *others}
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -234,26 +250,45 @@ def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
     return path
 
 
+def verify_all(folder: Path) -> Manifest:
+    """Check every file of a bundle, those that only other programs read, too.
+
+    Raises:
+        BundleError: There is no bundle, or a file is missing, a link, or another one.
+    """
+    manifest = read_manifest(folder)
+    for name in manifest.files:
+        verify_file(folder, manifest, name)
+    return manifest
+
+
+def tokenizer_file(manifest: Manifest) -> str:
+    """The name of the tokenizer of training."""
+    is_kept_apart = PLAIN_TOKENIZER_FILE in manifest.files
+    return PLAIN_TOKENIZER_FILE if is_kept_apart else TOKENIZER_FILE
+
+
 def total_bytes(folder: Path) -> int:
     """Bytes of all files of a bundle."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager
-def written_at_once(destination: Path, overwrite: bool) -> Iterator[Path]:
+def written_at_once(destination: Path, overwrite: bool, marker: str = MANIFEST) -> Iterator[Path]:
     """A folder to write into that takes the destination's place only if nothing fails.
 
     Args:
         destination (Path): Where the bundle is to be.
-        overwrite (bool): Whether a bundle that is there may be replaced.
+        overwrite (bool): Whether what is there may be replaced, where it has the marker.
+        marker (str): The file by which a folder of the kind is known.
 
     Raises:
         BundleError: Something is there already that may not be replaced.
     """
-    if destination.exists() and not (overwrite and (destination / MANIFEST).is_file()):
+    if destination.exists() and not (overwrite and (destination / marker).is_file()):
         raise BundleError(
             f"{destination} is already there.",
-            "Name another folder, or replace a bundle with `--overwrite`.",
+            "Name another folder, or replace an export of the same kind with `--overwrite`.",
         )
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")

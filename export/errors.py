@@ -33,6 +33,10 @@ class UnsupportedModelError(ExportError):
     category = "model"
 
 
+class NotCarriedError(ExportError):
+    """Programs other than our own runtime cannot carry this prompt."""
+
+
 class TemplateError(ExportError):
     """A template cannot be used."""
 

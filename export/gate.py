@@ -31,6 +31,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """Something that was left out, and why."""
+
+    what: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class Built:
     """A step of the writing is done."""
 

@@ -7,6 +7,7 @@ variable below is set before the import.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,20 @@ VERSION: str = onnxruntime.__version__
 def ort_value(values: npt.NDArray[Any]) -> Any:
     """An array as onnxruntime holds it."""
     return onnxruntime.OrtValue.ortvalue_from_numpy(values)
+
+
+def save_adapter(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write arrays as the adapter file that replaces a graph's overridable initialisers.
+
+    Args:
+        path (Path): The file; memory-mapped where it is used.
+        arrays (Mapping[str, NDArray]): By the initialiser's name.
+    """
+    adapter = onnxruntime.AdapterFormat()
+    adapter.set_adapter_version(1)
+    adapter.set_model_version(1)
+    adapter.set_parameters({name: ort_value(array) for name, array in arrays.items()})
+    adapter.export_adapter(str(path))
 
 
 def open_session(graph: Path, num_threads: int = 0, spin: bool = False) -> Any:

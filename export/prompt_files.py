@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.bundle import ParityRecord, PromptRecord
+from export.ort import save_adapter
 from export.precisions import Precision
-from export.prompts import AnyPrompt, PrefixPrompt, save_prefix, save_prompt
+from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt, save_prefix, save_prompt
 from export.session import DecoderSession
 from export.template import Template
 
 PROMPTS_FOLDER = "prompts"
+SOFT_PROMPT = "soft_prompt"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def write_prompt(
     sessions: Mapping[Precision, DecoderSession],
     parity: Mapping[str, ParityRecord],
     stem: str | None = None,
+    chat_template: str | None = None,
 ) -> PromptRecord:
     """Write a prompt's files.
 
@@ -57,6 +60,8 @@ def write_prompt(
         sessions (Mapping[Precision, DecoderSession]): The base, one graph a precision.
         parity (Mapping[str, ParityRecord]): What the gate measured behind this prompt.
         stem (str | None): What its files are called; None for the prompt's name.
+        chat_template (str | None): What places its virtual tokens in other programs; None where
+            they get no files.
     """
     stem = stem or prompt.name
     (folder / PROMPTS_FOLDER).mkdir(exist_ok=True)
@@ -68,6 +73,12 @@ def write_prompt(
         prefix_file = f"{PROMPTS_FOLDER}/{stem}.kv.safetensors"
         length = exact.begin(prompt.prompt, prompt.lead_ids)
         save_prefix(folder / prefix_file, exact.prefix(length))
+    adapter, template_file = None, None
+    if chat_template is not None and isinstance(prompt.prompt, TokenPrompt):
+        adapter = f"{PROMPTS_FOLDER}/{stem}.onnx_adapter"
+        template_file = f"{PROMPTS_FOLDER}/{stem}.jinja"
+        save_adapter(folder / adapter, {SOFT_PROMPT: prompt.prompt.embeddings_PH})
+        (folder / template_file).write_text(chat_template, encoding="utf-8", newline="")
     return PromptRecord(
         file=file,
         prefixes=dict.fromkeys(sessions, prefix_file),
@@ -81,4 +92,6 @@ def write_prompt(
         scores=prompt.scores,
         kind=prompt.prompt.kind,
         parity=dict(parity),
+        adapter=adapter,
+        chat_template_file=template_file,
     )

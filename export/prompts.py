@@ -14,7 +14,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from export.errors import BundleError
+from export.errors import BundleError, NotCarriedError
 
 FloatArray = npt.NDArray[np.float32]
 PromptKind = Literal["virtual tokens", "layer prefix"]
@@ -65,6 +65,21 @@ class PrefixPrompt:
 
 
 AnyPrompt = TokenPrompt | PrefixPrompt
+
+
+def virtual_tokens(prompt: AnyPrompt) -> TokenPrompt:
+    """The prompt, where it is one of virtual tokens.
+
+    Raises:
+        NotCarriedError: It is keys and values of every layer.
+    """
+    if isinstance(prompt, TokenPrompt):
+        return prompt
+    raise NotCarriedError(
+        "The prompt is keys and values of every layer (`prefix`), which only our own runtime can "
+        "put into a cache; other programs take tokens.",
+        "Train with another method, `prompt` for example, to answer there.",
+    )
 
 
 def save_prompt(path: Path, prompt: AnyPrompt) -> None:

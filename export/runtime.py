@@ -19,7 +19,14 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from export.answering import Answerer
-from export.bundle import Manifest, PromptRecord, data_files, read_manifest, verify_file
+from export.bundle import (
+    Manifest,
+    PromptRecord,
+    data_files,
+    read_manifest,
+    tokenizer_file,
+    verify_file,
+)
 from export.errors import BundleError
 from export.precisions import Precision
 from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
@@ -80,8 +87,9 @@ class Bundle:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The model's tokenizer."""
-        return Tokenizer.from_file(str(verify_file(self.folder, self.manifest, "tokenizer.json")))
+        """The tokenizer of training, which knows no virtual tokens."""
+        name = tokenizer_file(self.manifest)
+        return Tokenizer.from_file(str(verify_file(self.folder, self.manifest, name)))
 
     def tuned(self, name: str | None = None) -> Answerer:
         """Answers with a prompt.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from export.bundle import (
     DATA_FILE,
     INTEGERS_FILE,
     SCHEMA_VERSION,
+    TOKENIZER_FILE,
     Golden,
     Manifest,
     ParityRecord,
@@ -27,8 +27,9 @@ from export.bundle import (
     write_manifest,
     written_at_once,
 )
-from export.errors import ExportError, UnsupportedModelError
-from export.gate import AskedPrecision, Built, Gate, Measured, Traced, check_parity
+from export.errors import ExportError, NotCarriedError, UnsupportedModelError
+from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, Traced, check_parity
+from export.genai import GenaiBase, genai_graph, genai_tokens, write_default, write_tokenizers
 from export.graphs import Graphs, store_graphs
 from export.pace import Timed, fastest, seconds_per_answer
 from export.precisions import Precision
@@ -36,6 +37,7 @@ from export.prompt_files import write_prompt
 from export.rowwise import Loudness
 from export.session import DecoderSession
 from export.shape import DecoderShape
+from export.space import check_space
 from quant.packing import FrozenWeight, QuantTensor
 
 GRAPH_FILES: dict[Precision, str] = {
@@ -43,10 +45,9 @@ GRAPH_FILES: dict[Precision, str] = {
     "exact": "exact.onnx",
     "throughput": "throughput.onnx",
 }
-Step = Measured | Built | Traced | Timed
+Step = Measured | Built | Traced | Timed | Skipped
 _NUM_GOLDEN_IDS = 5
 _NUM_TOP_IDS = 10
-_SLACK = 1.15
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class BundleWriter:
             BundleError: The destination is taken.
         """
         with written_at_once(destination, overwrite) as folder:
-            self._check_space(folder)
+            check_space(folder, self._num_bytes())
             graphs, data_hash = self._store(folder)
             hashes = {DATA_FILE: data_hash}
             num_nodes = self._write_graphs(folder, graphs)
@@ -112,6 +113,7 @@ class BundleWriter:
                 names.append("throughput")
             if graphs.refusal is not None:
                 yield Traced(graphs.refusal, num_nodes)
+            chat_template = yield from self._write_tokenizers(folder, graphs)
             yield Built("graphs", 1, 3)
             sessions = {
                 name: DecoderSession(folder / GRAPH_FILES[name], graphs.shape, self.num_threads)
@@ -128,29 +130,25 @@ class BundleWriter:
                 del sessions["throughput"], parity["throughput"], hashes[INTEGERS_FILE]
                 for file in (GRAPH_FILES["throughput"], INTEGERS_FILE):
                     (folder / file).unlink()
-            record = write_prompt(folder, self.gate.prompt, sessions, parity)
+            prompt = self.gate.prompt
+            record = write_prompt(folder, prompt, sessions, parity, chat_template=chat_template)
+            if record.adapter is not None:
+                base = GenaiBase(graphs.shape, self.model.network.config.num_attention_heads)
+                graph = folder / GRAPH_FILES[genai_graph(default, parity)]
+                write_default(folder, graph, base, record, folder)
             golden = self._golden(sessions)
             self._write_manifest(folder, graphs.shape, parity, default, record, golden, hashes)
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
 
-    def _check_space(self, folder: Path) -> None:
-        """Refuse before writing what would not fit."""
+    def _num_bytes(self) -> int:
+        """Of the weights as they are stored."""
         weights = self.model.weights.values()
-        needed = sum(w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes for w in weights)
+        num_bytes = sum(w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes for w in weights)
         if self.precision in ("auto", "throughput"):
-            needed += sum(w.shape[0] * w.shape[1] for w in weights if not isinstance(w, Tensor))
-        needed = int(_SLACK * needed)
-        free = shutil.disk_usage(folder).free
-        if free < needed:
-            error = ExportError(
-                f"The bundle needs about {needed / 1e6:.0f} MB, but {folder.parent} has "
-                f"{free / 1e6:.0f} MB free.",
-                "Free some space, or name another folder with `--out`.",
-            )
-            error.category = "resources"
-            raise error
+            num_bytes += sum(w.shape[0] * w.shape[1] for w in weights if not isinstance(w, Tensor))
+        return num_bytes
 
     def _store(self, folder: Path) -> tuple[Graphs, str]:
         """The data file and its sha256."""
@@ -164,14 +162,13 @@ class BundleWriter:
         return graphs, data_hash
 
     def _write_graphs(self, folder: Path, graphs: Graphs) -> int:
-        """The graph of each precision, and the tokenizer; returns the nodes of the largest."""
+        """The graphs of `fast` and `exact`; returns the nodes of the larger one."""
         num_nodes = 0
         precisions: tuple[Precision, ...] = ("fast", "exact")
         for precision in precisions:
             model = graphs.build(precision)
             (folder / GRAPH_FILES[precision]).write_bytes(model.SerializeToString())
             num_nodes = max(num_nodes, len(model.graph.node))
-        (folder / "tokenizer.json").write_text(self.model.tokenizer_json, encoding="utf-8")
         return num_nodes
 
     def _may_be_throughput(self, graphs: Graphs) -> bool:
@@ -197,6 +194,27 @@ class BundleWriter:
             data_hash = blobs.close()
         (folder / GRAPH_FILES["throughput"]).write_bytes(model.SerializeToString())
         return data_hash
+
+    def _write_tokenizers(
+        self, folder: Path, graphs: Graphs
+    ) -> Generator[Skipped, None, str | None]:
+        """Write the tokenizers; returns ONNX Runtime GenAI's chat template, if it gets one."""
+        prompt, plain_json = self.gate.prompt, self.model.tokenizer_json
+        try:
+            if graphs.refusal is not None:
+                raise NotCarriedError(
+                    "ONNX Runtime GenAI gets no files: a traced graph keeps its cache another way.",
+                    "The bundle answers in `ptune run`, `chat` and `serve`.",
+                )
+            vocab_size = graphs.shape.vocab_size
+            tokens = genai_tokens(plain_json, vocab_size, prompt.prompt.num_virtual_tokens)
+            chat_template = tokens.chat_template(prompt)
+        except NotCarriedError as error:
+            (folder / TOKENIZER_FILE).write_text(plain_json, encoding="utf-8")
+            yield Skipped("genai", error.message, error.hint)
+            return None
+        write_tokenizers(folder, tokens, plain_json, prompt.template)
+        return chat_template
 
     def _golden(self, sessions: Mapping[Precision, DecoderSession]) -> Golden:
         ids = self.gate.rows[0][:_NUM_GOLDEN_IDS]

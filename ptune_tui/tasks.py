@@ -26,6 +26,8 @@ RESULT_FILE = "result.json"
 CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
 
 ExportPrecision = Literal["auto", "fast", "exact", "throughput"]
+ExportFormat = Literal["bundle", "gguf", "transformers"]
+FloatType = Literal["float32", "bfloat16"]
 
 
 class TrainTask(Struct, frozen=True, tag="train"):
@@ -55,7 +57,7 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
 
 
 class ExportTask(Struct, frozen=True, tag="export"):
-    """Write the bundle of a run, or add its prompt to a bundle that is there."""
+    """Write a run as a bundle, add its prompt to one, or write a folder for another program."""
 
     run: str
     destination: str
@@ -64,6 +66,8 @@ class ExportTask(Struct, frozen=True, tag="export"):
     overwrite: bool = False
     force: bool = False  # on other weights than it was trained on
     is_addition: bool = False
+    format: ExportFormat = "bundle"
+    float_type: FloatType = "float32"  # of the weights of `transformers`
 
 
 class PreviewTask(Struct, frozen=True, tag="preview"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from gguf import GGUFReader
 
 from export.bundle import read_manifest
 from export.encoding import RowEncoder
@@ -31,6 +32,8 @@ from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
 from ptune_tui.worker.train import train
 from quant.native.build import build
+from tests.export.conftest import tuned_model
+from tests.export.test_gguf_folder import LlamaCpp
 
 pytestmark = pytest.mark.real_model
 
@@ -158,8 +161,33 @@ def test_a_short_run_ships_what_it_trained(default_model: Path, tmp_path: Path) 
         manifest.weights_hash
         == json.loads((run / "adapter/prompt.json").read_text())["weights_hash"]
     )
-    answer = Bundle.open(bundle).tuned().answer("My parcel never came.")
-    assert answer in manifest.prompts["support"].labels
+    tuned = Bundle.open(bundle).tuned()
+    assert tuned.answer("My parcel never came.") in manifest.prompts["support"].labels
+    check_gguf(run, tmp_path / "gguf", default_model)
+
+
+def check_gguf(run: Path, folder: Path, default_model: Path) -> None:
+    """The GGUF file of a run has the model's bytes, and llama.cpp answers as torch does."""
+    task = ExportTask(str(run), str(folder), "support", format="gguf")
+    list(export(task, Channel(run)))
+    before = {tensor.name: tensor for tensor in GGUFReader(default_model).tensors}
+    after = {tensor.name: tensor for tensor in GGUFReader(folder / "model.gguf").tensors}
+    assert set(after) == {*before, "output.weight"}
+    for name, tensor in before.items():
+        copy = after["output.weight" if name == "token_embd.weight" else name]
+        assert copy.tensor_type == tensor.tensor_type
+        assert np.array_equal(copy.data[: len(tensor.data)], tensor.data)
+    theirs = LlamaCpp(folder / "model.gguf")
+    tuned = tuned_model(run)
+    reference, encoder = TorchReference(tuned.frozen, tuned.prompt), tuned.encoder()
+    for text in ("My parcel never came.", "I was charged twice", "Where is the login page?"):
+        ids, _ = encoder.encode_prompt(text)
+        likely = np.argsort(-reference.logits(ids)[-1])[:3]
+        chat = theirs.chat(text, 1)
+        assert chat["usage"]["prompt_tokens"] == tuned.prompt.num_virtual_tokens + len(ids)
+        answer = chat["choices"][0]["message"]["content"]
+        pieces = [encoder.tokenizer.decode([int(token)]) for token in likely]
+        assert answer.strip() in [piece.strip() for piece in pieces]
 
 
 def test_the_pinned_hash_is_the_file_s(default_model: Path) -> None:

@@ -13,12 +13,12 @@ from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import ExportPrecision, ExportTask
+from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 
 
 def export(
     run: Annotated[str, typer.Argument(help="A run folder, a run's name, or `last`.")],
-    out: Annotated[Path | None, typer.Option(help="The folder of a new bundle.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The new folder.")] = None,
     into: Annotated[
         Path | None, typer.Option(help="A bundle on the same base, to add the prompt to.")
     ] = None,
@@ -30,8 +30,19 @@ def export(
             "`--into` a bundle that answers in `exact` stays so."
         ),
     ] = "auto",
+    format_: Annotated[
+        ExportFormat,
+        typer.Option(
+            "--format",
+            help="`bundle`: for ONNX Runtime; `gguf`: for llama.cpp and Ollama; `transformers`: a "
+            "model folder.",
+        ),
+    ] = "bundle",
+    dtype: Annotated[
+        FloatType, typer.Option(help="Of the weights of `--format transformers`.")
+    ] = "float32",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a bundle, or with `--into` a prompt.")
+        bool, typer.Option("--overwrite", help="Replace an export, or with `--into` a prompt.")
     ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Export on other weights than it was trained on.")
@@ -40,12 +51,13 @@ def export(
         Literal["plain", "json", "none"], typer.Option(help="`json` writes the events to stdout.")
     ] = "plain",
 ) -> None:
-    """Write a run's model and prompt as a bundle for ONNX Runtime, or add the prompt to one."""
+    """Write a run's model and prompt as a bundle, add it to one, or write it for other programs."""
     check_name(name)
+    _check_format(format_, into, precision, dtype)
     if (out is None) == (into is None):
         raise UsageError(
             "An export needs one place to go to.",
-            "`--out BUNDLE` writes a new bundle, `--into BUNDLE` adds the prompt to one.",
+            "`--out FOLDER` writes a new one, `--into BUNDLE` adds the prompt to a bundle.",
         )
     bundle = out or into
     assert bundle is not None
@@ -57,13 +69,37 @@ def export(
         overwrite=overwrite,
         force=force,
         is_addition=into is not None,
+        format=format_,
+        float_type=dtype,
     )
     work(new_task_folder("export"), task, make_display(display))
-    if display == "plain":
+    if display == "plain" and format_ == "bundle":
         say("Next:")
         chosen = f" --prompt {name}" if into else ""
         say(f'  ptune run {bundle} "your text"{chosen}')
         say(f"  ptune chat {bundle}{chosen}")
+
+
+def _check_format(
+    format_: ExportFormat, into: Path | None, precision: ExportPrecision, dtype: FloatType
+) -> None:
+    """Refuse options that a format does not have.
+
+    Raises:
+        UsageError: Something was asked for that would be left out.
+    """
+    if format_ != "bundle" and (into is not None or precision != "auto"):
+        option = "--into" if into is not None else "--precision"
+        raise UsageError(
+            f"`{option}` is of bundles; a folder of the format `{format_}` has one prompt and its "
+            "own arithmetic.",
+            "Leave it out, or leave out `--format`.",
+        )
+    if format_ != "transformers" and dtype != "float32":
+        raise UsageError(
+            f"`--dtype {dtype}` is of `--format transformers`; others keep the grid.",
+            "Leave it out.",
+        )
 
 
 def check_name(name: str) -> None:

@@ -11,13 +11,16 @@ import numpy as np
 
 from export.addition import PromptAddition
 from export.bundle import read_manifest, total_bytes
-from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Traced, is_integer_grid
+from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Skipped, Traced, is_integer_grid
+from export.gguf_folder import GGUFFolder
 from export.pace import Timed
 from export.parity import MAX_KL_DIVERGENCE
+from export.plain_model import PlainModel, quietest_token
 from export.prompt_files import ExportedPrompt
-from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt
+from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt, virtual_tokens
 from export.rowwise import Loudness
-from export.writer import BundleWriter, ExportedModel
+from export.transformers_folder import TransformersFolder
+from export.writer import BundleWriter, ExportedModel, Step
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import input_loudness
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
@@ -32,6 +35,7 @@ from ptune_tui.events import (
     StageStarted,
     TaskFinished,
 )
+from ptune_tui.models import resolve
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE
@@ -50,7 +54,15 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
     started = time.perf_counter()
     stage = TunedModelStage(Path(task.run), channel, task.force, is_reference=True)
     yield from stage.events()
-    tuned = stage.tuned
+    if task.format == "bundle":
+        yield from _export_bundle(task, stage.tuned, channel)
+    else:
+        yield from _export_folder(task, stage.tuned, channel)
+    yield TaskFinished(time.perf_counter() - started, False, {task.format: task.destination})
+
+
+def _export_bundle(task: ExportTask, tuned: TunedModel, channel: Channel) -> Iterator[Event]:
+    """Write a bundle or add to one, behind the parity gate."""
     yield StageStarted("build", time.time())
 
     def say_layers(done: int, total: int) -> None:
@@ -63,7 +75,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
         is_integer_grid=is_integer_grid(tuned.frozen.loaded.weights),
     )
     destination, num_threads = Path(task.destination), tuned.config.training.num_threads
-    steps: Iterator[Measured | Built | Traced]
+    steps: Iterator[Step]
     if task.is_addition:
         weights_hash = tuned.frozen.loaded.report.weights_hash
         addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
@@ -82,11 +94,70 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
             seconds[step.precision] = step.seconds
         elif isinstance(step, Traced):
             yield _traced_notice(step)
+        elif isinstance(step, Skipped):
+            yield Notice(f"no-{step.what}", step.reason, step.hint)
         else:
             yield from _built(step, time.perf_counter() - building)
     precision = read_manifest(destination).default_precision
     yield ExportDone(task.destination, total_bytes(destination), precision, seconds)
-    yield TaskFinished(time.perf_counter() - started, False, {"bundle": task.destination})
+
+
+def _export_folder(task: ExportTask, tuned: TunedModel, channel: Channel) -> Iterator[Event]:
+    """Write a folder for another program."""
+    yield StageStarted("build", time.time(), f"for {task.format}")
+    building = time.perf_counter()
+
+    def say_tensors(done: int, total: int) -> None:
+        channel.progress(StageProgress("build", done, total, "tensors"))
+
+    prompt = _exported_prompt(tuned, task.prompt_name)
+    virtual_tokens(prompt.prompt)  # refuses a prompt before the model is asked
+    model = plain_model(tuned)
+    reference = TorchReference(tuned.frozen, tuned.prompt)
+    quiet = quietest_token(reference, _probes(tuned, Path(task.run)))
+    writer: GGUFFolder | TransformersFolder
+    if task.format == "gguf":
+        writer = GGUFFolder(model, prompt, quiet, say_tensors)
+    else:
+        writer = TransformersFolder(model, prompt, quiet, task.float_type, say_tensors)
+    rounding = writer.write(Path(task.destination), overwrite=task.overwrite)
+    yield from _rounding_notice(rounding)
+    yield StageFinished("build", time.perf_counter() - building)
+    yield ExportDone(task.destination, total_bytes(Path(task.destination)))
+
+
+def _rounding_notice(rounding: dict[str, float]) -> Iterator[Event]:
+    if rounding:
+        name, error = max(rounding.items(), key=lambda item: item[1])
+        yield Notice(
+            "rounded",
+            f"{len(rounding)} tensors are rounded, {name} most: by {error:.2g} of its norm.",
+            "The rest holds the very values that were trained on.",
+        )
+
+
+def plain_model(tuned: TunedModel) -> PlainModel:
+    """What writers for other programs are told of a model.
+
+    Args:
+        tuned (TunedModel): The model.
+    """
+    frozen = tuned.frozen
+    network = frozen.network
+    embedding = network.get_input_embeddings()
+    names = {module: name for name, module in network.named_modules()}
+    found = resolve(tuned.config.model.source)
+    return PlainModel(
+        name=frozen.name,
+        config=frozen.config,
+        weights=frozen.loaded.weights,
+        weights_hash=frozen.loaded.report.weights_hash,
+        tokenizer_json=frozen.text.tokenizer.to_str(),
+        embedding=f"{names[embedding]}.weight",
+        head=f"{names[network.get_output_embeddings()]}.weight",
+        embedding_scale=1.0 if embedding.scale is None else float(embedding.scale),
+        gguf_file=found.path if found.kind == "gguf" else None,
+    )
 
 
 def _built(step: Built, seconds: float) -> Iterator[Event]:

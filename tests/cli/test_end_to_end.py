@@ -84,6 +84,32 @@ def test_an_export_needs_one_place_to_go_to(journey: Journey) -> None:
         assert "--into BUNDLE" in done.err
 
 
+def test_a_run_is_written_for_transformers(journey: Journey, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    done = journey.ptune("export", journey.run, "--out", folder, "--format", "transformers")
+    assert done.code == 0, done.err
+    assert f"written: {folder}" in done.err
+    assert {"config.json", "model.safetensors", "chat_template.jinja", "ptune.json"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--into", "bundle", "--format", "gguf"),
+        ("--out", "folder", "--format", "gguf", "--precision", "exact"),
+        ("--out", "folder", "--dtype", "bfloat16"),
+    ],
+)
+def test_options_that_a_format_does_not_have_are_refused(
+    journey: Journey, options: tuple[str, ...]
+) -> None:
+    done = journey.ptune("export", journey.run, *options)
+    assert done.code == 2
+    assert "Leave it out" in done.err
+
+
 def test_generation_options_reach_the_answer(journey: Journey) -> None:
     free = ("run", journey.bundle, "the cat sat", "--generate", "--max-new-tokens", 6, "--json")
     plain = json.loads(journey.ptune(*free).out)

@@ -42,6 +42,7 @@ def train_and_export(
     scheme: str = "int4",
     method: MethodName = "prompt",
     precision: ExportPrecision = "fast",
+    num_virtual_tokens: int = 5,
 ) -> Exported:
     """A short run and its bundle, in this process."""
     run, bundle = folder / "run", folder / "bundle"
@@ -49,7 +50,7 @@ def train_and_export(
     config = RunConfig(
         model=ModelConfig(source=str(model), scheme=scheme),  # type: ignore[arg-type]
         data=data,
-        method=MethodConfig(name=method, num_virtual_tokens=5),
+        method=MethodConfig(name=method, num_virtual_tokens=num_virtual_tokens),
         training=TrainingConfig(max_steps=6, batch_size=8, evaluate_every=6, num_threads=1),
     )
     list(train(TrainTask(config), run, Channel(run)))

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from export import graphs, parity, writer
+from export import graphs, parity, space
 from export.bundle import Manifest, read_manifest, write_manifest, written_at_once
 from export.errors import BundleError, ExportError, ParityError
 from export.rotary import RotaryTable
@@ -39,7 +39,7 @@ def use_everything(folder: Path) -> None:
         "model.onnx",
         "exact.onnx",
         "model.data",
-        "tokenizer.json",
+        "plain_tokenizer.json",
         "prompts/mine.safetensors",
         "prompts/mine.kv.safetensors",
     ],
@@ -162,7 +162,7 @@ def test_too_little_disk_is_said_before_anything_is_written(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
-    monkeypatch.setattr(writer.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(space.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(ExportError, match="MB free") as caught:
         run_export(exported, tmp_path / "bundle")
     assert caught.value.category == "resources"

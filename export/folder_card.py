@@ -1,0 +1,91 @@
+"""`ptune.json`: what a folder for another program was made of, and the hashes of its files.
+
+It also marks the folder as one of ours: nothing else is ever replaced.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import msgspec
+
+from export.bundle import FileRecord, hash_file
+from export.prompt_files import ExportedPrompt
+from export.template import Template
+
+CARD_FILE = "ptune.json"
+
+
+class FolderCard(msgspec.Struct, frozen=True):
+    """`ptune.json`.
+
+    Attributes:
+        format: `gguf` or `transformers`.
+        model_name: What the base model was called.
+        weights_hash: sha256 of the frozen weights the prompt was trained on.
+        prompt: The prompt's name.
+        num_virtual_tokens: P.
+        first_virtual_id: Their first token id.
+        quiet_token_id: Whose row of the head theirs are copies of.
+        template: How a row became text in training.
+        labels: The closed set of responses, or None for free text.
+        scores: Measured scores, by name.
+        rounding: Error of every tensor that the format does not hold exactly, over its norm.
+        files: Every other file.
+        versions: Of the packages that wrote the folder.
+    """
+
+    format: str
+    model_name: str
+    weights_hash: str
+    prompt: str
+    num_virtual_tokens: int
+    first_virtual_id: int
+    quiet_token_id: int
+    template: Template
+    labels: list[str] | None
+    scores: dict[str, float]
+    rounding: dict[str, float]
+    files: dict[str, FileRecord]
+    versions: dict[str, str]
+
+
+def write_card(
+    folder: Path,
+    kind: str,
+    model: tuple[str, str],
+    prompt: ExportedPrompt,
+    ids: tuple[int, int],
+    rounding: dict[str, float],
+) -> None:
+    """Write the card of a folder that is otherwise complete.
+
+    Args:
+        folder (Path): The folder.
+        kind (str): `gguf` or `transformers`; also the package that wrote it.
+        model (tuple[str, str]): The model's name and the hash of its weights.
+        prompt (ExportedPrompt): The prompt.
+        ids (tuple[int, int]): The first virtual token's, and the quiet token's.
+        rounding (dict[str, float]): Errors of tensors that were rounded.
+    """
+    card = FolderCard(
+        format=kind,
+        model_name=model[0],
+        weights_hash=model[1],
+        prompt=prompt.name,
+        num_virtual_tokens=prompt.prompt.num_virtual_tokens,
+        first_virtual_id=ids[0],
+        quiet_token_id=ids[1],
+        template=prompt.template,
+        labels=prompt.labels,
+        scores=prompt.scores,
+        rounding=rounding,
+        files={
+            path.relative_to(folder).as_posix(): hash_file(path)
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        },
+        versions={name: importlib.metadata.version(name) for name in ("ptune-tui", kind)},
+    )
+    (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2))
