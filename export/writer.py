@@ -13,9 +13,11 @@ import onnx
 from torch import Tensor
 
 from export import ort
+from export.at_once import written_at_once
 from export.blobs import BlobFile
 from export.bundle import (
     DATA_FILE,
+    MANIFEST,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     Golden,
@@ -25,7 +27,6 @@ from export.bundle import (
     PromptRecord,
     hash_file,
     write_manifest,
-    written_at_once,
 )
 from export.errors import ExportError, NotCarriedError
 from export.family import DecoderSpec, decoder_spec
@@ -97,7 +98,7 @@ class BundleWriter:
             BundleError: The destination is taken.
         """
         spec = decoder_spec(self.model.config)
-        with written_at_once(destination, overwrite) as folder:
+        with written_at_once(destination, overwrite, MANIFEST) as folder:
             check_space(folder, self._num_bytes())
             data_hash = self._write_graphs(folder, spec)
             chat_template = yield from self._write_tokenizers(folder, spec)
