@@ -13,10 +13,12 @@ import onnx
 from torch import Tensor
 
 from export import ort
+from export.at_once import written_at_once
 from export.blobs import BlobFile
 from export.bundle import (
     DATA_FILE,
     INTEGERS_FILE,
+    MANIFEST,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     Golden,
@@ -25,7 +27,6 @@ from export.bundle import (
     PromptRecord,
     hash_file,
     write_manifest,
-    written_at_once,
 )
 from export.errors import ExportError, NotCarriedError, UnsupportedModelError
 from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, Traced, check_parity
@@ -103,6 +104,8 @@ class BundleWriter:
             BundleError: The destination is taken.
         """
         with written_at_once(destination, overwrite) as folder:
+        spec = decoder_spec(self.model.config)
+        with written_at_once(destination, overwrite, MANIFEST) as folder:
             check_space(folder, self._num_bytes())
             graphs, data_hash = self._store(folder)
             hashes = {DATA_FILE: data_hash}
