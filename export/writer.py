@@ -103,8 +103,6 @@ class BundleWriter:
             UnsupportedModelError: No graph can be made of the model.
             BundleError: The destination is taken.
         """
-        with written_at_once(destination, overwrite) as folder:
-        spec = decoder_spec(self.model.config)
         with written_at_once(destination, overwrite, MANIFEST) as folder:
             check_space(folder, self._num_bytes())
             graphs, data_hash = self._store(folder)
