@@ -23,10 +23,10 @@ from export.bundle import (
     Manifest,
     ParityRecord,
     PromptRecord,
-    data_files,
     hash_file,
     read_manifest,
     tokenizer_file,
+    verify_all,
     verify_file,
     write_manifest,
 )
@@ -54,8 +54,8 @@ class PromptAddition:
         bundle: The bundle's folder.
         weights_hash: Of the weights the prompt was trained on.
         gate: The prompt and what it is measured against.
-        precision: `exact` makes the whole bundle answer in it, as a prompt does that fails `fast`;
-            a bundle that answers in `exact` stays so.
+        precision: What the whole bundle is to answer in; `auto` leaves that as it is where the
+            prompt passes in it, and otherwise takes what all prompts pass in.
         num_threads: Processor threads.
     """
 
@@ -72,14 +72,20 @@ class PromptAddition:
             overwrite (bool): Whether a prompt of the same name may be replaced.
 
         Raises:
-            BundleError: The bundle is damaged, is of another base, or has such a prompt.
+            BundleError: The bundle is damaged, is of another base, has such a prompt, or cannot
+                answer in the precision that was asked for.
             ParityError: A graph does not compute what torch computes behind this prompt.
         """
         manifest = self._manifest(overwrite)
+        self._check_precision(manifest)
+        verify_all(self.bundle)
         names = [precision for precision in PRECISIONS if precision in manifest.graphs]
-        for file in sorted({file for precision in names for file in data_files(precision)}):
-            verify_file(self.bundle, manifest, file)
-        sessions = {precision: self._open(manifest, precision) for precision in names}
+        sessions = {
+            precision: DecoderSession(
+                self.bundle / manifest.graphs[precision], manifest.shape, self.num_threads
+            )
+            for precision in names
+        }
         tokens = self._tokens(manifest)
         yield Built("graphs", 1, 3)
         parity = yield from self.gate.measure(sessions)
@@ -109,13 +115,41 @@ class PromptAddition:
 
     def _answers_in(self, manifest: Manifest, parity: dict[str, ParityRecord]) -> Precision:
         """What the whole bundle answers in from now on."""
-        if self.precision == "exact" or not parity[manifest.default_precision].passed:
-            return "exact"
-        return manifest.default_precision
+        if self.precision != "auto":
+            return self.precision
+        preferred: tuple[Precision, ...] = (manifest.default_precision, "fast", "exact")
+        return next(
+            precision
+            for precision in preferred
+            if parity[precision].passed and not self._failing(manifest, precision)
+        )
 
-    def _open(self, manifest: Manifest, precision: Precision) -> DecoderSession:
-        graph = verify_file(self.bundle, manifest, manifest.graphs[precision])
-        return DecoderSession(graph, manifest.shape, self.num_threads)
+    def _check_precision(self, manifest: Manifest) -> None:
+        """Refuse a precision that the bundle has no graph of, or that another prompt failed in."""
+        if self.precision == "auto":
+            return
+        if self.precision not in manifest.graphs:
+            raise BundleError(
+                f"{self.bundle} has no graph of the precision `{self.precision}`.",
+                f"It has: {', '.join(sorted(manifest.graphs))}.",
+            )
+        failing = self._failing(manifest, self.precision)
+        if failing:
+            raise BundleError(
+                f"{self.bundle} cannot answer in `{self.precision}`: {', '.join(failing)} did not "
+                "pass in it.",
+                "Leave `--precision` out, or export to a bundle of its own with `--out`.",
+            )
+
+    def _failing(self, manifest: Manifest, precision: Precision) -> list[str]:
+        """The other prompts that failed in a precision."""
+        return [
+            name
+            for name, record in manifest.prompts.items()
+            if name != self.gate.prompt.name
+            and precision in record.parity
+            and not record.parity[precision].passed
+        ]
 
     def _tokens(self, manifest: Manifest) -> GenaiTokens | None:
         """The bundle's tokenizers, or None where it has no files for ONNX Runtime GenAI."""

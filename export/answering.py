@@ -5,7 +5,7 @@ Legend: V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from export.bundle import PromptRecord
 from export.encoding import RowEncoder, answer_limit
-from export.errors import BundleError
+from export.errors import BundleError, RowError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
 from export.prompts import AnyPrompt
-from export.row_scoring import MAX_PACKED_TOKENS, RowLabel, label_pack, packs
+from export.row_scoring import RowLabel, label_pack, pack_limit, packs
 from export.sampling import Sampling, log_softmax
 
 if TYPE_CHECKING:
@@ -138,35 +138,53 @@ class Answerer:
             search.feed(log_softmax(self.bundle.session.forward(path, position)[0]))
         return self._label_answer(RowLabel(search.best, search.scores[search.best]), self.was_cut)
 
-    def classify_rows(self, texts: Sequence[str]) -> list[LabelAnswer]:
+    def classify_rows(
+        self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
+    ) -> list[LabelAnswer]:
         """The most likely label of each text; texts of similar length share a sequence.
 
         It is `classify`, text by text, where the graph takes one sequence at a time, a text was cut
-        so far that it does not begin like the template, or there is nothing before the texts:
-        `GroupQueryAttention` counts the positions of a first chunk itself.
+        so far that it does not begin like the template, or it fills the context.
 
         Args:
             texts (Sequence[str]): The requests.
+            on_progress (Callable[[int], None] | None): Called with the number of answers so far.
         """
-        lead, limit = self.record.lead_ids, self.record.max_prompt_tokens
-        can_share = self.bundle.session.takes_layout and self.num_virtual_tokens + len(lead) > 0
+        limit = self.record.max_prompt_tokens
         encoded = [self.encoder.encode_prompt(text, limit) for text in texts]
+        answers: dict[int, LabelAnswer] = {}
+        for numbers, rows in self._packs([ids for ids, _ in encoded]):
+            try:
+                found = self._label_pack(rows)
+            except RowError:
+                # Labels of many beginnings in a short context; alone, each text has room.
+                continue
+            for number, row in zip(numbers, found, strict=True):
+                answers[number] = self._label_answer(row, encoded[number][1])
+            if on_progress:
+                on_progress(len(answers))
+        for number in sorted(set(range(len(texts))) - set(answers)):
+            answers[number] = self.classify(texts[number])
+            if on_progress:
+                on_progress(len(answers))
+        return [answers[number] for number in range(len(texts))]
+
+    def _packs(self, encoded: list[list[int]]) -> Iterator[tuple[list[int], list[list[int]]]]:
+        """Numbers of texts that share a sequence, and their tokens behind the lead."""
+        lead = self.record.lead_ids
+        prefix_length = self.num_virtual_tokens + len(lead)
+        if not self.bundle.session.takes_layout or not prefix_length:
+            return  # behind an empty cache `GroupQueryAttention` counts the positions itself
+        limit = pack_limit(self.bundle.manifest.shape.context_length, prefix_length)
         behind = {
             number: ids[len(lead) :]
-            for number, (ids, _) in enumerate(encoded)
-            if can_share and len(ids) > len(lead) and ids[: len(lead)] == lead
+            for number, ids in enumerate(encoded)
+            if len(lead) < len(ids) <= len(lead) + limit and ids[: len(lead)] == lead
         }
-        answers: dict[int, LabelAnswer] = {}
         numbers = sorted(behind, key=lambda number: len(behind[number]))
-        for pack in packs([behind[number] for number in numbers], MAX_PACKED_TOKENS):
+        for pack in packs([behind[number] for number in numbers], limit):
             members = [numbers[index] for index in pack]
-            found = self._label_pack([behind[number] for number in members])
-            for number, row in zip(members, found, strict=True):
-                answers[number] = self._label_answer(row, encoded[number][1])
-        return [
-            answers[number] if number in answers else self.classify(text)
-            for number, text in enumerate(texts)
-        ]
+            yield members, [behind[number] for number in members]
 
     def _label_answer(self, row: RowLabel, was_cut: bool) -> LabelAnswer:
         assert self.record.labels is not None

@@ -24,6 +24,9 @@ def written_at_once(destination: Path, overwrite: bool, marker: str) -> Iterator
     Raises:
         BundleError: Something is there already that may not be replaced.
     """
+    old = destination.with_name(f".{destination.name}.old.part")
+    if old.exists() and not destination.exists():
+        old.replace(destination)  # a writer was killed between its two renames
     if destination.exists() and not (overwrite and (destination / marker).is_file()):
         raise BundleError(
             f"{destination} is already there.",
@@ -38,9 +41,12 @@ def written_at_once(destination: Path, overwrite: bool, marker: str) -> Iterator
     try:
         yield part
         if destination.exists():
-            old = destination.with_name(f".{destination.name}.old.part")
             destination.replace(old)
-            part.replace(destination)
+            try:
+                part.replace(destination)
+            except OSError:
+                old.replace(destination)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         else:
             part.replace(destination)

@@ -8,7 +8,6 @@ overwritten.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,7 +17,6 @@ from export.ort import ort_value
 from export.shape import DecoderShape
 
 FloatArray = npt.NDArray[np.float32]
-LOGITS = "logits"
 _FIRST_CAPACITY = 256
 
 
@@ -31,7 +29,7 @@ class KeyValueCache(Protocol):
         ...
 
     def bind(self, position: int, total: int) -> None:
-        """Bind past, present and the logits for a run.
+        """Bind past and present for a run.
 
         Args:
             position (int): Where the new tokens start.
@@ -39,8 +37,8 @@ class KeyValueCache(Protocol):
         """
         ...
 
-    def keep(self, outputs: Sequence[Any], total: int) -> None:
-        """Take in what a run returned behind its logits; the cache now ends at `total`."""
+    def keep(self, total: int) -> None:
+        """Take in what a run returned; the cache now ends at `total`."""
         ...
 
     def prefix(self, length: int) -> FloatArray:
@@ -87,9 +85,8 @@ class SharedCache:
     def bind(self, position: int, total: int) -> None:  # noqa: ARG002
         """Make room; past and present stay bound."""
         self._grow(total)
-        self._binding.bind_output(LOGITS, "cpu")
 
-    def keep(self, outputs: Sequence[Any], total: int) -> None:
+    def keep(self, total: int) -> None:
         """The graph wrote in place."""
 
     def prefix(self, length: int) -> FloatArray:
@@ -122,7 +119,6 @@ class SharedCache:
         binding = self._binding
         binding.clear_binding_inputs()
         binding.clear_binding_outputs()
-        binding.bind_output(LOGITS, "cpu")
         for number, (past, present) in enumerate(_names(self._shape.num_layers)):
             layer, kind = divmod(number, 2)
             part = self._array[layer : layer + 1, kind]
@@ -165,14 +161,14 @@ class GrownCache:
             self._past, self._past_length = self._first(position), position
         binding = self._binding
         binding.clear_binding_outputs()
-        binding.bind_output(LOGITS, "cpu")
         for (past, present), value in zip(_names(self._shape.num_layers), self._past, strict=True):
             binding.bind_ortvalue_input(past, value)
             binding.bind_output(present, "cpu")
 
-    def keep(self, outputs: Sequence[Any], total: int) -> None:
+    def keep(self, total: int) -> None:
         """Take in present, 2 L values [1, h, T, D] in the order of the layers."""
-        self._values, self._length = list(outputs), total
+        num_values = 2 * self._shape.num_layers  # whatever is bound behind them
+        self._values, self._length = self._binding.get_outputs()[:num_values], total
 
     def prefix(self, length: int) -> FloatArray:
         """A copy of the first rows, float32 [L, 2, h, length, D]."""

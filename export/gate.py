@@ -18,7 +18,6 @@ from quant.packing import FrozenWeight, QuantTensor
 
 AskedPrecision = Literal["auto", "fast", "exact", "throughput"]
 CONTINUATION_TOKENS = 32
-# `exact` first: its keys and values of the prompt serve all.
 _ORDER: tuple[Precision, ...] = ("exact", "fast", "throughput")
 
 
@@ -83,13 +82,14 @@ class Gate:
         """Compare every graph with the reference; returns what was measured, by precision."""
         probes = ask_reference(self.reference, self.rows, CONTINUATION_TOKENS)
         yield Built("reference", 2, 3)
-        exact = sessions["exact"]
-        prefix = exact.prefix(exact.begin(self.prompt.prompt, []))
         parity: dict[str, ParityRecord] = {}
         for precision in (name for name in _ORDER if name in sessions):
+            # ONNX Runtime GenAI has `fast` compute the prompt itself, which is a little worse than
+            # what our runtime begins with, so that is what must pass.
+            begins = sessions["fast" if precision == "fast" else "exact"]
             parity[precision] = measure(
                 sessions[precision],
-                prefix,
+                begins.prefix(begins.begin(self.prompt.prompt, [])),
                 probes,
                 CONTINUATION_TOKENS,
                 self.prompt.end_token_id,

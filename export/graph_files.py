@@ -94,6 +94,11 @@ def write_graph_files(
     finally:
         # Windows removes no folder with an open file in it.
         data_hash = blobs.close()
+    if precision == "throughput" and graphs.build_throughput is None:
+        raise UnsupportedModelError(
+            f"A traced graph has no `throughput`, and this one is traced: {graphs.refusal}",
+            "Use `--precision auto`, `fast` or `exact`.",
+        )
     files = GraphFiles(folder, graphs.shape, graphs.refusal, 0, {DATA_FILE: data_hash}, [])
     blocks: tuple[Precision, ...] = ("fast", "exact")
     for name in blocks:
@@ -101,11 +106,6 @@ def write_graph_files(
         files.path(name).write_bytes(graph.SerializeToString())
         files.num_nodes = max(files.num_nodes, len(graph.graph.node))
         files.precisions.append(name)
-    if precision == "throughput" and graphs.build_throughput is None:
-        raise UnsupportedModelError(
-            f"A traced graph has no `throughput`, and this one is traced: {graphs.refusal}",
-            "Use `--precision auto`, `fast` or `exact`.",
-        )
     if precision in ("auto", "throughput") and graphs.build_throughput is not None:
         _write_throughput(files, graphs, model)
     return files

@@ -58,6 +58,8 @@ def open_session(graph: Path, num_threads: int = 0, spin: bool = True) -> Any:
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Without VNNI, products of unsigned and signed bytes overflow 16 bits on x64, but for this.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return onnxruntime.InferenceSession(
             str(graph), sess_options=options, providers=["CPUExecutionProvider"]

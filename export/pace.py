@@ -16,7 +16,7 @@ import numpy.typing as npt
 from export.bundle import ParityRecord
 from export.gate import Gate
 from export.precisions import Precision
-from export.row_scoring import MAX_PACKED_TOKENS, packs
+from export.row_scoring import pack_limit, packs
 from export.session import DecoderSession
 from export.token_forest import Chain, TokenForest
 
@@ -35,7 +35,7 @@ class Timed:
 
     Attributes:
         precision: The graph.
-        seconds: An answer, the median of some rounds.
+        seconds: An answer (of labels: one alone and one of many), the median of some rounds.
     """
 
     precision: Precision
@@ -45,8 +45,8 @@ class Timed:
 def seconds_per_answer(sessions: Mapping[Precision, DecoderSession], gate: Gate) -> list[Timed]:
     """Time every graph on the gate's rows, in turns.
 
-    Labels are timed as they are scored: rows together where the graph takes them together, and one
-    token behind each. Free text is timed as it is written: a row, then token by token.
+    Labels are timed alone, as `ptune run` scores a single text, and together, as it scores a file:
+    an answer of each kind counts. Free text is timed as it is written: a row, then token by token.
 
     Args:
         sessions (Mapping[Precision, DecoderSession]): The graphs, open.
@@ -63,10 +63,12 @@ def seconds_per_answer(sessions: Mapping[Precision, DecoderSession], gate: Gate)
     for _ in range(_NUM_ROUNDS):
         for precision, session in sessions.items():
             started = time.perf_counter()
-            if gate.prompt.labels is not None and session.takes_layout:
-                _read_together(session, prefix, rows)
-            else:
-                _read_in_turn(session, prefix, rows, num_tokens)
+            _read_in_turn(session, prefix, rows, num_tokens)
+            if gate.prompt.labels is not None:
+                if session.takes_layout and prefix.shape[3]:
+                    _read_together(session, prefix, rows)
+                else:
+                    _read_in_turn(session, prefix, rows, num_tokens)
             seconds[precision].append((time.perf_counter() - started) / len(rows))
     return [Timed(name, statistics.median(values)) for name, values in seconds.items()]
 
@@ -100,7 +102,7 @@ def _read_in_turn(
 
 def _read_together(session: DecoderSession, prefix: FloatArray, rows: Sequence[list[int]]) -> None:
     start = prefix.shape[3]
-    for pack in packs(rows, MAX_PACKED_TOKENS):
+    for pack in packs(rows, pack_limit(session.shape.context_length, start)):
         ids: list[int] = []
         chains: list[Chain] = []
         for number in pack:

@@ -16,13 +16,21 @@ from export.sampling import log_sum_exp
 from export.session import DecoderSession
 from export.token_forest import Chain, TokenForest
 
-MAX_PACKED_TOKENS = (
-    256  # above it the keys of other rows, hidden but computed, cost more than they save
-)
-MAX_EAGER_PATHS = (
-    4  # label beginnings that are read with the text, whether they are asked for or not
-)
+# Above it the keys of other rows, hidden but computed, cost more than large products save.
+_MAX_PACKED_TOKENS = 256
+# Label beginnings that are read with the text, whether they will be asked for or not.
+MAX_EAGER_PATHS = 4
 _PATHS_A_ROUND = 2  # of a row where they are read best first
+
+
+def pack_limit(context_length: int, prefix_length: int) -> int:
+    """The most tokens of texts in a pack; as many are left for labels in a short context.
+
+    Args:
+        context_length (int): Positions that the model has.
+        prefix_length (int): Tokens of the prefix.
+    """
+    return min(_MAX_PACKED_TOKENS, (context_length - prefix_length) // 2)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from export.prompts import AnyPrompt, PrefixPrompt
 from export.shape import DecoderShape
 from export.token_forest import ATTENTION_BIAS, POSITION_IDS, Layout, plain_layout
 
+LOGITS = "logits"
+_MAX_CHUNK = 512
+
 
 class DecoderSession:
     """Runs a decoder graph for one sequence at a time.
@@ -39,6 +42,8 @@ class DecoderSession:
         """Whether rows can share a sequence."""
         self._binding: Any = self._session.io_binding()
         self._cache = open_cache(shape, self._binding)
+        self._last = ort_value(np.array([[-1]], np.int64))
+        self._no_soft_prompt = ort_value(np.zeros((1, shape.hidden_size), np.float32))
 
     @property
     def capacity(self) -> int:
@@ -67,27 +72,33 @@ class DecoderSession:
         Raises:
             RowError: The sequence is longer than the model's context.
         """
+        if layout is None and wanted is None and self.takes_layout:
+            # What each token sees is a matrix of new tokens by all tokens.
+            while len(ids) > _MAX_CHUNK:
+                self.forward(ids[:_MAX_CHUNK], position, soft_prompt=soft_prompt)
+                ids, position = ids[_MAX_CHUNK:], position + _MAX_CHUNK
         total = position + len(ids)
         self._check_length(total)
         self._cache.bind(position, total)
         binding = self._binding
         binding.bind_cpu_input("input_ids", np.asarray([ids], np.int64))
         binding.bind_cpu_input("attention_mask", np.ones((1, total), np.int64))
-        positions = np.asarray([[-1]] if wanted is None else [wanted], np.int64)
-        if soft_prompt is None:
-            soft_prompt = np.zeros((1, self.shape.hidden_size), np.float32)
         # Inputs with a default are not in the list that `bind_cpu_input` looks names up in.
-        binding.bind_ortvalue_input("logit_positions", ort_value(positions))
-        binding.bind_ortvalue_input("soft_prompt", ort_value(soft_prompt))
+        positions = self._last if wanted is None else ort_value(np.asarray([wanted], np.int64))
+        soft = self._no_soft_prompt if soft_prompt is None else ort_value(soft_prompt)
+        binding.bind_ortvalue_input("logit_positions", positions)
+        binding.bind_ortvalue_input("soft_prompt", soft)
         if self.takes_layout:
             layout = layout or plain_layout(position, len(ids))
             binding.bind_cpu_input(POSITION_IDS, layout.position_ids)
             binding.bind_cpu_input(ATTENTION_BIAS, layout.attention_bias)
+        num_wanted = 1 if wanted is None else len(wanted)
+        logits_1NV = np.empty((1, num_wanted, self.shape.vocab_size), np.float32)
+        place = ("cpu", 0, np.float32, logits_1NV.shape, logits_1NV.ctypes.data)
+        binding.bind_output(LOGITS, *place)
         self._session.run_with_iobinding(binding)
-        outputs = binding.get_outputs()
-        self._cache.keep(outputs[1:], total)
-        logits: FloatArray = outputs[0].numpy()[0]
-        return logits
+        self._cache.keep(total)
+        return logits_1NV[0]
 
     def begin(self, prompt: AnyPrompt | None, lead_ids: Sequence[int]) -> int:
         """Put a prompt and the template's lead at the beginning of the cache.

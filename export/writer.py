@@ -49,6 +49,7 @@ class BundleWriter:
         precision: What the bundle answers in; `auto` takes what passes the gate and is fastest.
         num_threads: Processor threads.
         report_progress: Called with layers stored and their number.
+        keeps_all: Whether every graph stays, whatever the bundle answers in.
     """
 
     model: ExportedModel
@@ -56,6 +57,7 @@ class BundleWriter:
     precision: AskedPrecision = "auto"
     num_threads: int = 0
     report_progress: Callable[[int, int], None] | None = None
+    keeps_all: bool = False
 
     def write(self, destination: Path, *, overwrite: bool) -> Iterator[Step]:
         """Write the bundle; nothing is left behind where it fails.
@@ -81,7 +83,7 @@ class BundleWriter:
             parity = yield from self.gate.measure(sessions)
             check_parity(parity, self.precision)
             default = yield from self._answers_in(sessions, parity)
-            if default != "throughput" and "throughput" in sessions:
+            if default != "throughput" and "throughput" in sessions and not self.keeps_all:
                 del sessions["throughput"], parity["throughput"]
                 files.drop_throughput()
             prompt = self.gate.prompt

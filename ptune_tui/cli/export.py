@@ -26,8 +26,8 @@ def export(
     precision: Annotated[
         ExportPrecision,
         typer.Option(
-            help="What the bundle answers in; `auto`: `fast` where it passes the gate. With "
-            "`--into` a bundle that answers in `exact` stays so."
+            help="What the bundle answers in; `auto`: the fastest here of those that pass the "
+            "gate. With `--into`: as before, where the prompt passes in it."
         ),
     ] = "auto",
     format_: Annotated[

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -21,6 +21,7 @@ from ptune_tui.tasks import RESULT_FILE, EvaluateTask
 
 if TYPE_CHECKING:
     from export.answering import Answerer
+    from export.precisions import Precision
     from ptune_tui.rows import Row
 
 Progress = Callable[[str, int, int], None]
@@ -122,7 +123,7 @@ def score_bundle(
     columns: Columns,
     *,
     prompt: str | None,
-    precision: Literal["fast", "exact"] | None,
+    precision: Precision | None,
     num_threads: int,
     with_base: bool,
     max_rows: int | None,
@@ -171,9 +172,15 @@ def flips(one: Sequence[Prediction], other: Sequence[Prediction]) -> list[int]:
 def _answers(
     answerer: Answerer, rows: Sequence[Row], on_progress: Progress, who: str
 ) -> tuple[list[str], float]:
+    def say(num_done: int) -> None:
+        on_progress(f"scoring, {who}:", num_done, len(rows))
+
     started = time.perf_counter()
+    if answerer.record.labels is not None:
+        found = answerer.classify_rows([row.prompt for row in rows], say)
+        return [answer.label for answer in found], time.perf_counter() - started
     answers = []
     for number, row in enumerate(rows, start=1):
         answers.append(answerer.answer(row.prompt))
-        on_progress(f"scoring, {who}:", number, len(rows))
+        say(number)
     return answers, time.perf_counter() - started

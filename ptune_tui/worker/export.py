@@ -42,7 +42,7 @@ from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
 
-_NUM_HEARD_ROWS = 16  # to find the loud input channels by
+_NUM_HEARD_ROWS = 4  # to find the loud input channels by; the gate asks many more
 
 
 def export(task: ExportTask, channel: Channel) -> Iterator[Event]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from export import addition, parity
 from export.bundle import read_manifest, write_manifest
 from export.errors import BundleError, ParityError
 from export.runtime import Bundle
-from ptune_tui.tasks import ExportTask
+from ptune_tui.tasks import ExportPrecision, ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
 from tests.export.conftest import Exported
@@ -136,3 +137,51 @@ def test_a_damaged_bundle_gets_no_prompt(copied: Path, exported_prefix: Exported
     (copied / "model.data").write_bytes((copied / "model.data").read_bytes()[:-1])
     with pytest.raises(BundleError, match="was changed"):
         add(exported_prefix, copied)
+
+
+def add_in(made: Exported, bundle: Path, precision: ExportPrecision, name: str = "second") -> None:
+    task = ExportTask(str(made.run), str(bundle), name, precision, is_addition=True)
+    list(export(task, Channel(made.run)))
+
+
+def test_a_prompt_joins_a_bundle_that_answers_in_throughput(
+    exported_throughput: Exported, exported_prefix: Exported, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(exported_throughput.bundle, tmp_path / "copied"))
+    add(exported_prefix, bundle)
+    manifest = read_manifest(bundle)
+    assert manifest.default_precision == "throughput"
+    assert set(manifest.prompts["second"].prefixes) == {"fast", "exact", "throughput"}
+    tuned = Bundle.open(bundle, num_threads=1).tuned("second")
+    assert [found.label for found in tuned.classify_rows(TEXTS)] == [
+        tuned.classify(text).label for text in TEXTS
+    ]
+
+
+def test_a_precision_without_a_graph_is_refused_before_anything_is_measured(
+    copied: Path, exported_prefix: Exported
+) -> None:
+    before = digests(copied)
+    with pytest.raises(BundleError, match="no graph of the precision `throughput`") as caught:
+        add_in(exported_prefix, copied, "throughput")
+    assert "exact, fast" in caught.value.hint
+    assert digests(copied) == before
+
+
+def test_the_precision_that_is_asked_for_becomes_the_bundles(
+    copied: Path, exported_prefix: Exported
+) -> None:
+    add_in(exported_prefix, copied, "exact")
+    assert read_manifest(copied).default_precision == "exact"
+    add_in(exported_prefix, copied, "fast", "third")
+    assert read_manifest(copied).default_precision == "fast"
+
+
+def test_a_precision_that_another_prompt_failed_in_is_refused(
+    copied: Path, exported_prefix: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as context:
+        context.setattr(parity, "MAX_KL_DIVERGENCE", 0.0)
+        add(exported_prefix, copied)
+    with pytest.raises(BundleError, match="cannot answer in `fast`: second did not pass"):
+        add_in(exported_prefix, copied, "fast", "third")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,17 @@ def test_one_changed_byte_anywhere_is_refused(copied: Path, name: str) -> None:
     with pytest.raises(BundleError, match="was changed") as caught:
         use_everything(copied)
     assert name in caught.value.message.replace("\\", "/")
+
+
+@pytest.mark.parametrize("name", ["throughput.onnx", "throughput.data", "model.data"])
+def test_one_changed_byte_of_throughput_is_refused(
+    exported_throughput: Exported, tmp_path: Path, name: str
+) -> None:
+    folder = Path(shutil.copytree(exported_throughput.bundle, tmp_path / "copied"))
+    assert Bundle.open(folder).precision == "throughput"
+    flip_one_byte(folder / name)
+    with pytest.raises(BundleError, match="was changed"):
+        Bundle.open(folder)
 
 
 @pytest.mark.parametrize("name", ["model.data", "prompts/mine.safetensors"])

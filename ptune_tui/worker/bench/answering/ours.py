@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from export import ort
 from export.answering import Answerer
-from export.bundle import MANIFEST, PromptRecord
+from export.bundle import MANIFEST, PromptRecord, data_files, tokenizer_file
 from export.prompts import TokenPrompt
 from export.runtime import Bundle
 from export.template import Template
@@ -73,12 +73,12 @@ class OurAnswers:
         return Timed(read - started, time.perf_counter() - read)
 
     def num_bytes(self) -> int:
-        """Bytes of the bundle, without the graphs of the other precisions."""
-        manifest = self._bundle.manifest
-        others = set(manifest.graphs.values()) - {manifest.graphs[self._bundle.precision]}
-        listed = sum(
-            record.num_bytes for name, record in manifest.files.items() if name not in others
-        )
+        """Bytes of what this precision opens: graph, data, tokenizer, prompts, manifest."""
+        manifest, precision = self._bundle.manifest, self._bundle.precision
+        names = {manifest.graphs[precision], tokenizer_file(manifest), *data_files(precision)}
+        for record in manifest.prompts.values():
+            names |= {record.file, record.prefixes[precision]}
+        listed = sum(manifest.files[name].num_bytes for name in names)
         return listed + (self._bundle.folder / MANIFEST).stat().st_size
 
     def _take_first_tokens(self) -> Taken:

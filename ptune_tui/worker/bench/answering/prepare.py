@@ -141,7 +141,7 @@ def _write_bundle(
     prompt = VirtualTokens(prompt_PH)
     gate = Gate(shown, TorchReference(frozen, prompt), rows, is_integer_grid(weights))
     model = exported_model(frozen, prompt, rows)
-    writer = BundleWriter(model, gate, "throughput", setting.num_threads)
+    writer = BundleWriter(model, gate, "auto", setting.num_threads, keeps_all=True)
     for _ in writer.write(folder.bundle(setting), overwrite=False):
         pass
 
