@@ -106,8 +106,10 @@ def write_tokenizers(
     folder: Path, tokens: GenaiTokens, plain_json: str, template: Template
 ) -> None:
     """Write GenAI's tokenizer with its configuration, and that of training beside it."""
-    (folder / TOKENIZER_FILE).write_text(tokens.soft.tokenizer.to_str(), encoding="utf-8")
-    (folder / PLAIN_TOKENIZER_FILE).write_text(plain_json, encoding="utf-8")
+    (folder / TOKENIZER_FILE).write_text(
+        tokens.soft.tokenizer.to_str(), encoding="utf-8", newline=""
+    )
+    (folder / PLAIN_TOKENIZER_FILE).write_text(plain_json, encoding="utf-8", newline="")
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "eos_token": template.eos_token,

@@ -123,7 +123,7 @@ class BundleWriter:
             tokens = genai_tokens(plain_json, vocab_size, prompt.prompt.num_virtual_tokens)
             chat_template = tokens.chat_template(prompt)
         except NotCarriedError as error:
-            (folder / TOKENIZER_FILE).write_text(plain_json, encoding="utf-8")
+            (folder / TOKENIZER_FILE).write_text(plain_json, encoding="utf-8", newline="")
             yield Skipped("genai", error.message, error.hint)
             return None
         write_tokenizers(folder, tokens, plain_json, prompt.template)

@@ -30,7 +30,7 @@ def chat_command(
     Args:
         bundle (Path): The bundle's folder.
         prompt (str | None): Which of its prompts; None where it has just one.
-        precision (str | None): `fast` or `exact`; None for the child's choice.
+        precision (str | None): Of the bundle's; None for its own choice.
     """
     command = [sys.executable, "-P", "-m", "ptune_tui.worker", "--chat", str(bundle)]
     if prompt is not None:
@@ -104,7 +104,7 @@ async def open_chat(
     Args:
         bundle (Path): The bundle's folder.
         prompt (str | None): Which of its prompts; None where it has just one.
-        precision (str | None): `fast` or `exact`; None for the child's choice.
+        precision (str | None): Of the bundle's; None for its own choice.
     """
     log_path = tasks_folder() / LOG_FILE
     log_path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """What a chat's two sides say to each other over pipes, one JSON object a line.
 
-    python -P -m ptune_tui.worker --chat BUNDLE [--prompt NAME] [--precision fast|exact]
+    python -P -m ptune_tui.worker --chat BUNDLE [--prompt NAME] [--precision NAME]
 
 The child answers from a bundle with onnxruntime; standard input carries `Ask`, standard output
 carries the rest. It ends when its standard input does.
