@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Literal
 
 import openai
 import pytest
 from pydantic import BaseModel
 
+from export.runtime import Bundle
+from ptune_tui.server.refusal import Refusal
+from ptune_tui.server.response_format import JsonObject, constraint_of
 from tests.server.conftest import Live
 
 SAY = [{"role": "user", "content": "say 3"}]
@@ -87,8 +91,9 @@ def test_labels_take_no_format(live: Live) -> None:
     assert text.status_code == 200
 
 
-def test_without_the_package_it_is_400(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_it_is_400(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answerer = Bundle.open(bundle, "exact", num_threads=1).tuned("talk")
     monkeypatch.setitem(sys.modules, "llguidance", None)
-    response = live.post(CHAT, model="plain", messages=SAY, response_format={"type": "json_object"})
-    assert response.status_code == 400
-    assert "llguidance" in response.json()["error"]["message"]
+    with pytest.raises(Refusal, match="llguidance") as caught:
+        constraint_of(answerer, JsonObject())
+    assert (caught.value.status, caught.value.param) == (400, "response_format")
