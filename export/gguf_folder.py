@@ -24,7 +24,7 @@ from gguf import GGUFReader, GGUFValueType, GGUFWriter
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from export.bundle import written_at_once
+from export.at_once import written_at_once
 from export.errors import NotCarriedError
 from export.folder_card import CARD_FILE, write_card
 from export.gguf_header import ARCHITECTURE, Field, header_of, with_virtual_tokens
@@ -36,16 +36,15 @@ from export.gguf_tensors import (
     stored_halves,
     stored_weight,
 )
+from export.ollama import OLLAMA_FILE, model_file
 from export.plain_model import PlainModel, rows_of
 from export.prompt_files import ExportedPrompt
-from export.soft_tokens import add_soft_tokens, soft_chat_template, special_beginning
+from export.soft_tokens import add_soft_tokens, soft_chat_template
 from export.space import check_space
-from export.template import Renderer
 from quant.gguf import FLOAT_TYPES
 from quant.packing import FrozenWeight
 
 MODEL_FILE = "model.gguf"
-MODEL_FILE_OF_OLLAMA = "Modelfile"
 _EMBEDDING, _HEAD = "token_embd.weight", "output.weight"
 _NAMES = {"model.norm": "output_norm"}
 _LAYER_NAMES = {
@@ -113,8 +112,8 @@ class GGUFFolder:
             check_space(folder, sum(tensor.num_bytes for tensor in tensors))
             self._write_file(folder / MODEL_FILE, header, tensors)
             beginning = soft.text(num_virtual_tokens)
-            (folder / MODEL_FILE_OF_OLLAMA).write_text(
-                _model_file(prompt, plain, beginning), encoding="utf-8"
+            (folder / OLLAMA_FILE).write_text(
+                model_file(MODEL_FILE, prompt, plain, beginning), encoding="utf-8"
             )
             names, ids = (model.name, model.weights_hash), (model.vocab_size, self.quiet_token_id)
             write_card(folder, "gguf", names, prompt, ids, rounding.errors)
@@ -234,26 +233,3 @@ def _order(name: str, weight: FrozenWeight | Tensor, config: Any) -> Tensor | No
     num_rows = weight.shape[0]
     ours = torch.arange(num_rows).view(num_heads, 2, num_rows // num_heads // 2)
     return ours.transpose(1, 2).flatten()
-
-
-def _model_file(prompt: ExportedPrompt, plain: Tokenizer, beginning: str) -> str:
-    """Ollama's description of the model: its own template language, one message.
-
-    Raises:
-        NotCarriedError: The template has quotes or braces that mean something there.
-    """
-    renderer = Renderer(prompt.template)
-    if not renderer.is_chat:
-        beginning += special_beginning(plain)
-    lead, tail = renderer.lead, renderer.tail
-    if any(mark in lead + tail for mark in ('"""', "{{")):
-        raise NotCarriedError(
-            f"The template holds {{{{ or three quotes, which Ollama's template cannot: {lead!r}.",
-            "Train with another template, or export a bundle.",
-        )
-    return (
-        f"FROM ./{MODEL_FILE}\n"
-        f'TEMPLATE """{beginning}{lead}{{{{ .Prompt }}}}{tail}"""\n'
-        f"PARAMETER temperature 0\n"
-        f"PARAMETER stop {plain.id_to_token(prompt.end_token_id)}\n"
-    )

@@ -18,7 +18,7 @@ from export.blobs import BlobFile
 from export.embedding import look_up
 from export.errors import UnsupportedModelError
 from export.family import DecoderSpec
-from export.interface import POSITION_IDS, assemble
+from export.interface import assemble
 from export.layer_graph import (
     ROTARY_POSITIONS,
     SEQUENCE_LENGTHS,
@@ -31,6 +31,7 @@ from export.nodes import NodeWriter
 from export.projection import Products
 from export.shape import DecoderShape
 from export.stored_model import EMBEDDING, HEAD, NORM, StoredModel
+from export.token_forest import POSITION_IDS
 
 _FIRST_NORM = "input_layernorm.weight"
 

@@ -19,12 +19,10 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from export.nodes import NodeWriter
 from export.shape import DecoderShape
+from export.token_forest import ATTENTION_BIAS, POSITION_IDS
 
 OPSET = 21
 IR_VERSION = 10
-
-POSITION_IDS = "position_ids"
-ATTENTION_BIAS = "attention_bias"
 
 
 def input_names(num_layers: int, *, has_layout: bool = False) -> list[str]:

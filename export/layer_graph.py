@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from export.family import LayerSpec
-from export.interface import ATTENTION_BIAS
 from export.nodes import NodeWriter
 from export.projection import Products
 from export.stored_model import (
     DOWN,
-    GATE,
+    GATE_UP,
+    GATE_UP_MEMBERS,
     OUTPUT,
     QUERY_KEY_VALUE,
     QUERY_KEY_VALUE_MEMBERS,
-    UP,
     StoredModel,
 )
+from export.token_forest import ATTENTION_BIAS
 
 SEQUENCE_LENGTHS = "seqlens_k"
 TOTAL_LENGTH = "total_sequence_length"
@@ -123,7 +123,10 @@ class LayerGraph:
                 return [self._project(normed, QUERY_KEY_VALUE), "", ""]
             return [self._project(normed, member) for member in QUERY_KEY_VALUE_MEMBERS]
         if is_packed:
-            query, key, value = self._split(self._project(normed, QUERY_KEY_VALUE))
+            spec = self.model.spec
+            keys = spec.num_key_value_heads * spec.head_size
+            sizes = {"query": spec.num_attention_heads * spec.head_size, "key": keys, "value": keys}
+            query, key, value = self._split(self._project(normed, QUERY_KEY_VALUE), sizes)
         else:
             query, key, value = (
                 self._project(normed, member) for member in QUERY_KEY_VALUE_MEMBERS
@@ -134,13 +137,12 @@ class LayerGraph:
             value,
         ]
 
-    def _split(self, packed: str) -> list[str]:
-        spec = self.model.spec
-        keys = spec.num_key_value_heads * spec.head_size
-        queries = spec.num_attention_heads * spec.head_size
-        sizes = self.nodes.constant("qkv_sizes", np.array([queries, keys, keys], np.int64))
-        outputs = [f"{packed}.{part}" for part in ("query", "key", "value")]
-        self.nodes.add("Split", [packed, sizes], outputs=outputs, axis=-1)
+    def _split(self, packed: str, sizes: dict[str, int]) -> list[str]:
+        """Parts of the last axis, by their names."""
+        name = f"sizes_of_{'_'.join(sizes)}"
+        lengths = self.nodes.constant(name, np.array(list(sizes.values()), np.int64))
+        outputs = [f"{packed}.{part}" for part in sizes]
+        self.nodes.add("Split", [packed, lengths], outputs=outputs, axis=-1)
         return outputs
 
     def _head_norm(self, packed: str, member: str) -> str:
@@ -152,7 +154,12 @@ class LayerGraph:
         return self.nodes.add("Reshape", [self._own_norm(heads, member), together])
 
     def _mlp(self, normed: str) -> str:
-        gate, up = self._project(normed, GATE), self._project(normed, UP)
+        if self.weight_name(GATE_UP) in self.model.weights:
+            packed = self._project(normed, GATE_UP)
+            half = self.model.weights[self.weight_name(GATE_UP)].shape[0] // 2
+            gate, up = self._split(packed, {"gate": half, "up": half})
+        else:
+            gate, up = (self._project(normed, member) for member in GATE_UP_MEMBERS)
         return self._project(self.nodes.add("Mul", [self._activated(gate), up]), DOWN)
 
     def _activated(self, gate: str) -> str:

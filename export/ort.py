@@ -40,13 +40,14 @@ def save_adapter(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     adapter.export_adapter(str(path))
 
 
-def open_session(graph: Path, num_threads: int = 0, spin: bool = False) -> Any:
+def open_session(graph: Path, num_threads: int = 0, spin: bool = True) -> Any:
     """Open a graph on the CPU.
 
     Args:
         graph (Path): An ONNX file; its data file lies beside it.
         num_threads (int): Threads of one operator; 0 for the number of physical cores.
-        spin (bool): Whether waiting threads burn their core; faster alone, ruinous beside others.
+        spin (bool): Whether threads that wait for the next operator burn their core. They stop
+            when the run is over, so that between two answers nothing spins.
 
     Raises:
         BundleError: onnxruntime does not take the graph.
@@ -56,6 +57,7 @@ def open_session(graph: Path, num_threads: int = 0, spin: bool = False) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(
             str(graph), sess_options=options, providers=["CPUExecutionProvider"]

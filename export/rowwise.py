@@ -21,11 +21,11 @@ from export.nodes import NodeWriter
 from export.projection import Products
 from export.stored_model import (
     DOWN,
-    GATE,
+    GATE_UP,
+    GATE_UP_MEMBERS,
     OUTPUT,
     QUERY_KEY_VALUE,
     QUERY_KEY_VALUE_MEMBERS,
-    UP,
     StoredModel,
 )
 from quant.int8 import LEVELS, int8_weight
@@ -58,7 +58,7 @@ _ROLES = (
         36,
     ),
     _Role((OUTPUT,), ("self_attn.o_proj",), 0),
-    _Role((GATE, UP), ("mlp.gate_proj", "mlp.gate_up_proj"), 36),
+    _Role((GATE_UP, *GATE_UP_MEMBERS), ("mlp.gate_proj", "mlp.gate_up_proj"), 36),
     _Role((DOWN,), ("mlp.down_proj",), 24),
 )
 

@@ -58,7 +58,7 @@ class Bundle:
         folder: str | Path,
         precision: Precision | None = None,
         num_threads: int = 0,
-        spin: bool = False,
+        spin: bool = True,
     ) -> Bundle:
         """Verify and open a bundle.
 
@@ -66,7 +66,7 @@ class Bundle:
             folder (str | Path): The bundle.
             precision (Precision | None): None for the bundle's own choice.
             num_threads (int): Processor threads; 0 for the number of physical cores.
-            spin (bool): Whether waiting threads burn their core.
+            spin (bool): Whether threads burn their core while they wait within a run.
 
         Raises:
             BundleError: A file is missing, changed, or computes something else here.

@@ -14,11 +14,10 @@ import numpy as np
 
 from export.cache import FloatArray, open_cache
 from export.errors import RowError
-from export.interface import ATTENTION_BIAS, POSITION_IDS
 from export.ort import open_session, ort_value
 from export.prompts import AnyPrompt, PrefixPrompt
 from export.shape import DecoderShape
-from export.token_forest import Layout, plain_layout
+from export.token_forest import ATTENTION_BIAS, POSITION_IDS, Layout, plain_layout
 
 
 class DecoderSession:
@@ -28,11 +27,11 @@ class DecoderSession:
         graph (Path): The ONNX file.
         shape (DecoderShape): Its numbers.
         num_threads (int): Threads of one operator; 0 for the number of physical cores.
-        spin (bool): Whether waiting threads burn their core.
+        spin (bool): Whether threads burn their core while they wait within a run.
     """
 
     def __init__(
-        self, graph: Path, shape: DecoderShape, num_threads: int = 0, spin: bool = False
+        self, graph: Path, shape: DecoderShape, num_threads: int = 0, spin: bool = True
     ) -> None:
         self.shape = shape
         self._session: Any = open_session(graph, num_threads, spin)

@@ -3,7 +3,7 @@
 Legend: V vocabulary, H hidden.
 
 Weights that read the same input and share a grid are stored as one, so that one product serves
-them; a fused gate and up is cut in two. Norms that multiply by `1 + weight` are stored as that sum.
+them. Norms that multiply by `1 + weight` are stored as that sum.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ NORM = "model.norm.weight"
 QUERY_KEY_VALUE = "attention.qkv"
 QUERY_KEY_VALUE_MEMBERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 OUTPUT = "attention.output"
-GATE, UP, DOWN = "mlp.gate", "mlp.up", "mlp.down"
+GATE_UP = "mlp.gate_up"
+GATE_UP_MEMBERS = ("mlp.gate_proj", "mlp.up_proj")
+DOWN = "mlp.down"
 
 _PLAIN_GROUPS = {
     QUERY_KEY_VALUE: QUERY_KEY_VALUE_MEMBERS,
     OUTPUT: ("self_attn.o_proj",),
-    GATE: ("mlp.gate_proj",),
-    UP: ("mlp.up_proj",),
+    GATE_UP: GATE_UP_MEMBERS,
     DOWN: ("mlp.down_proj",),
 }
 _FUSED_GROUPS = {
     QUERY_KEY_VALUE: ("self_attn.qkv_proj",),
     OUTPUT: ("self_attn.o_proj",),
+    GATE_UP: ("mlp.gate_up_proj",),
     DOWN: ("mlp.down_proj",),
 }
-_FUSED_GATE_UP = "mlp.gate_up_proj"
 
 Weights = Mapping[str, FrozenWeight | Tensor]
 
@@ -124,8 +125,6 @@ def _layer_matrices(weights: Weights, prefix: str, spec: DecoderSpec) -> Iterato
     is_fused = spec.family.has_fused_projections
     for group, members in (_FUSED_GROUPS if is_fused else _PLAIN_GROUPS).items():
         yield from _group(weights, prefix, group, members)
-    if is_fused:
-        yield from _gate_and_up(_quantised(weights, f"{prefix}{_FUSED_GATE_UP}.weight"), prefix)
 
 
 def _group(
@@ -138,12 +137,6 @@ def _group(
         return
     for member, name, part in zip(members, names, parts, strict=True):
         yield _Matrix(f"{prefix}{member}", part, _bias(weights, [name]))
-
-
-def _gate_and_up(fused: QuantTensor, prefix: str) -> Iterator[_Matrix]:
-    half = fused.shape[0] // 2
-    for name, start in ((GATE, 0), (UP, half)):
-        yield _Matrix(f"{prefix}{name}", fused.rows(torch.arange(start, start + half)))
 
 
 def _bias(weights: Weights, names: list[str]) -> Tensor | None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+POSITION_IDS = "position_ids"  # the graph's inputs that a layout is bound to
+ATTENTION_BIAS = "attention_bias"
 _HIDDEN = np.float32(-1e9)  # what an attention score is lowered by
 
 

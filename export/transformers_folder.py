@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
-from export.bundle import written_at_once
+from export.at_once import written_at_once
 from export.errors import NotCarriedError
 from export.folder_card import CARD_FILE, write_card
 from export.plain_model import PlainModel, floats, rounding_error, rows_of

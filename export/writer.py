@@ -6,17 +6,14 @@ import importlib.metadata
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-from torch import Tensor
 
 from export import ort
-from export.blobs import BlobFile
+from export.at_once import written_at_once
 from export.bundle import (
-    DATA_FILE,
-    INTEGERS_FILE,
+    MANIFEST,
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     Golden,
@@ -25,50 +22,21 @@ from export.bundle import (
     PromptRecord,
     hash_file,
     write_manifest,
-    written_at_once,
 )
-from export.errors import ExportError, NotCarriedError, UnsupportedModelError
+from export.errors import ExportError, NotCarriedError
+from export.exported_model import ExportedModel
 from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, Traced, check_parity
 from export.genai import GenaiBase, genai_graph, genai_tokens, write_default, write_tokenizers
-from export.graphs import Graphs, store_graphs
+from export.graph_files import GRAPH_FILES, GraphFiles, num_bytes, write_graph_files
 from export.pace import Timed, fastest, seconds_per_answer
 from export.precisions import Precision
 from export.prompt_files import write_prompt
-from export.rowwise import Loudness
 from export.session import DecoderSession
-from export.shape import DecoderShape
 from export.space import check_space
-from quant.packing import FrozenWeight, QuantTensor
 
-GRAPH_FILES: dict[Precision, str] = {
-    "fast": "model.onnx",
-    "exact": "exact.onnx",
-    "throughput": "throughput.onnx",
-}
 Step = Measured | Built | Traced | Timed | Skipped
 _NUM_GOLDEN_IDS = 5
 _NUM_TOP_IDS = 10
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """The frozen base of a bundle.
-
-    Attributes:
-        name: What to call it.
-        network: The transformers model, frozen, on the CPU in float32.
-        weights: Frozen weights by their transformers names.
-        weights_hash: sha256 over them.
-        tokenizer_json: The tokenizer, as training used it.
-        listen: Tells how loud the inputs of its layers are, behind the prompt.
-    """
-
-    name: str
-    network: Any
-    weights: Mapping[str, FrozenWeight | Tensor]
-    weights_hash: str
-    tokenizer_json: str
-    listen: Callable[[], Loudness]
 
 
 @dataclass
@@ -102,111 +70,54 @@ class BundleWriter:
             UnsupportedModelError: No graph can be made of the model.
             BundleError: The destination is taken.
         """
-        with written_at_once(destination, overwrite) as folder:
-            check_space(folder, self._num_bytes())
-            graphs, data_hash = self._store(folder)
-            hashes = {DATA_FILE: data_hash}
-            num_nodes = self._write_graphs(folder, graphs)
-            names: list[Precision] = ["fast", "exact"]
-            if self._may_be_throughput(graphs):
-                hashes[INTEGERS_FILE] = self._write_throughput(folder, graphs)
-                names.append("throughput")
-            if graphs.refusal is not None:
-                yield Traced(graphs.refusal, num_nodes)
-            chat_template = yield from self._write_tokenizers(folder, graphs)
+        with written_at_once(destination, overwrite, MANIFEST) as folder:
+            check_space(folder, num_bytes(self.model, self.precision))
+            files = write_graph_files(folder, self.model, self.precision, self.report_progress)
+            if files.refusal is not None:
+                yield Traced(files.refusal, files.num_nodes)
+            chat_template = yield from self._write_tokenizers(folder, files)
             yield Built("graphs", 1, 3)
-            sessions = {
-                name: DecoderSession(folder / GRAPH_FILES[name], graphs.shape, self.num_threads)
-                for name in names
-            }
+            sessions = files.open(self.num_threads)
             parity = yield from self.gate.measure(sessions)
             check_parity(parity, self.precision)
-            default = self.precision
-            if default == "auto":
-                timed = seconds_per_answer(sessions, self.gate)
-                yield from timed
-                default = fastest(timed, parity)
+            default = yield from self._answers_in(sessions, parity)
             if default != "throughput" and "throughput" in sessions:
-                del sessions["throughput"], parity["throughput"], hashes[INTEGERS_FILE]
-                for file in (GRAPH_FILES["throughput"], INTEGERS_FILE):
-                    (folder / file).unlink()
+                del sessions["throughput"], parity["throughput"]
+                files.drop_throughput()
             prompt = self.gate.prompt
             record = write_prompt(folder, prompt, sessions, parity, chat_template=chat_template)
             if record.adapter is not None:
-                base = GenaiBase(graphs.shape, self.model.network.config.num_attention_heads)
-                graph = folder / GRAPH_FILES[genai_graph(default, parity)]
+                base = GenaiBase(files.shape, self.model.network.config.num_attention_heads)
+                graph = files.path(genai_graph(default, parity))
                 write_default(folder, graph, base, record, folder)
             golden = self._golden(sessions)
-            self._write_manifest(folder, graphs.shape, parity, default, record, golden, hashes)
+            self._write_manifest(files, parity, default, record, golden)
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
 
-    def _num_bytes(self) -> int:
-        """Of the weights as they are stored."""
-        weights = self.model.weights.values()
-        num_bytes = sum(w.numel() * 4 if isinstance(w, Tensor) else w.num_bytes for w in weights)
-        if self.precision in ("auto", "throughput"):
-            num_bytes += sum(w.shape[0] * w.shape[1] for w in weights if not isinstance(w, Tensor))
-        return num_bytes
-
-    def _store(self, folder: Path) -> tuple[Graphs, str]:
-        """The data file and its sha256."""
-        blobs = BlobFile(folder / DATA_FILE)
-        try:
-            model = self.model
-            graphs = store_graphs(model.network, model.weights, blobs, self.report_progress)
-        finally:
-            # Windows removes no folder with an open file in it.
-            data_hash = blobs.close()
-        return graphs, data_hash
-
-    def _write_graphs(self, folder: Path, graphs: Graphs) -> int:
-        """The graphs of `fast` and `exact`; returns the nodes of the larger one."""
-        num_nodes = 0
-        precisions: tuple[Precision, ...] = ("fast", "exact")
-        for precision in precisions:
-            model = graphs.build(precision)
-            (folder / GRAPH_FILES[precision]).write_bytes(model.SerializeToString())
-            num_nodes = max(num_nodes, len(model.graph.node))
-        return num_nodes
-
-    def _may_be_throughput(self, graphs: Graphs) -> bool:
-        """Whether to write `throughput`, which doubles the bundle.
-
-        Raises:
-            UnsupportedModelError: It was asked for, and the graphs are traced.
-        """
-        if self.precision == "throughput" and graphs.build_throughput is None:
-            raise UnsupportedModelError(
-                f"A traced graph has no `throughput`, and this one is traced: {graphs.refusal}",
-                "Use `--precision auto`, `fast` or `exact`.",
-            )
-        return self.precision in ("auto", "throughput") and graphs.build_throughput is not None
-
-    def _write_throughput(self, folder: Path, graphs: Graphs) -> str:
-        """The graph of `throughput` and its data file; returns the sha256 of that."""
-        assert graphs.build_throughput is not None
-        blobs = BlobFile(folder / INTEGERS_FILE)
-        try:
-            model = graphs.build_throughput(self.model.listen(), blobs)
-        finally:
-            data_hash = blobs.close()
-        (folder / GRAPH_FILES["throughput"]).write_bytes(model.SerializeToString())
-        return data_hash
+    def _answers_in(
+        self, sessions: Mapping[Precision, DecoderSession], parity: Mapping[str, ParityRecord]
+    ) -> Generator[Timed, None, Precision]:
+        """What the bundle answers in; measured where that is not said."""
+        if self.precision != "auto":
+            return self.precision
+        timed = seconds_per_answer(sessions, self.gate)
+        yield from timed
+        return fastest(timed, parity)
 
     def _write_tokenizers(
-        self, folder: Path, graphs: Graphs
+        self, folder: Path, files: GraphFiles
     ) -> Generator[Skipped, None, str | None]:
         """Write the tokenizers; returns ONNX Runtime GenAI's chat template, if it gets one."""
         prompt, plain_json = self.gate.prompt, self.model.tokenizer_json
         try:
-            if graphs.refusal is not None:
+            if files.refusal is not None:
                 raise NotCarriedError(
                     "ONNX Runtime GenAI gets no files: a traced graph keeps its cache another way.",
                     "The bundle answers in `ptune run`, `chat` and `serve`.",
                 )
-            vocab_size = graphs.shape.vocab_size
+            vocab_size = files.shape.vocab_size
             tokens = genai_tokens(plain_json, vocab_size, prompt.prompt.num_virtual_tokens)
             chat_template = tokens.chat_template(prompt)
         except NotCarriedError as error:
@@ -229,20 +140,21 @@ class BundleWriter:
 
     def _write_manifest(
         self,
-        folder: Path,
-        shape: DecoderShape,
+        graphs: GraphFiles,
         parity: dict[str, ParityRecord],
         default: Precision,
         record: PromptRecord,
         golden: Golden,
-        data_hashes: Mapping[str, str],
     ) -> None:
+        folder = graphs.folder
         files = {
             path.relative_to(folder).as_posix(): hash_file(path)
             for path in sorted(folder.rglob("*"))
             if path.is_file()
         }
-        changed = [name for name, sha256 in data_hashes.items() if files[name].sha256 != sha256]
+        changed = [
+            name for name, sha256 in graphs.data_hashes.items() if files[name].sha256 != sha256
+        ]
         if changed:
             raise ExportError(
                 f"{folder / changed[0]} does not read back as it was written.",
@@ -252,9 +164,9 @@ class BundleWriter:
             schema=SCHEMA_VERSION,
             model_name=self.model.name,
             weights_hash=self.model.weights_hash,
-            grid=_grid_in_words(self.model.weights),
-            shape=shape,
-            graphs={precision: GRAPH_FILES[precision] for precision in parity},
+            grid=self.model.grid,
+            shape=graphs.shape,
+            graphs={precision: GRAPH_FILES[precision] for precision in graphs.precisions},
             default_precision=default,
             prompts={self.gate.prompt.name: record},
             parity=parity,
@@ -267,14 +179,3 @@ class BundleWriter:
             },
         )
         write_manifest(folder, manifest)
-
-
-def _grid_in_words(weights: Mapping[str, FrozenWeight | Tensor]) -> str:
-    kinds = set()
-    for weight in weights.values():
-        if isinstance(weight, QuantTensor):
-            spec = weight.spec
-            kinds.add(f"{spec.bits}-bit {spec.form.replace('_', ' ')}, block {spec.block_size}")
-        elif not isinstance(weight, Tensor):
-            kinds.add("NF4 as 8-bit zero point, block 32")
-    return "; ".join(sorted(kinds))

@@ -73,11 +73,23 @@ def export(
         float_type=dtype,
     )
     work(new_task_folder("export"), task, make_display(display))
-    if display == "plain" and format_ == "bundle":
+    if display == "plain":
         say("Next:")
-        chosen = f" --prompt {name}" if into else ""
-        say(f'  ptune run {bundle} "your text"{chosen}')
-        say(f"  ptune chat {bundle}{chosen}")
+        for line in _next_lines(format_, bundle, name if into else None):
+            say(f"  {line}")
+
+
+def _next_lines(format_: ExportFormat, folder: Path, added: str | None) -> list[str]:
+    """What to do with an export; `added` is the prompt's name where it joined others."""
+    if format_ == "gguf":
+        return [
+            f"llama-server -m {folder / 'model.gguf'}   # send chat messages",
+            f"ollama create my-model -f {folder / 'Modelfile'}",
+        ]
+    if format_ == "transformers":
+        return [f"AutoModelForCausalLM.from_pretrained({str(folder)!r}), and its chat template"]
+    chosen = f" --prompt {added}" if added else ""
+    return [f'ptune run {folder} "your text"{chosen}', f"ptune chat {folder}{chosen}"]
 
 
 def _check_format(

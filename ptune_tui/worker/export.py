@@ -11,6 +11,7 @@ import numpy as np
 
 from export.addition import PromptAddition
 from export.bundle import read_manifest, total_bytes
+from export.exported_model import ExportedModel
 from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Skipped, Traced, is_integer_grid
 from export.gguf_folder import GGUFFolder
 from export.pace import Timed
@@ -20,7 +21,7 @@ from export.prompt_files import ExportedPrompt
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt, virtual_tokens
 from export.rowwise import Loudness
 from export.transformers_folder import TransformersFolder
-from export.writer import BundleWriter, ExportedModel, Step
+from export.writer import BundleWriter, Step
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import input_loudness
 from ptune_tui.engine.prompt import LayerPrefix, Prompt

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from export import graphs, parity, space
-from export.bundle import Manifest, read_manifest, write_manifest, written_at_once
+from export.at_once import written_at_once
+from export.bundle import MANIFEST, Manifest, read_manifest, write_manifest
 from export.errors import BundleError, ExportError, ParityError
 from export.rotary import RotaryTable
 from export.runtime import Bundle
@@ -174,11 +175,14 @@ def test_a_folder_that_is_there_is_kept_unless_it_is_a_bundle_to_replace(tmp_pat
     taken.mkdir()
     (taken / "mine.txt").write_text("keep")
     for overwrite in (False, True):
-        with pytest.raises(BundleError, match="already there"), written_at_once(taken, overwrite):
+        with (
+            pytest.raises(BundleError, match="already there"),
+            written_at_once(taken, overwrite, MANIFEST),
+        ):
             pass
     assert (taken / "mine.txt").read_text() == "keep"
     (taken / "manifest.json").write_text("{}")
-    with written_at_once(taken, overwrite=True) as part:
+    with written_at_once(taken, True, MANIFEST) as part:
         (part / "new").write_text("x")
     assert [path.name for path in taken.iterdir()] == ["new"]
 
@@ -189,7 +193,7 @@ def test_a_writer_that_fails_halfway_keeps_the_old_bundle(tmp_path: Path) -> Non
     (old / "manifest.json").write_text("{}")
 
     def fail() -> None:
-        with written_at_once(old, overwrite=True) as part:
+        with written_at_once(old, True, MANIFEST) as part:
             (part / "half").write_text("x")
             raise OSError("disk")
 

@@ -15,8 +15,9 @@ from gguf import GGUFReader, TokenType
 
 from export.errors import NotCarriedError
 from export.folder_card import CARD_FILE
-from export.gguf_folder import MODEL_FILE, MODEL_FILE_OF_OLLAMA
+from export.gguf_folder import MODEL_FILE
 from export.gguf_header import header_of
+from export.ollama import OLLAMA_FILE
 from export.prompts import load_prompt
 from export.runtime import Bundle
 from export.sampling import log_softmax
@@ -77,7 +78,7 @@ def test_every_weight_is_the_one_that_was_trained_on(text: Written) -> None:
     virtual = source.rows("model.embed_tokens.weight", 325, 330)
     assert torch.equal(virtual, tuned.prompt.embeddings_PH.half().float())
     assert max(card["rounding"].values()) < 2**-11
-    assert set(card["files"]) == {MODEL_FILE, MODEL_FILE_OF_OLLAMA}
+    assert set(card["files"]) == {MODEL_FILE, OLLAMA_FILE}
 
 
 def test_the_header_names_the_virtual_tokens_and_places_them(text: Written) -> None:
@@ -92,7 +93,7 @@ def test_the_header_names_the_virtual_tokens_and_places_them(text: Written) -> N
     template = fields["tokenizer.chat_template"].contents()
     assert template.startswith('{{ "<|soft_0|><|soft_1|>')
     assert fields["tokenizer.ggml.add_bos_token"].contents() is False
-    model_file = (text.path.parent / MODEL_FILE_OF_OLLAMA).read_text()
+    model_file = (text.path.parent / OLLAMA_FILE).read_text()
     beginning = "".join(f"<|soft_{number}|>" for number in range(5))
     assert f'TEMPLATE """{beginning}<|im_start|>user\n{{{{ .Prompt }}}}<|im_end|>' in model_file
 

@@ -8,7 +8,8 @@ import openai
 import pytest
 
 from export.runtime import Bundle
-from tests.server.conftest import Live
+from ptune_tui.server.served_model import ServedModel
+from tests.server.conftest import serving, wait_until
 
 SAY = [{"role": "user", "content": "say 3"}]
 CONVERSATION = [
@@ -157,10 +158,12 @@ def test_requests_at_once_answer_as_one_by_one(client: openai.OpenAI) -> None:
         assert list(pool.map(ask, asked)) == alone
 
 
-def test_the_log_has_numbers_and_no_texts(live: Live, client: openai.OpenAI) -> None:
-    del live.lines[:]
-    answer = chat(client, "talk", [{"role": "user", "content": "a secret"}], max_tokens=4)
-    (line,) = live.lines
+def test_the_log_has_numbers_and_no_texts(served: dict[str, ServedModel]) -> None:
+    with serving(served) as live:
+        secret = [{"role": "user", "content": "a secret"}]
+        answer = chat(live.client(), "talk", secret, max_tokens=4)
+        wait_until(lambda: bool(live.lines))  # it is said once the answer is sent
+        (line,) = live.lines
     assert line.startswith("200 POST /v1/chat/completions  talk  ")
     assert "+4 tokens" in line
     assert "secret" not in line
