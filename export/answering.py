@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.bundle import PromptRecord
+from export.constraint import Constraint
 from export.encoding import RowEncoder, answer_limit
 from export.errors import BundleError, RowError
 from export.generation import GREEDY, Generation, Limits
@@ -86,6 +87,7 @@ class Answerer:
         max_new_tokens: int = 256,
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
     ) -> Generation:
         """An answer to stream: iterate over its pieces of text.
 
@@ -94,8 +96,9 @@ class Answerer:
             max_new_tokens (int): At most so many tokens, and as the context has room for.
             sampling (Sampling): How tokens are chosen; the most likely one by default.
             stop (Sequence[str]): Strings that end the answer.
+            constraint (Constraint | None): What it has to look like, from `export.constraint`.
         """
-        return self.generate_behind(self._encode(text), max_new_tokens, sampling, stop)
+        return self.generate_behind(self._encode(text), max_new_tokens, sampling, stop, constraint)
 
     def generate_behind(
         self,
@@ -103,6 +106,7 @@ class Answerer:
         max_new_tokens: int,
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
+        constraint: Constraint | None = None,
         is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Generation:
         """An answer to tokens that are a whole request already, such as a conversation.
@@ -112,6 +116,7 @@ class Answerer:
             max_new_tokens (int): At most so many tokens, and as the context has room for.
             sampling (Sampling): How tokens are chosen.
             stop (Sequence[str]): Strings that end the answer.
+            constraint (Constraint | None): What it has to look like.
             is_cancelled (Callable): Asked before each token; true ends the answer.
         """
         logits, position = self._read(ids)
@@ -124,6 +129,7 @@ class Answerer:
             Limits(self.record.end_token_id, max(0, min(max_new_tokens, room)), stop, is_cancelled),
             sampling,
             self.encoder.renderer.response_prefix,
+            constraint,
         )
 
     def classify(self, text: str) -> LabelAnswer:

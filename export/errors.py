@@ -49,6 +49,12 @@ class SamplingError(ExportError):
     category = "usage"
 
 
+class ConstraintError(ExportError):
+    """Answers cannot be held to this form."""
+
+    category = "usage"
+
+
 class RowError(ExportError):
     """A row does not fit."""
 

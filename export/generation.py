@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
+from export.constraint import Constraint
 from export.sampling import Sampler, Sampling
 from export.stopping import StopStrings
 
@@ -58,10 +59,11 @@ class Generation:
         limits (Limits): When it ends.
         sampling (Sampling): How tokens are chosen.
         response_prefix (str): Text before the response that belongs to the template.
+        constraint (Constraint | None): What it has to look like; None for any text.
 
     Attributes:
-        finish_reason: Why it ended: the end token, a stop string, or the longest length; None as
-            long as it goes on, and where it was cancelled.
+        finish_reason: Why it ended: the end token or nothing left to say, a stop string, or the
+            longest length; None as long as it goes on, and where it was cancelled.
         num_prompt_tokens: Tokens of the request.
         tokens: The answer's tokens so far, without the end token.
     """
@@ -75,6 +77,7 @@ class Generation:
         limits: Limits,
         sampling: Sampling = GREEDY,
         response_prefix: str = "",
+        constraint: Constraint | None = None,
     ) -> None:
         self.finish_reason: FinishReason | None = None
         self.num_prompt_tokens = len(ids)
@@ -82,6 +85,7 @@ class Generation:
         self._decoder, self._tokenizer, self._logits = decoder, tokenizer, logits
         self._limits, self._sampler = limits, Sampler(sampling, ids)
         self._response_prefix = response_prefix
+        self._form = None if constraint is None else constraint.begin()
 
     def __iter__(self) -> Iterator[str]:
         stops = StopStrings(self._limits.stop)
@@ -97,19 +101,33 @@ class Generation:
             yield rest
 
     def ids(self) -> Iterator[int]:
-        """The answer's tokens as they are chosen, without the end token."""
+        """The answer's tokens as they are chosen, without the end token.
+
+        Raises:
+            ConstraintError: The answer grew beyond what can be constrained.
+        """
         for number in range(self._limits.max_new_tokens):
             if self._limits.is_cancelled():
                 return
             if number:
                 self._logits = self._decoder.append(self.tokens[-1])
-            token = self._sampler.choose(self._logits)
+            token = self._choose()
             if token == self._limits.end_token_id:
                 self.finish_reason = "end"
                 return
             self.tokens.append(token)
             yield token
+            if self._form is not None and self._form.is_complete:
+                self.finish_reason = "end"
+                return
         self.finish_reason = "length"
+
+    def _choose(self) -> int:
+        if self._form is None:
+            return self._sampler.choose(self._logits)
+        token = self._sampler.choose(self._logits, self._form.allowed())
+        self._form.take(token)
+        return token
 
     def _pieces(self) -> Iterator[str]:
         """The text of the tokens, whole characters only."""

@@ -27,6 +27,7 @@ from export.bundle import (
     tokenizer_file,
     verify_file,
 )
+from export.constraint import Vocabulary
 from export.errors import BundleError
 from export.precisions import Precision
 from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
@@ -49,6 +50,7 @@ class Bundle:
         self.session = session
         self._restored: str | None = None
         self._num_requests = 0
+        self._vocabularies: dict[int, Vocabulary] = {}
 
     @classmethod
     def open(
@@ -90,6 +92,20 @@ class Bundle:
         """The tokenizer of training, which knows no virtual tokens."""
         name = tokenizer_file(self.manifest)
         return Tokenizer.from_file(str(verify_file(self.folder, self.manifest, name)))
+
+    def vocabulary(self, end_token_id: int) -> Vocabulary:
+        """The tokens for constrained answers; made once for an end token, as it takes a while.
+
+        Args:
+            end_token_id (int): The token that ends an answer.
+
+        Raises:
+            ConstraintError: llguidance is not installed, or cannot read the tokenizer.
+        """
+        if end_token_id not in self._vocabularies:
+            size = self.manifest.shape.vocab_size
+            self._vocabularies[end_token_id] = Vocabulary(self.tokenizer, end_token_id, size)
+        return self._vocabularies[end_token_id]
 
     def tuned(self, name: str | None = None) -> Answerer:
         """Answers with a prompt.

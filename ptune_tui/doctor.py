@@ -47,6 +47,7 @@ TRAINING_PACKAGES = (
     "huggingface-hub",
 )
 SERVING_PACKAGES = ("starlette", "uvicorn")
+JSON_PACKAGES = ("llguidance",)
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def checks() -> list[Check]:
         _packages("Base packages", BASE_PACKAGES, "fail", "pip install ptune-tui"),
         _packages("Training extra", TRAINING_PACKAGES, "warn", "pip install 'ptune-tui[train]'"),
         _packages("Serving extra", SERVING_PACKAGES, "warn", "pip install 'ptune-tui[serve]'"),
+        _packages("JSON extra", JSON_PACKAGES, "warn", "pip install 'ptune-tui[json]'"),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),
         _folder("Settings", paths.settings_file().parent),

@@ -20,7 +20,7 @@ APP = TRAINING | {
         ("import ptune_tui.cli", APP | {"textual", "textual_plot"}),
         ("import ptune_tui.tui.app", APP | {"textual_plot"}),
         ("import ptune_tui.jobs, ptune_tui.runs, ptune_tui.chats", APP | {"textual"}),
-        ("import export.runtime", TRAINING | {"ptune_tui", "textual"}),
+        ("import export.runtime", TRAINING | {"ptune_tui", "textual", "llguidance"}),
         ("import ptune_tui.worker.chat", TRAINING | {"textual", "ptune_tui.engine"}),
         ("import ptune_tui.server.web_server", TRAINING | {"textual", "typer", "ptune_tui.engine"}),
         ("import ptune_tui.server.endpoints", TRAINING | {"textual", "typer", "ptune_tui.worker"}),

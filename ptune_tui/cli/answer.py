@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ptune_tui.cli.answer_form import JsonObjectOption, JsonSchemaOption, form_of
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
     from export.answering import Answerer
+    from export.constraint import Constraint
     from export.sampling import Sampling
 
 PrecisionName = Literal["fast", "exact", "throughput"]
@@ -40,11 +42,13 @@ class Writing:
         max_new_tokens: The longest one.
         sampling: How tokens are chosen.
         stop: Strings that end one.
+        constraint: What each has to look like.
     """
 
     max_new_tokens: int
     sampling: Sampling
     stop: tuple[str, ...]
+    constraint: Constraint | None
 
 
 def run(
@@ -78,6 +82,8 @@ def run(
     stop: Annotated[
         list[str] | None, typer.Option(help="Text that ends a free answer; repeat for more.")
     ] = None,
+    json_schema: JsonSchemaOption = None,
+    json_object: JsonObjectOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an answer.")] = False,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
@@ -94,6 +100,7 @@ def run(
         max_new_tokens,
         Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),
         tuple(stop or ()),
+        form_of(answerer, json_schema, is_object=json_object, is_scored=is_scored),
     )
     if is_scored:
         lines = _labels(answerer, texts, as_json=as_json)
@@ -198,7 +205,9 @@ def _texts_written(
 ) -> Iterator[str]:
     """The free answers' lines, piece by piece."""
     for number, text in enumerate(texts, start=1):
-        answer = answerer.generate(text, writing.max_new_tokens, writing.sampling, writing.stop)
+        answer = answerer.generate(
+            text, writing.max_new_tokens, writing.sampling, writing.stop, writing.constraint
+        )
         if as_json:
             content = "".join(answer)  # before the reason is read: it is known at the end
             yield _line(prompt=text, answer=content, finish_reason=answer.finish_reason)

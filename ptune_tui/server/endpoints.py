@@ -85,7 +85,8 @@ class Endpoints:
         ids: list[int],
         shape: Shape,
     ) -> Response:
-        job = Job(model.work(ids, asked.writing()))
+        constraint = await run_in_threadpool(model.constraint, asked.response_format)
+        job = Job(model.work(ids, asked.writing(constraint)))
         reply = Reply(shape, model.name, len(ids))
         self._answering.submit(job)
 

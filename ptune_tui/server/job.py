@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from export.answering import Answerer
+from export.constraint import Constraint
 from export.generation import FinishReason
 from export.sampling import Sampling
 
@@ -41,11 +42,13 @@ class Writing:
         max_new_tokens: The longest answer.
         sampling: How tokens are chosen.
         stop: Strings that end it.
+        constraint: What it has to look like.
     """
 
     max_new_tokens: int
     sampling: Sampling
     stop: tuple[str, ...]
+    constraint: Constraint | None = None
 
 
 Item = Piece | End
@@ -58,7 +61,12 @@ def written(answerer: Answerer, ids: list[int], writing: Writing) -> Work:
 
     def work(is_cancelled: Callable[[], bool]) -> Iterator[Item]:
         generation = answerer.generate_behind(
-            ids, writing.max_new_tokens, writing.sampling, writing.stop, is_cancelled
+            ids,
+            writing.max_new_tokens,
+            writing.sampling,
+            writing.stop,
+            writing.constraint,
+            is_cancelled,
         )
         for text in generation:
             yield Piece(text)

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 from starlette.responses import Response
 
-from export.errors import RowError
+from export.errors import ConstraintError, RowError
 
 _log = logging.getLogger(__name__)
 RETRY_SECONDS = 2
@@ -99,5 +99,7 @@ def refusal_of(error: Exception) -> Refusal:
         return error
     if isinstance(error, RowError):
         return Refusal(400, f"{error.message}. {error.hint}", code="context_length_exceeded")
+    if isinstance(error, ConstraintError):
+        return Refusal(400, error.message, param="response_format")
     _log.error("an answer failed", exc_info=error)
     return fault()

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from export.constraint import Constraint
 from export.sampling import Sampling
 from ptune_tui.server.job import Writing
 from ptune_tui.server.refusal import Refusal
+from ptune_tui.server.response_format import ResponseFormat, Text
 
 DEFAULT_MAX_TOKENS = 256
 
@@ -43,7 +45,6 @@ NEUTRAL: dict[str, tuple[object, ...]] = {
     "modalities": (["text"],),
     "n": (1,),
     "presence_penalty": (0,),
-    "response_format": ({"type": "text"},),
     "suffix": ("",),
     "tool_choice": ("none",),
     "tools": ([],),
@@ -101,6 +102,7 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         stop: Strings that end the answer.
         stream: Whether the answer comes piece by piece.
         stream_options: For a stream only.
+        response_format: Any text, or JSON.
         truncation: `auto` cuts a text that is too long for a prompt from the left, as training did.
     """
 
@@ -115,6 +117,7 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stop: str | Annotated[list[str], Meta(max_length=4)] = []
     stream: bool = False
     stream_options: StreamOptions | None = None
+    response_format: ResponseFormat = Text()
     truncation: Literal["disabled", "auto"] = "disabled"
 
     @property
@@ -127,8 +130,12 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The longest answer that was asked for."""
         return self.max_tokens
 
-    def writing(self) -> Writing:
-        """How free text is written."""
+    def writing(self, constraint: Constraint | None = None) -> Writing:
+        """How free text is written.
+
+        Args:
+            constraint (Constraint | None): What it has to look like.
+        """
         # A seed may be negative in OpenAI's API, and numpy takes none that is.
         seed = secrets.randbits(32) if self.seed is None else self.seed % 2**64
         return Writing(
@@ -142,6 +149,7 @@ class Asked(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 seed,
             ),
             (self.stop,) if isinstance(self.stop, str) else tuple(self.stop),
+            constraint,
         )
 
 

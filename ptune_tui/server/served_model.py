@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import msgspec
 
 from export.answering import Answerer
+from export.constraint import Constraint
 from export.errors import RowError, TemplateError
 from export.runtime import Bundle
 from export.template import Template
 from ptune_tui.server.job import Work, Writing, labelled, written
 from ptune_tui.server.refusal import Refusal
 from ptune_tui.server.requests import Message
+from ptune_tui.server.response_format import FIELD, ResponseFormat, Text, constraint_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,23 @@ class ServedModel:
         if self.has_labels:
             return labelled(self.answerer, ids)
         return written(self.answerer, ids, writing)
+
+    def constraint(self, asked: ResponseFormat) -> Constraint | None:
+        """What holds the answer to a format; None for any text.
+
+        Args:
+            asked (ResponseFormat): The format.
+
+        Raises:
+            Refusal: The answers are labels, or no answer can be held to the format here.
+        """
+        if self.has_labels and not isinstance(asked, Text):
+            raise Refusal(
+                400,
+                f"`{self.name}` answers with one of its labels; leave `{FIELD}` out.",
+                param=FIELD,
+            )
+        return constraint_of(self.answerer, asked)
 
     def chat_ids(self, messages: Sequence[Message], may_cut: bool) -> list[int]:
         """The tokens of a conversation.

@@ -41,7 +41,7 @@ def test_an_unknown_model_is_404_and_the_others_are_named(live: Live) -> None:
     ("more", "param"),
     [
         ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "grammar"}}, "response_format.type"),
         ({"logprobs": True}, "logprobs"),
         ({"n": 2}, "n"),
         ({"frequency_penalty": 0.5}, "frequency_penalty"),
