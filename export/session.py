@@ -93,12 +93,12 @@ class DecoderSession:
             binding.bind_cpu_input(POSITION_IDS, layout.position_ids)
             binding.bind_cpu_input(ATTENTION_BIAS, layout.attention_bias)
         num_wanted = 1 if wanted is None else len(wanted)
-        logits_1NV = np.empty((1, num_wanted, self.shape.vocab_size), np.float32)
-        place = ("cpu", 0, np.float32, logits_1NV.shape, logits_1NV.ctypes.data)
+        logits_NV: FloatArray = np.empty((num_wanted, self.shape.vocab_size), np.float32)
+        place = ("cpu", 0, np.float32, (1, *logits_NV.shape), logits_NV.ctypes.data)
         binding.bind_output(LOGITS, *place)
         self._session.run_with_iobinding(binding)
         self._cache.keep(total)
-        return logits_1NV[0]
+        return logits_NV
 
     def begin(self, prompt: AnyPrompt | None, lead_ids: Sequence[int]) -> int:
         """Put a prompt and the template's lead at the beginning of the cache.
