@@ -157,7 +157,8 @@ def sentence(event: Event) -> str | None:
 
 
 def _bundle(event: ExportDone) -> str:
-    words = f"  bundle: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
+    what = "bundle" if event.precision else "written"
+    words = f"  {what}: {event.path} ({event.num_bytes / 1e6:.0f} MB)"
     if event.precision:
         words += f"\n  it answers in `{event.precision}`"
     if event.seconds_per_answer:
