@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
 
 from export import graphs, parity, space
 from export.at_once import written_at_once
-from export.bundle import MANIFEST, Manifest, read_manifest, write_manifest
+from export.bundle import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
 from export.errors import BundleError, ExportError, ParityError
 from export.rotary import RotaryTable
 from export.runtime import Bundle
@@ -116,6 +117,19 @@ def test_a_manifest_that_does_not_fit_is_refused(
 ) -> None:
     change_manifest(copied, change)
     with pytest.raises(BundleError, match=message):
+        Bundle.open(copied, "fast")
+
+
+def test_a_graph_of_a_newer_opset_is_refused_in_a_sentence(copied: Path) -> None:
+    path = copied / "model.onnx"
+    graph = onnx.load(path, load_external_data=False)
+    for entry in graph.opset_import:
+        if not entry.domain:
+            entry.version = 99
+    path.write_bytes(graph.SerializeToString())
+    record = msgspec.to_builtins(hash_file(path))
+    change_manifest(copied, lambda manifest: manifest["files"].update({"model.onnx": record}))
+    with pytest.raises(BundleError, match="cannot load"):
         Bundle.open(copied, "fast")
 
 

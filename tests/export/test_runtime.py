@@ -178,12 +178,13 @@ def test_answering_imports_nothing_of_training(request: pytest.FixtureRequest, w
     assert loaded == "[]"
 
 
-def test_onnxruntime_writes_nothing_into_the_home_folder(
+def test_answering_writes_nothing_into_the_home_folder_and_opens_no_socket(
     exported: Exported, tmp_path: Path
 ) -> None:
     code = (
-        "from export.runtime import Bundle\n"
-        f"Bundle.open({str(exported.bundle)!r}).tuned().answer('the cat')"
+        "import psutil; from export.runtime import Bundle\n"
+        f"Bundle.open({str(exported.bundle)!r}).tuned().answer('the cat')\n"
+        "assert psutil.Process().net_connections('all') == []"
     )
     home = tmp_path / "empty-home"
     home.mkdir()
