@@ -350,11 +350,15 @@ class LineFollower:
     """Reads the whole lines that were added to a file since the last call.
 
     A half-written last line is left for the next call.
+
+    Args:
+        path (Path): The file; it need not be there yet.
+        first_byte (int): Where its first line begins.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first_byte: int = 0) -> None:
         self.path = path
-        self._offset = 0
+        self._offset = first_byte
 
     def new_lines(self) -> Iterator[bytes]:
         """The lines added since the last call, without their newline; none if there is no file."""

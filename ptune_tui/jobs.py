@@ -71,10 +71,8 @@ class Job:
         self._lock = lock
         self._process = process
         self._first_byte = first_byte  # events before it are an earlier worker's
-        self._follower = LineFollower(folder / EVENTS_FILE)
-        if first_byte:
-            for _ in self._follower.new_lines():
-                pass
+        # The worker may have written by now: what counts is what was there before it started.
+        self._follower = LineFollower(folder / EVENTS_FILE, first_byte)
 
     @property
     def may_go_on(self) -> bool:

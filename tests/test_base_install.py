@@ -90,7 +90,8 @@ def test_the_first_token_of_the_real_model_comes_within_a_second_and_a_half(
         "".join(f'{{"prompt": "lamp {n} on", "response": "lamp {n}: on"}}\n' for n in range(20)),
         encoding="utf-8",
     )
-    made = train_and_export(tmp_path / "made", default_model, DataConfig(train=str(rows)))
+    data = DataConfig(train=str(rows))
+    made = train_and_export(tmp_path / "made", default_model, data, precision="auto")
     command = [str(base_python), "-m", "ptune_tui", "run", str(made.bundle), "lamp on, kitchen"]
     times = []
     for _ in range(6):

@@ -157,6 +157,23 @@ def test_events_of_an_earlier_worker_are_not_the_new_ones(
     assert job.final_event() == FINISHED
 
 
+def test_events_that_a_worker_writes_at_once_are_not_taken_for_earlier_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / EVENTS_FILE).write_bytes(encode_line(TaskFailed("fault", "old", "", "")))
+    real = jobs._spawn
+
+    def spawn(folder: Path) -> subprocess.Popen[bytes]:
+        process = real(folder)
+        process.wait(20)  # the parent is slow, and the worker is done before it looks
+        return process
+
+    monkeypatch.setattr(jobs, "_spawn", spawn)
+    command = [sys.executable, "-c", PROLOGUE + saying(FINISHED), str(tmp_path)]
+    monkeypatch.setattr(jobs, "worker_command", lambda _: command)
+    assert list(jobs.follow(jobs.start(tmp_path, TASK), 0.01)) == [FINISHED]
+
+
 def test_attached_job_reads_from_the_first_event_and_can_end_the_worker(
     start_fake: StartFake, tmp_path: Path
 ) -> None:
