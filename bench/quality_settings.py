@@ -82,7 +82,7 @@ TASKS = {
         split="validation",
         metric="accuracy",
         methods={
-            "prefix": Training(20, 500, 32, arithmetics=BOTH, min_score=0.90),
+            "prefix": Training(20, 500, 32, min_score=0.90),
             "prompt": Training(50, 1000, 32, num_validations=1, min_score=0.89),
         },
         aim=0.922,
