@@ -1,0 +1,82 @@
+"""How a bundle's precisions answer beside torch: scores and the rows that flip.
+
+    python bench/fidelity.py RUN DATA [RUN DATA ...] [--out FILE]
+
+Each run is exported with all three graphs, then its data are scored in torch by the exact kernel
+and by each graph. Prints one JSON object a run: accuracy, flipped rows, seconds, and what the gate
+measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from export.bundle import read_manifest
+from export.precisions import PRECISIONS
+
+
+def ptune(*arguments: object) -> str:
+    command = [sys.executable, "-m", "ptune_tui", *map(str, arguments)]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def answers(
+    target: Path, data: Path, folder: Path, *more: object
+) -> tuple[dict[str, Any], list[str]]:
+    file = folder / "answers.jsonl"
+    said = ptune("eval", target, "--data", data, "--predictions", file, "--json", *more)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return json.loads(said), [json.loads(line)["answer"] for line in lines]
+
+
+def measure(run: Path, data: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundle = folder / "bundle"
+        ptune("export", run, "--out", bundle, "--precision", "throughput")
+        in_torch, expected = answers(run, data, folder)
+        found: dict[str, Any] = {
+            "run": run.name,
+            "num_rows": len(expected),
+            "torch": {"accuracy": in_torch["accuracy"], "seconds": in_torch["seconds"]},
+        }
+        parity = read_manifest(bundle).parity
+        for precision in PRECISIONS:
+            scored, got = answers(bundle, data, folder, "--precision", precision)
+            flips = [
+                number
+                for number, pair in enumerate(zip(got, expected, strict=True))
+                if pair[0] != pair[1]
+            ]
+            found[precision] = {
+                "accuracy": scored["accuracy"],
+                "flips": flips,
+                "seconds": scored["seconds"],
+                "parity": msgspec.to_builtins(parity[precision]),
+            }
+        return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pairs", nargs="+", type=Path, help="RUN DATA, as often as wanted")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    found = []
+    for run, data in zip(options.pairs[::2], options.pairs[1::2], strict=True):
+        found.append(measure(run, data))
+        print(json.dumps(found[-1]), flush=True)
+    if options.out:
+        options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
