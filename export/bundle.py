@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from export.errors import BundleError
-from export.precisions import Precision
+from export.precisions import PRECISIONS, Precision
 from export.prompts import PromptKind
 from export.shape import DecoderShape
 from export.template import Template
@@ -250,10 +250,14 @@ def verify_all(folder: Path) -> Manifest:
     """Check every file of a bundle, those that only other programs read, too.
 
     Raises:
-        BundleError: There is no bundle, or a file is missing, a link, or another one.
+        BundleError: There is no bundle, a file is missing, a link or another one, or a graph or
+            its data have no hash.
     """
     manifest = read_manifest(folder)
-    for name in manifest.files:
+    opened = set(manifest.graphs.values())
+    for precision in (name for name in PRECISIONS if name in manifest.graphs):
+        opened.update(data_files(precision))
+    for name in sorted(opened.union(manifest.files)):
         verify_file(folder, manifest, name)
     return manifest
 

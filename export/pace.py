@@ -35,7 +35,8 @@ class Timed:
 
     Attributes:
         precision: The graph.
-        seconds: An answer (of labels: one alone and one of many), the median of some rounds.
+        seconds: An answer (of labels: the mean of one alone and one of many), the median of some
+            rounds.
     """
 
     precision: Precision
@@ -46,7 +47,7 @@ def seconds_per_answer(sessions: Mapping[Precision, DecoderSession], gate: Gate)
     """Time every graph on the gate's rows, in turns.
 
     Labels are timed alone, as `ptune run` scores a single text, and together, as it scores a file:
-    an answer of each kind counts. Free text is timed as it is written: a row, then token by token.
+    the mean of both counts. Free text is timed as it is written: a row, then token by token.
 
     Args:
         sessions (Mapping[Precision, DecoderSession]): The graphs, open.
@@ -64,12 +65,14 @@ def seconds_per_answer(sessions: Mapping[Precision, DecoderSession], gate: Gate)
         for precision, session in sessions.items():
             started = time.perf_counter()
             _read_in_turn(session, prefix, rows, num_tokens)
+            num_answers = len(rows)
             if gate.prompt.labels is not None:
+                num_answers += len(rows)
                 if session.takes_layout and prefix.shape[3]:
                     _read_together(session, prefix, rows)
                 else:
                     _read_in_turn(session, prefix, rows, num_tokens)
-            seconds[precision].append((time.perf_counter() - started) / len(rows))
+            seconds[precision].append((time.perf_counter() - started) / num_answers)
     return [Timed(name, statistics.median(values)) for name, values in seconds.items()]
 
 

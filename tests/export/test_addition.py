@@ -185,3 +185,14 @@ def test_a_precision_that_another_prompt_failed_in_is_refused(
         add(exported_prefix, copied)
     with pytest.raises(BundleError, match="cannot answer in `fast`: second did not pass"):
         add_in(exported_prefix, copied, "fast", "third")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.data"])
+def test_a_bundle_whose_graph_or_data_have_no_hash_gets_no_prompt(
+    copied: Path, exported_prefix: Exported, name: str
+) -> None:
+    manifest = read_manifest(copied)
+    files = {file: record for file, record in manifest.files.items() if file != name}
+    write_manifest(copied, msgspec.structs.replace(manifest, files=files))
+    with pytest.raises(BundleError, match=f"names '{name}' but has no hash"):
+        add(exported_prefix, copied)
