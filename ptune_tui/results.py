@@ -1,0 +1,156 @@
+"""What `ptune eval` and `ptune learning-curve` found, as files of a run folder. Torch-free leaf.
+
+The command line prints them, the app's Compare shows them and the report draws them: all three read
+these structs, so a number stands in one place.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+EVALUATION_FILE = "evaluation.json"
+LEARNING_CURVE_FILE = "learning_curve.json"
+
+MetricName = Literal[
+    "accuracy", "macro_f1", "calibration_error", "exact_match", "rouge_l", "bleu", "chrf"
+]
+ContenderKey = Literal["base", "instruction", "few_shot", "tuned", "bundle", "lora"]
+
+
+class Metric(Struct, frozen=True):
+    """One score with its 95 % bootstrap interval; shares from 0 to 1, BLEU and chrF from 0 to 100."""
+
+    name: MetricName
+    value: float
+    low: float
+    high: float
+
+
+class ClassScore(Struct, frozen=True):
+    """Scores of one label; shares from 0 to 1."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    num_rows: int  # whose expected label it is
+
+
+class CalibrationBin(Struct, frozen=True):
+    """Rows whose answer's probability lies in one of the equal bins of 0 to 1."""
+
+    num_rows: int
+    mean_probability: float
+    accuracy: float
+
+
+class ContenderScores(Struct, frozen=True):
+    """One line of the table."""
+
+    key: ContenderKey
+    title: str  # as a reader sees it, such as "few-shot, 4 examples"
+    computed_by: str  # such as "torch, cached" or "onnxruntime, fast"
+    metrics: list[Metric]
+    num_rows: int
+    seconds: float
+    detail: str = ""  # what it was given: the instruction, the examples' places
+    class_scores: list[ClassScore] = []  # closed sets only, in the order of the labels
+    confusion: list[list[int]] = []  # expected by answered, in the order of the labels
+    calibration: list[CalibrationBin] = []
+
+
+class PairTest(Struct, frozen=True):
+    """McNemar's exact test of two contenders on the same rows."""
+
+    first: str  # titles of two lines of the table
+    second: str
+    num_first_only: int  # rows that only the first has right
+    num_second_only: int
+    p_value: float  # two-sided
+
+
+class Flip(Struct, frozen=True):
+    """A row that two contenders answer differently."""
+
+    row: int  # counted from 1
+    prompt: str
+    expected: str
+    before: str  # the base's answer
+    after: str  # the tuned prompt's
+
+
+class ForgettingProbe(Struct, frozen=True):
+    """What the prompt costs elsewhere: a text's perplexity, or a fixed question."""
+
+    name: str
+    base: str  # perplexity with two decimals, or the answer
+    tuned: str
+
+
+class Evaluation(Struct, frozen=True):
+    """A table: who answered a data set how well."""
+
+    data: str
+    data_hash: str  # sha256 of the file
+    num_rows: int
+    labels: list[str] | None  # None for free text
+    contenders: list[ContenderScores]
+    tests: list[PairTest]
+    flips: list[Flip]  # of the base and the tuned prompt, both ways
+    forgetting: list[ForgettingProbe]
+    made_at: float  # seconds since the epoch
+    version: str  # of ptune
+    command: str  # that makes it again
+
+
+class LearningPoint(Struct, frozen=True):
+    """The score of a prompt trained on the first rows of one shuffled order."""
+
+    num_rows: int
+    seed: int
+    score: float
+    seconds: float
+
+
+class LearningFit(Struct, frozen=True):
+    """`ceiling - gain * rows ** -power` through the points, and what twice the rows would give."""
+
+    ceiling: float
+    gain: float
+    power: float
+    doubled_rows: int
+    doubled_score: float
+    low: float  # 95 % bootstrap interval of doubled_score
+    high: float
+
+
+class LearningCurve(Struct, frozen=True):
+    """Score against rows."""
+
+    metric: MetricName
+    num_validation_rows: int
+    points: list[LearningPoint]
+    fit: LearningFit | None  # None for fewer points than it has parameters
+    verdict: str  # one sentence
+    command: str  # that makes it again
+
+
+def write_result(path: Path, result: Evaluation | LearningCurve) -> None:
+    """Write a result as indented JSON."""
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+
+
+def read_evaluation(run: Path) -> Evaluation | None:
+    """The table in a run folder, or None where none was made."""
+    path = run / EVALUATION_FILE
+    return msgspec.json.decode(path.read_bytes(), type=Evaluation) if path.is_file() else None
+
+
+def read_learning_curve(run: Path) -> LearningCurve | None:
+    """The learning curve in a run folder, or None where none was made."""
+    path = run / LEARNING_CURVE_FILE
+    return msgspec.json.decode(path.read_bytes(), type=LearningCurve) if path.is_file() else None
