@@ -22,7 +22,7 @@ ContenderKey = Literal["base", "instruction", "few_shot", "tuned", "bundle", "lo
 
 
 class Metric(Struct, frozen=True):
-    """One score with its 95 % bootstrap interval; shares from 0 to 1, BLEU and chrF from 0 to 100."""
+    """One score and its 95 % bootstrap interval; a share, BLEU and chrF of 100."""
 
     name: MetricName
     value: float
