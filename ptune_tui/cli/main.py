@@ -9,7 +9,18 @@ from typing import Annotated, cast
 import typer
 
 from ptune_tui import __version__
-from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, serve, train
+from ptune_tui.cli import (
+    answer,
+    bench,
+    demo,
+    estimate,
+    evaluate,
+    export,
+    listing,
+    report,
+    serve,
+    train,
+)
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -52,6 +63,7 @@ app.command()(demo.demo)
 app.command()(train.train)
 app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)
+app.command()(report.report)
 app.command()(export.export)
 app.command()(answer.run)
 app.command()(answer.chat)

@@ -30,6 +30,7 @@ from ptune_tui.engine.trainer import Trainer
 from ptune_tui.engine.validation import Validation
 from ptune_tui.errors import DataError
 from ptune_tui.events import Event, Notice, StageProgress, TaskFinished
+from ptune_tui.provenance import provenance
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
@@ -59,10 +60,12 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     yield from stage.events()
     loaded = stage.task
     _save_probes(folder, loaded.data)
+    made_of = provenance(config.data, loaded.rows_hash())
+    yield made_of
     origin = Origin(
         config=_config_hash(config),
         weights=loaded.frozen.loaded.report.weights_hash,
-        rows=loaded.rows_hash(),
+        rows=made_of.rows_hash,
         num_threads=torch.get_num_threads(),
     )
     planned = loaded.planned(stored.card.plan if stored else None)
