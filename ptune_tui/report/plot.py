@@ -14,7 +14,7 @@ from ptune_tui.report.axis import Axis, tick_text
 from ptune_tui.series import Point, decimate
 
 WIDTH, HEIGHT = 480.0, 270.0
-LEFT, RIGHT, TOP, BOTTOM = 56.0, 456.0, 12.0, 228.0
+LEFT, RIGHT, TOP, BOTTOM = 62.0, 456.0, 12.0, 228.0
 MAX_POINTS = 2 * int(RIGHT - LEFT)  # the lowest and the highest value of each column of the box
 MARKERS = (
     "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0",  # circle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from ptune_tui.events import EvaluationDone, RolledBack, StepDone
@@ -23,8 +24,9 @@ def training_plots(history: RunHistory) -> list[Plot]:
     plots = []
     if history.steps:
         plots.append(_loss(history))
-    if history.tuned:
-        plots.append(_scores(history))
+    validated = [one for one in history.tuned if math.isfinite(one.accuracy)]
+    if validated:
+        plots.append(_scores(history, validated))
     if history.steps:
         plots += [_rate(history), _gradient(history)]
     return plots
@@ -71,10 +73,10 @@ def _loss(history: RunHistory) -> Plot:
     )
 
 
-def _scores(history: RunHistory) -> Plot:
+def _scores(history: RunHistory, validated: Sequence[EvaluationDone]) -> Plot:
     # The last evaluation may be on more rows than those before, which are then no curve with it.
-    curve = [one for one in history.tuned if one.num_rows == history.tuned[0].num_rows]
-    final = [one for one in history.tuned if one.num_rows != history.tuned[0].num_rows]
+    curve = [one for one in validated if one.num_rows == validated[0].num_rows]
+    final = [one for one in validated if one.num_rows != validated[0].num_rows]
     first_name = "accuracy" if curve[0].macro_f1 is not None else "exact match"
     series = [_score_series(first_name, curve, lambda one: one.accuracy, 0)]
     if curve[0].macro_f1 is not None:
@@ -154,11 +156,8 @@ def _score_series(
 
 
 def _step_axis(history: RunHistory) -> Axis:
-    last = max(
-        (one.step for one in [*history.steps, *history.tuned]),
-        default=1,
-    )
-    return linear_axis("step", [0.0, float(last)], is_snug=True)
+    steps = [one.step for one in history.steps] + [one.step for one in history.tuned]
+    return linear_axis("step", [0.0, float(max(steps, default=1))], is_snug=True)
 
 
 def _rollbacks(history: RunHistory) -> list[Rule]:

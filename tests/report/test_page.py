@@ -10,7 +10,7 @@ import lxml.html
 import msgspec
 import pytest
 
-from ptune_tui.cli import main as cli
+from ptune_tui.cli.main import app
 from ptune_tui.cli.report import report as report_command
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import Notice, encode_line
@@ -136,4 +136,4 @@ def test_the_command_writes_the_file_and_says_where(
     with pytest.raises(UsageError, match="no folder"):
         report_command(str(full_run), tmp_path / "nowhere" / "r.html")
     assert notes.read_text() == "mine"
-    assert "report" in {command.callback.__name__ for command in cli.app.registered_commands}
+    assert report_command in [command.callback for command in app.registered_commands]

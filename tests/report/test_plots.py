@@ -95,7 +95,7 @@ def test_what_is_not_finite_breaks_no_plot() -> None:
         assert plot.y.low < plot.y.high
     none = RunHistory(steps=[step(1, math.nan, math.nan, math.nan)])
     none.tuned = [EvaluationDone(1, 9, math.nan, None, None, 1.0, tuned=True)]
-    assert [plot.lines for plot in training_plots(none)] == [[], [], [], []]
+    assert [plot.lines for plot in training_plots(none)] == [[], [], []]
 
 
 def test_every_point_lies_in_the_box() -> None:
