@@ -20,7 +20,7 @@ from ptune_tui.tui.app import PTuneApp
 
 SIZE = (100, 32)
 SETTLE_SECONDS = 8.0
-REPORT_SIZE = (1100, 1130)
+REPORT_SIZE = (1100, 830)
 
 
 async def picture(app: PTuneApp, path: Path) -> None:

@@ -229,6 +229,7 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
         *lines,
         f"  ptune export {folder} --out {folder.name}-bundle",
         f"  ptune eval {folder} --data FILE",
+        f"  ptune report {folder}",
     ]
 
 

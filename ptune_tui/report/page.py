@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from ptune_tui import __version__
 from ptune_tui.command_line import train_command
-from ptune_tui.config import RunConfig, dump
+from ptune_tui.config import RunConfig, dump, load
+from ptune_tui.errors import UsageError
 from ptune_tui.events import SampleMade
 from ptune_tui.paths import runs_folder
 from ptune_tui.report import facts, words
@@ -33,6 +34,7 @@ from ptune_tui.results import (
 from ptune_tui.run_history import RunHistory, read_history
 from ptune_tui.runs import RunSummary, run_config, summarise
 
+_CONFIG_FILE = "config.toml"
 MARK = "<!-- report of ptune -->"
 
 
@@ -197,15 +199,29 @@ def read_report(run: Path) -> Report:
 
     Raises:
         DataError: A result in it is damaged.
+        UsageError: It is no training run.
     """
     return Report(
         name=run.resolve().name,
         summary=summarise(run),
         history=read_history(run),
-        config=run_config(run) or RunConfig(),
+        config=_config(run),
         evaluation=read_evaluation(run),
         learning=read_learning_curve(run),
         made_at=time.time(),
+    )
+
+
+def _config(run: Path) -> RunConfig:
+    """What a run was asked to do: its task, or the file beside it where the task is lost."""
+    config, file = run_config(run), run / _CONFIG_FILE
+    if config is not None:
+        return config
+    if file.is_file():
+        return load(file)
+    raise UsageError(
+        f"{run} is not a training run: it has neither a task nor a {_CONFIG_FILE}.",
+        "`ptune runs` lists the runs.",
     )
 
 

@@ -91,6 +91,8 @@ def _scores(history: RunHistory, validated: Sequence[EvaluationDone]) -> Plot:
         rules.append(Rule(f"without the prompt: {base.accuracy:.3f}", y=base.accuracy))
         shown.append(base.accuracy)
     best = max(curve, key=lambda one: one.accuracy)
+    axis = linear_axis("share of validation rows", _padded(shown), limits=(0.0, 1.0))
+    start = "" if axis.low == 0.0 else " The axis does not begin at zero."
     return Plot(
         key="scores",
         title="Validation scores",
@@ -98,11 +100,10 @@ def _scores(history: RunHistory, validated: Sequence[EvaluationDone]) -> Plot:
         f"{best.accuracy:.3f} at step {best.step}"
         + (f", against {base.accuracy:.3f} without the prompt." if base else "."),
         x=_step_axis(history),
-        y=linear_axis("share of validation rows", _padded(shown), limits=(0.0, 1.0)),
+        y=axis,
         series=series,
         rules=rules,
-        caption=f"On {curve[0].num_rows} validation rows. The axis does not begin at zero where "
-        "the scores lie close together.",
+        caption=f"On {curve[0].num_rows} validation rows.{start}",
     )
 
 

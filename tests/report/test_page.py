@@ -121,6 +121,14 @@ def test_a_run_that_has_not_begun_has_a_report(full_run: Path) -> None:
     assert "Nothing was said" in text_of(full_run, "remarks")
 
 
+def test_a_folder_that_is_no_training_run_is_refused(full_run: Path) -> None:
+    (full_run / "task.json").unlink()
+    assert read_report(full_run).config.training.max_steps == 6  # of its config.toml
+    (full_run / "config.toml").unlink()
+    with pytest.raises(UsageError, match="is not a training run"):
+        read_report(full_run)
+
+
 def test_the_command_writes_the_file_and_says_where(
     full_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
