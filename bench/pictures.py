@@ -15,7 +15,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from ptune_tui.report.page import read_report, render
+from ptune_tui.report.contents import read_report
+from ptune_tui.report.page import render
 from ptune_tui.tui.app import PTuneApp
 
 SIZE = (100, 32)

@@ -15,6 +15,7 @@ import jinja2
 import msgspec
 
 from export.bundle import Manifest, PromptRecord
+from export.markdown import block, code, plain
 from export.readme import sealed
 from export.template import Renderer, Template
 from export.training_record import CardMetric, TrainingRecord
@@ -224,43 +225,6 @@ def _results(name: str, training: TrainingRecord) -> list[tuple[str, str, CardMe
             for metric in line.metrics
         ]
     return found
-
-
-def code(text: str) -> str:
-    """A text of unknown origin as Markdown's inline code, in one line.
-
-    Args:
-        text (str): Anything.
-    """
-    line = text.replace("\n", "\\n").replace("\r", "\\r").replace("|", "\\|") or " "
-    fence = "`" * (_longest_run(line) + 1)
-    space = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{space}{line}{space}{fence}"
-
-
-def block(text: str, language: str = "") -> str:
-    """A text of unknown origin as a block of code.
-
-    Args:
-        text (str): Anything.
-        language (str): What it is written in.
-    """
-    fence = "`" * max(3, _longest_run(text) + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
-def plain(text: str) -> str:
-    """A text of unknown origin as plain words of one line: nothing in it is Markdown or HTML.
-
-    Args:
-        text (str): Anything.
-    """
-    line = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|&~$])", r"\\\1", line)
-
-
-def _longest_run(text: str) -> int:
-    return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
 def _python(text: str) -> str:

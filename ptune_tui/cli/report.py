@@ -21,7 +21,8 @@ def report(
     ] = None,
 ) -> None:
     """Tell a run in one HTML file: curves, scores, settings, the command that makes it again."""
-    from ptune_tui.report.page import read_report, render
+    from ptune_tui.report.contents import read_report
+    from ptune_tui.report.page import render
     from ptune_tui.tasks import write_atomically
 
     folder = find_run(run)

@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from export.bundle import read_manifest, verify_all, write_manifest
-from export.model_card import block, bundle_card, code, plain
+from export.markdown import block, code, plain
+from export.model_card import bundle_card
 from export.readme import README_FILE, may_replace, sealed
 from export.runtime import Bundle
 from export.template import Template
@@ -218,6 +219,7 @@ def test_a_text_set_as_code_or_words_reads_back(text: str) -> None:
     reader = markdown_it.MarkdownIt("commonmark")
     [inline] = [token for token in reader.parse(code(text)) if token.type == "inline"]
     assert [child.type for child in inline.children or []] == ["code_inline"]
+    assert (inline.children or [])[0].content.strip() == text.replace("\n", "\\n").strip()
     [fence] = reader.parse(block(text))
     assert fence.content == text + "\n"
     [words] = [token for token in reader.parse(plain(text)) if token.type == "inline"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ptune_tui.report.page import read_report, render
+from ptune_tui.report.contents import read_report
+from ptune_tui.report.page import render
 from ptune_tui.results import EVALUATION_FILE, write_result
 from tests.report.browser import Seen, browser, look, run
 from tests.report.results import evaluation

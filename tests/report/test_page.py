@@ -14,7 +14,8 @@ from ptune_tui.cli.main import app
 from ptune_tui.cli.report import report as report_command
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import Notice, encode_line
-from ptune_tui.report.page import MARK, read_report, render
+from ptune_tui.report.contents import read_report
+from ptune_tui.report.page import MARK, render
 from ptune_tui.results import EVALUATION_FILE, write_result
 from tests.report.results import evaluation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 
@@ -77,7 +78,7 @@ def test_a_hundred_thousand_steps_keep_lowest_and_highest_of_each_column() -> No
     assert len(drawn) <= MAX_POINTS
     # The same by numpy: of each column its two extremes, as heights in the box.
     ends = np.arange(MAX_POINTS // 2 + 1) * len(losses) // (MAX_POINTS // 2)
-    columns = [losses[first:last] for first, last in zip(ends, ends[1:], strict=False)]
+    columns = [losses[first:last] for first, last in itertools.pairwise(ends)]
     extremes = [float(end) for column in columns for end in (column.min(), column.max())]
     heights = sorted(plot.y_of(loss) for loss in extremes)
     np.testing.assert_allclose(sorted(drawn[:, 1]), heights, atol=0.01)
