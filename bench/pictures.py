@@ -21,7 +21,7 @@ from ptune_tui.tui.app import PTuneApp
 
 SIZE = (100, 32)
 SETTLE_SECONDS = 8.0
-REPORT_SIZE = (1100, 830)
+REPORT_SIZE = (1100, 805)
 
 
 async def picture(app: PTuneApp, path: Path) -> None:

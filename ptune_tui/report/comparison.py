@@ -94,7 +94,7 @@ def comparison(evaluation: Evaluation) -> Comparison:
     main = names[0] if names else None
     mains = [_metric(one, main) for one in evaluation.contenders]
     ends = [end for metric in mains if metric for end in (metric.low, metric.high, metric.value)]
-    axis = linear_axis("", ends, num_ticks=3)
+    axis = linear_axis("", ends, num_ticks=4)
 
     def place(value: float) -> float:
         room = STRIP_WIDTH - 2 * _STRIP_INSET
