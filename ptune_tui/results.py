@@ -113,7 +113,8 @@ class LearningPoint(Struct, frozen=True):
     num_rows: int
     seed: int
     score: float
-    seconds: float
+    seconds: float  # of training and scoring
+    num_steps: int = 0
 
 
 class LearningFit(Struct, frozen=True):
@@ -134,9 +135,12 @@ class LearningCurve(Struct, frozen=True):
     metric: MetricName
     num_validation_rows: int
     points: list[LearningPoint]
-    fit: LearningFit | None  # None for fewer points than it has parameters
+    fit: LearningFit | None  # None where the points are too few
     verdict: str  # one sentence
     command: str  # that makes it again
+    base_score: float | None = None  # without a prompt, on the same rows
+    sizes: list[int] = []  # rows that were asked for; not all are in `points` where it was stopped
+    num_seeds: int = 1
 
 
 def write_result(path: Path, result: Evaluation | LearningCurve) -> None:

@@ -44,6 +44,17 @@ class FindRateTask(Struct, frozen=True, tag="find_rate"):
     num_steps: int = 80
 
 
+class LearningCurveTask(Struct, frozen=True, tag="learning_curve"):
+    """Train on more and more rows and score each prompt; the result is `learning_curve.json`."""
+
+    config: RunConfig
+    sizes: list[int]  # rows, in rising order
+    command: str  # that makes it again, for the result
+    num_seeds: int = 1  # orders of the rows, from `config.training.seed` on
+    run: str | None = None  # a run folder that gets a copy of the result, for its report
+    resume: bool = False  # sizes that are in the folder's result are not trained again
+
+
 class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     """Score a data file with a run's prompt in torch."""
 
@@ -93,6 +104,7 @@ class BenchRunTask(Struct, frozen=True, tag="bench-run"):
 Task = (
     TrainTask
     | FindRateTask
+    | LearningCurveTask
     | EvaluateTask
     | ExportTask
     | PreviewTask

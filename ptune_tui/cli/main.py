@@ -10,6 +10,7 @@ import typer
 
 from ptune_tui import __version__
 from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, serve, train
+from ptune_tui.cli import learning_curve as curve
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -50,6 +51,7 @@ def start(
 
 app.command()(demo.demo)
 app.command()(train.train)
+app.command(name="learning-curve")(curve.learning_curve)
 app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)
 app.command()(export.export)

@@ -9,7 +9,9 @@ from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
-from ptune_tui.tasks import Task, TrainTask
+from ptune_tui.tasks import LearningCurveTask, Task, TrainTask
+
+_STOPPABLE = TrainTask | LearningCurveTask
 
 
 class WorkerError(PTuneError):
@@ -30,8 +32,8 @@ def make_display(name: str) -> Display:
 def work(folder: Path, task: Task, display: Display) -> list[Event]:
     """Run a task in a worker and return its events.
 
-    The first interrupt asks a training run to stop and save; a second one, or any interrupt of
-    another task, ends the worker.
+    The first interrupt asks a training run or a learning curve to stop and save; a second one, or
+    any interrupt of another task, ends the worker.
 
     Args:
         folder (Path): The task's folder.
@@ -49,7 +51,7 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     try:
         _follow(job, display, events)
     except KeyboardInterrupt:
-        if not isinstance(task, TrainTask):
+        if not isinstance(task, _STOPPABLE):
             job.kill()
             raise
         display.close()

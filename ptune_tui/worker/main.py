@@ -23,6 +23,7 @@ from ptune_tui.tasks import (
     EvaluateTask,
     ExportTask,
     FindRateTask,
+    LearningCurveTask,
     PreviewTask,
     Task,
     TrainTask,
@@ -33,6 +34,7 @@ from ptune_tui.worker.channel import Channel
 _KINDS = {
     TrainTask: "train",
     FindRateTask: "find_rate",
+    LearningCurveTask: "learning_curve",
     EvaluateTask: "evaluate",
     ExportTask: "export",
     PreviewTask: "preview",
@@ -104,6 +106,10 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.find_rate import find_rate
 
         return find_rate(task, channel)
+    if isinstance(task, LearningCurveTask):
+        from ptune_tui.worker.learning_curve import learning_curve
+
+        return learning_curve(task, folder, channel)
     if isinstance(task, EvaluateTask):
         from ptune_tui.worker.evaluate import evaluate
 
