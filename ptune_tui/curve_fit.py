@@ -13,6 +13,7 @@ Legend: B fits at once, G powers of the grid, N points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,7 +105,7 @@ def fit_points(points: Sequence[LearningPoint], num_validation_rows: int) -> Lea
 
 def score_at(fit: LearningFit, num_rows: float) -> float:
     """What a fitted law says of a number of rows."""
-    return fit.ceiling - fit.gain * num_rows**-fit.power
+    return fit.ceiling - fit.gain * math.pow(num_rows, -fit.power)
 
 
 def size_weights(rows: Floats) -> Floats:

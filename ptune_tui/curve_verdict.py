@@ -25,8 +25,8 @@ def verdict(points: Sequence[LearningPoint], fit: LearningFit | None) -> str:
         sizes = len({point.num_rows for point in points})
         return (
             f"Too few points to say what more data would give: {counted(len(points), 'point')} of "
-            f"{counted(sizes, 'size')}, and a curve needs at least {NUM_PARAMETERS + 1} of "
-            f"{NUM_PARAMETERS}."
+            f"{counted(sizes, 'size')}; {NUM_PARAMETERS + 1} points of {NUM_PARAMETERS} sizes are "
+            "the least."
         )
     most = max(point.num_rows for point in points)
     now = score_at(fit, most)

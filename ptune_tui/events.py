@@ -42,6 +42,7 @@ class TaskStarted(Struct, frozen=True, tag=True):
         "find_rate",
         "learning_curve",
         "evaluate",
+        "inspect",
         "export",
         "preview",
         "bench_train",

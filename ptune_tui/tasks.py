@@ -67,6 +67,21 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     force: bool = False  # on other weights than it was trained on
 
 
+class InspectTask(Struct, frozen=True, tag="inspect"):
+    """Look at a trained prompt: neighbours, norms, attention, and what its parts are worth."""
+
+    target: str  # a run, or the folder of a PEFT adapter
+    command: str  # that makes it again, for the result
+    model: str | None = None  # of an adapter; None: the one it names
+    data: str | None = None  # None: a run's validation rows
+    template: str | None = None  # of an adapter that another program wrote
+    prompt_field: str | None = None  # None: as in training
+    response_field: str | None = None
+    num_rows: int = 100
+    num_nearest: int = 5
+    force: bool = False  # on other weights than it was trained on
+
+
 class ExportTask(Struct, frozen=True, tag="export"):
     """Write a run as a bundle, add its prompt to one, or write a folder for another program."""
 
@@ -106,6 +121,7 @@ Task = (
     | FindRateTask
     | LearningCurveTask
     | EvaluateTask
+    | InspectTask
     | ExportTask
     | PreviewTask
     | BenchTrainTask

@@ -63,11 +63,12 @@ def learning_curve(
 ) -> None:
     """Train on more and more rows, and say what twice the data would give.
 
-    Each size has the rows of the smaller ones in it and the labels in the shares of the whole. All
-    are trained from the same start, for the same settings, and scored on the same validation rows.
+    Each size has the rows of the smaller ones in it, and the labels in the shares of the whole. All
+    are trained for `--max-steps` and scored on the same validation rows.
     """
     if resume is not None:
-        if config or run or sizes or preset or out or seeds != 1 or any(asked.values()):
+        is_asked = any(value is not None for value in asked.values())
+        if config or run or sizes or preset or out or seeds != 1 or is_asked:
             raise UsageError(
                 "`--resume` takes all settings from the folder itself.", "Leave the others out."
             )

@@ -110,6 +110,18 @@ class Evaluator:
             time.perf_counter() - started,
         )
 
+    @torch.no_grad()
+    def loss(self, prompt: Prompt | None, encoded: Sequence[EncodedRow]) -> float:
+        """Mean cross-entropy of the response tokens with a prompt, or with none.
+
+        Args:
+            prompt (Prompt | None): What was trained; None for the base.
+            encoded (Sequence[EncodedRow]): The rows.
+        """
+        lead = shared_lead(encoded, self.encoder.lead_ids())
+        with exact_products(self.frozen.network):
+            return self._loss(prefix_of(self.frozen, prompt, lead), encoded, len(lead))
+
     def _answers(
         self,
         prefix: Prefix,

@@ -112,9 +112,9 @@ class CurveTrainer:
         self.num_steps = trainer.progress.step
 
     def _part(self, numbers: list[int], seed: int) -> TrainingTask:
-        """The task of some of the rows, with a method at its start."""
+        """The task of some of the rows, with a method at its start and as many steps as any part."""
         task = self.task
-        steps = num_steps(len(numbers), task.config.training.max_steps)
+        steps = task.config.training.max_steps
         settings = msgspec.structs.replace(
             task.config.training,
             seed=seed,
@@ -146,13 +146,3 @@ class CurveTrainer:
         """What was asked for; a stop leaves a half-trained point out."""
         asked = self.channel.commands()
         return [Stop(save=False) if isinstance(each, Stop) else each for each in asked]
-
-
-def num_steps(num_rows: int, max_steps: int) -> int:  # noqa: ARG001
-    """Optimiser steps for a training set.
-
-    Args:
-        num_rows (int): Its rows.
-        max_steps (int): Of all rows.
-    """
-    return max_steps

@@ -23,6 +23,7 @@ from ptune_tui.tasks import (
     EvaluateTask,
     ExportTask,
     FindRateTask,
+    InspectTask,
     LearningCurveTask,
     PreviewTask,
     Task,
@@ -36,6 +37,7 @@ _KINDS = {
     FindRateTask: "find_rate",
     LearningCurveTask: "learning_curve",
     EvaluateTask: "evaluate",
+    InspectTask: "inspect",
     ExportTask: "export",
     PreviewTask: "preview",
     BenchTrainTask: "bench_train",
@@ -114,6 +116,10 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.evaluate import evaluate
 
         return evaluate(task, folder, channel)
+    if isinstance(task, InspectTask):
+        from ptune_tui.worker.inspect_prompt import inspect_prompt
+
+        return inspect_prompt(task, folder, channel)
     if isinstance(task, ExportTask):
         from ptune_tui.worker.export import export
 
