@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.tasks import write_atomically
+
 EVALUATION_FILE = "evaluation.json"
 LEARNING_CURVE_FILE = "learning_curve.json"
 
@@ -144,8 +146,8 @@ class LearningCurve(Struct, frozen=True):
 
 
 def write_result(path: Path, result: Evaluation | LearningCurve) -> None:
-    """Write a result as indented JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    """Write a result as indented JSON, whole or not at all."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
 
 
 def read_evaluation(run: Path) -> Evaluation | None:

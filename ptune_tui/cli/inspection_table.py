@@ -112,7 +112,8 @@ def _summary(found: Inspection) -> Iterator[str]:
     if whole is None or not found.without:
         return
     worst = max(found.without, key=lambda part: part.loss)
-    yield f"Most is lost without {_left_out(found, worst)}: {_fall(worst, whole)}."
+    yield f"Most is lost without {_left_out(found, worst)}:"
+    yield f"{_fall(worst, whole)}."
     enough = [part for part in found.first if part.loss <= whole.loss + 0.01]
     if enough:
         few = len(enough[0].kept)

@@ -11,7 +11,10 @@ from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
 from ptune_tui.tasks import LearningCurveTask, Task, TrainTask
 
-_STOPPABLE = TrainTask | LearningCurveTask
+_STOPPING = {
+    TrainTask: "Stopping after this step and saving; interrupt again to end at once.",
+    LearningCurveTask: "Stopping after this step; the points so far are kept.",
+}
 
 
 class WorkerError(PTuneError):
@@ -51,11 +54,12 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     try:
         _follow(job, display, events)
     except KeyboardInterrupt:
-        if not isinstance(task, _STOPPABLE):
+        stopping = _STOPPING.get(type(task))
+        if stopping is None:
             job.kill()
             raise
         display.close()
-        say("Stopping after this step and saving; interrupt again to end at once.")
+        say(stopping)
         job.send(Stop(save=True))
         try:
             _follow(job, display, events)

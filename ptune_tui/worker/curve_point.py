@@ -112,7 +112,7 @@ class CurveTrainer:
         self.num_steps = trainer.progress.step
 
     def _part(self, numbers: list[int], seed: int) -> TrainingTask:
-        """The task of some of the rows, with a method at its start and as many steps as any part."""
+        """The task of some of the rows, with a method at its start and the steps of all parts."""
         task = self.task
         steps = task.config.training.max_steps
         settings = msgspec.structs.replace(
