@@ -31,8 +31,8 @@ def inspection_lines(found: Inspection) -> Iterator[str]:
 
 def _head(found: Inspection) -> str:
     number = len(found.tokens)
-    rows = f", looked at on {found.num_rows} rows" if found.data else ""
-    kind = "positions of keys and values in every layer" if found.has_layers else "virtual tokens"
+    rows = f", on {found.num_rows} rows" if found.data else ""
+    kind = "keys and values a layer" if found.has_layers else "virtual tokens"
     return f"{found.model}: {number} {kind}{rows}"
 
 
