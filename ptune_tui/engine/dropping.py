@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
+from export.encoding import EncodedRow
+from ptune_tui.engine.evaluate import Evaluator, shared_lead
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
+from ptune_tui.engine.step import prefix_of
+from quant.linear import exact_products
 
 MAX_GROUPS = 20
 
@@ -27,6 +33,23 @@ def part_of(prompt: Prompt, kept: Sequence[int]) -> Prompt | None:
     if isinstance(prompt, LayerPrefix):
         return LayerPrefix(prompt.keys_values[:, :, :, numbers])
     return VirtualTokens(prompt.embeddings_PH[numbers])
+
+
+@torch.no_grad()
+def response_loss(
+    evaluator: Evaluator, prompt: Prompt | None, encoded: Sequence[EncodedRow]
+) -> float:
+    """Mean cross-entropy of the response tokens with a prompt, or with none.
+
+    Args:
+        evaluator (Evaluator): Model, template and labels.
+        prompt (Prompt | None): The whole one or a part; None for the base.
+        encoded (Sequence[EncodedRow]): The rows.
+    """
+    lead = shared_lead(encoded, evaluator.encoder.lead_ids())
+    with exact_products(evaluator.frozen.network):
+        prefix = prefix_of(evaluator.frozen, prompt, lead)
+        return evaluator.loss(prefix, encoded, len(lead))
 
 
 def groups(num_virtual_tokens: int) -> list[range]:

@@ -15,7 +15,7 @@ from ptune_tui.engine.attention import (
     attention_masses,
     layer_norms,
 )
-from ptune_tui.engine.dropping import beginnings, groups, part_of
+from ptune_tui.engine.dropping import beginnings, groups, part_of, response_loss
 from ptune_tui.engine.prompt import LayerPrefix, VirtualTokens
 from ptune_tui.engine.vocabulary import Neighbours, neighbours
 from ptune_tui.events import (
@@ -135,7 +135,7 @@ class _Findings:
     def _score(self, rows: InspectedRows, kept: list[int]) -> PartScore:
         part = part_of(self.inspected.prompt, kept)
         evaluator = rows.evaluator
-        loss = evaluator.loss(part, rows.encoded)
+        loss = response_loss(evaluator, part, rows.encoded)
         if evaluator.labels is None:
             return PartScore(kept, loss, None)
         return PartScore(kept, loss, evaluator.score(part, rows.rows, rows.encoded).accuracy)

@@ -14,7 +14,7 @@ from export.encoding import EncodedRow, RowEncoder
 from ptune_tui.config import DataConfig
 from ptune_tui.data import encode_rows
 from ptune_tui.engine.attention import attention_masses, eager_attention, layer_norms
-from ptune_tui.engine.dropping import beginnings, groups, part_of
+from ptune_tui.engine.dropping import beginnings, groups, part_of, response_loss
 from ptune_tui.engine.evaluate import Evaluator, shared_lead
 from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_frozen
@@ -181,10 +181,10 @@ def test_a_part_scores_as_an_adapter_that_never_had_the_other_tokens(
     write_peft_adapter(tmp_path, frozen, less, "tiny")
     evaluator = Evaluator(frozen, encoder, closed_set(rows, "labels"), 8)
     part, adapter = part_of(whole, kept), read_peft_adapter(tmp_path).prompt
-    assert evaluator.loss(part, encoded) == evaluator.loss(adapter, encoded)
+    assert response_loss(evaluator, part, encoded) == response_loss(evaluator, adapter, encoded)
     ours, theirs = (evaluator.score(each, rows, encoded).answers for each in (part, adapter))
     assert ours == theirs
-    assert evaluator.loss(part, encoded) != evaluator.loss(whole, encoded)
+    assert response_loss(evaluator, part, encoded) != response_loss(evaluator, whole, encoded)
     assert part_of(whole, []) is None
 
 
@@ -200,7 +200,7 @@ def test_the_loss_of_a_part_is_that_of_whole_sequences(
         chances = logits.log_softmax(-1)[range(len(row.response_ids)), row.response_ids]
         total, count = total - float(chances.sum()), count + len(row.response_ids)
     evaluator = Evaluator(frozen, encoder, None, 8)
-    found = evaluator.loss(part_of(tokens, [0, 1]), encoded)
+    found = response_loss(evaluator, part_of(tokens, [0, 1]), encoded)
     assert found == pytest.approx(total / count, rel=1e-4)
 
 
