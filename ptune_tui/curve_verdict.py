@@ -42,7 +42,8 @@ def verdict(points: Sequence[LearningPoint], fit: LearningFit | None) -> str:
     gives = f"{doubled} would give about {fit.doubled_score:.3f} ({interval})"
     than = f"than the {now:.3f} of the curve at {most:,} rows"
     if more < _HARDLY:
-        return f"More data would hardly help: {gives}, {_points(more)} more {than}."
+        hardly = "With these settings more data would hardly help"
+        return f"{hardly}: {gives}, {_points(more)} more {than}."
     sure = "" if fit.low > now else ", and it may be nothing"
     return f"{gives[0].upper()}{gives[1:]}: {_points(more)} more {than}{sure}."
 

@@ -149,7 +149,7 @@ def test_three_points_are_too_few(number: int) -> None:
     [
         (0.925, 0.915, 0.935, "2.5 points more than the 0.900 of the curve at 1,024 rows."),
         (0.910, 0.895, 0.925, "1 point more than the 0.900 of the curve at 1,024 rows, and it may"),
-        (0.902, 0.895, 0.910, "More data would hardly help"),
+        (0.902, 0.895, 0.910, "With these settings more data would hardly help"),
         (0.92, 0.70, 0.97, "Too noisy to say"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ from ptune_tui.tasks import (
 )
 
 _STEPS_PER_LINE = 50
+_WIDTH = 80
 
 
 @option.with_settings(train, without=("evaluate_every", "early_stopping", "save_every"))
@@ -81,8 +83,8 @@ def learning_curve(
     if as_json and curve is not None:
         typer.echo(msgspec.json.encode(curve).decode())
     elif curve is not None:
-        say()
-        for line in ["", *curve_table(curve), "", *curve_chart(curve), "", curve.verdict]:
+        sentence = textwrap.wrap(curve.verdict, _WIDTH)
+        for line in ["", *curve_table(curve), "", *curve_chart(curve), "", *sentence]:
             typer.echo(line)
     say(f"Curve: {folder / LEARNING_CURVE_FILE}")
     finished = events[-1]
