@@ -14,7 +14,7 @@ from ptune_tui.engine.adapter import PromptCard, other_weights, read_card
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter
-from ptune_tui.engine.prompt import Prompt
+from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Event, Notice
 from ptune_tui.rows import Row, closed_set, read_rows
@@ -103,6 +103,11 @@ class InspectedStage:
     def _adapter(self, folder: Path) -> Iterator[Event]:
         task = self.task
         adapter, card = read_peft_adapter(folder), read_card(folder)
+        if task.data is None and isinstance(adapter.prompt, LayerPrefix):
+            raise DataError(
+                f"The adapter in {folder} holds keys and values, which can only be looked at on rows.",
+                "Name some with `--data`.",
+            )
         base = task.model or (card.model if card else adapter.base)
         if not base:
             raise ModelError(

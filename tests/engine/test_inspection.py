@@ -258,6 +258,9 @@ def test_an_adapter_that_names_no_model_or_fits_another_is_a_sentence(
     write_peft_adapter(adapter, frozen, tokens, "")
     with pytest.raises(ModelError, match="does not say which model"):
         look(tmp_path / "task", adapter)
+    write_peft_adapter(adapter, frozen, layers_of(frozen, tokens), "")
+    with pytest.raises(DataError, match="only be looked at on rows"):
+        look(tmp_path / "task", adapter)
     wider = VirtualTokens(tokens.embeddings_PH.repeat(1, 2))
     write_peft_adapter(adapter, frozen, wider, "")
     with pytest.raises(DataError, match="128 wide"):
