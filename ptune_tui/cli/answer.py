@@ -29,6 +29,14 @@ PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="Left out: the bundle's own choice.")
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Processor threads; 0: all cores.")]
+SpinOption = Annotated[
+    bool,
+    typer.Option(
+        "--spin/--no-spin",
+        help="Threads burn their core while they wait within an answer: faster; without, kinder "
+        "to what runs beside.",
+    ),
+]
 
 _CHUNK_TEXTS = 128  # scored together, then written
 _CUT = "note: text {} was too long; it was cut from the left."
@@ -87,13 +95,14 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an answer.")] = False,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
+    spin: SpinOption = True,
 ) -> None:
     """Answer one text, a file of texts, or standard input."""
     from export.runtime import Bundle
     from export.sampling import Sampling
 
     texts = _texts(text, input_file, prompt_field)
-    opened = Bundle.open(bundle, precision, threads)
+    opened = Bundle.open(bundle, precision, threads, spin)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
     is_scored = answerer.record.labels is not None and not generate
     writing = Writing(
@@ -119,13 +128,14 @@ def chat(
     prompt: PromptOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
+    spin: SpinOption = True,
     plain: Annotated[
         bool,
         typer.Option("--plain", help="Lines in and out; so does any option but the bundle."),
     ] = False,
 ) -> None:
     """Talk to a bundle: base beside tuned."""
-    is_plain = plain or prompt is not None or precision is not None or threads != 0
+    is_plain = plain or prompt is not None or precision is not None or threads != 0 or not spin
     if sys.stdin.isatty() and sys.stdout.isatty() and not is_plain:
         from ptune_tui.cli.app import open_chat
 
@@ -133,7 +143,7 @@ def chat(
         return
     from export.runtime import Bundle
 
-    opened = Bundle.open(bundle, precision, threads)
+    opened = Bundle.open(bundle, precision, threads, spin)
     speakers = {"base": opened.base(prompt), "tuned": opened.tuned(prompt)}
     if sys.stdin.isatty():
         say("One text a line; an empty line or Ctrl-D ends.")
