@@ -105,7 +105,7 @@ class InspectedStage:
         adapter, card = read_peft_adapter(folder), read_card(folder)
         if task.data is None and isinstance(adapter.prompt, LayerPrefix):
             raise DataError(
-                f"The adapter in {folder} holds keys and values: they can only be looked at on rows.",
+                f"The adapter in {folder} has keys and values: it can only be looked at on rows.",
                 "Name some with `--data`.",
             )
         base = task.model or (card.model if card else adapter.base)
