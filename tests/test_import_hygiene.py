@@ -72,9 +72,11 @@ def test_help_loads_nothing_heavy() -> None:
     for command in [
         "demo",
         "train",
+        "learning-curve",
         "estimate",
         "eval",
         "report",
+        "inspect",
         "export",
         "run",
         "chat",

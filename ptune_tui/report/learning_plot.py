@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from ptune_tui.report.axis import linear_axis, log_axis
-from ptune_tui.report.plot import Plot, Series
+from ptune_tui.report.plot import Plot, Rule, Series
 from ptune_tui.report.words import METRIC_NAMES
 from ptune_tui.results import LearningCurve, LearningFit
 
@@ -39,6 +39,10 @@ def learning_plot(curve: LearningCurve) -> Plot:
         series += _fit(curve.fit, min(rows))
         values += [curve.fit.low, curve.fit.high]
         rows.append(float(curve.fit.doubled_rows))
+    rules = []
+    if curve.base_score is not None:
+        rules.append(Rule(f"without a prompt: {curve.base_score:.3f}", y=curve.base_score))
+        values.append(curve.base_score)
     limits = (0.0, 100.0 if curve.metric in ("bleu", "chrf") else 1.0)
     return Plot(
         key="learning-curve",
@@ -47,6 +51,7 @@ def learning_plot(curve: LearningCurve) -> Plot:
         x=log_axis("training rows (logarithmic)", rows),
         y=linear_axis(metric, values, limits=limits),
         series=series,
+        rules=rules,
         caption=f"Each point is a prompt trained on that many rows and scored on the same "
         f"{curve.num_validation_rows} validation rows.",
     )

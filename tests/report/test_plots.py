@@ -146,6 +146,7 @@ def test_the_learning_curve_shows_means_seeds_fit_and_estimate() -> None:
     assert series["fit"].points[-1][0] == pytest.approx(1024)
     assert series["estimate"].intervals == [(0.886, 0.911)]
     assert len(plot.intervals) == 1
+    assert [rule.text for rule in plot.rules] == ["without a prompt: 0.795"]
 
 
 def test_series_are_told_apart_without_colour() -> None:
