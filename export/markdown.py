@@ -35,7 +35,7 @@ def plain(text: str) -> str:
         text (str): Anything.
     """
     line = " ".join(text.split())
-    return X
+    return re.sub(r"([\\`*_\[\]<>#+|&~$])", r"\\\1", line)
 
 
 def _longest_run(text: str) -> int:
