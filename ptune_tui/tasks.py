@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.reading import source
 from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"
@@ -150,7 +151,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         config,
         model=msgspec.structs.replace(model, source=absolute(model.source)),
         data=msgspec.structs.replace(
-            data, train=absolute(data.train), validation=absolute(data.validation)
+            data,
+            train=source.absolute(data.train),
+            validation=data.validation and source.absolute(data.validation),
         ),
         method=msgspec.structs.replace(method, init_prompt=absolute(method.init_prompt)),
     )
@@ -183,6 +186,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def new_folder(parent: Path, name: str) -> Path:
     """A folder that does not exist yet, named by the time and `name`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = name.replace(":", "-")  # a data set's split; Windows takes no colon
     for number in range(1, 1000):
         folder = parent / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
         try:
