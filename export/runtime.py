@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
@@ -28,8 +29,10 @@ from export.bundle import (
     verify_file,
 )
 from export.constraint import Vocabulary
+from export.encoding import RowEncoder
 from export.errors import BundleError
 from export.precisions import Precision
+from export.preface import Preface
 from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
 from export.session import DecoderSession
 
@@ -128,6 +131,28 @@ class Bundle:
         """Answers by the same template and labels without the prompt."""
         name, record = self._record(name)
         return Answerer(self, f"base:{name}", record, None, None)
+
+    def told(
+        self, preface: Preface, name: str | None, end_token_id: int | None, max_prompt_tokens: int
+    ) -> Answerer:
+        """Answers by the same template and labels, told something instead of the prompt.
+
+        Args:
+            preface (Preface): What stands before every row.
+            name (str | None): The prompt whose template and labels those are.
+            end_token_id (int | None): The token that ends a response; None for the prompt's own.
+            max_prompt_tokens (int): A longer row, the preface included, is cut from the left.
+        """
+        name, record = self._record(name)
+        end = record.end_token_id if end_token_id is None else end_token_id
+        encoder = RowEncoder(self.tokenizer, record.template, end, preface)
+        record = msgspec.structs.replace(
+            record,
+            lead_ids=encoder.lead_ids(),
+            end_token_id=end,
+            max_prompt_tokens=max_prompt_tokens,
+        )
+        return Answerer(self, f"told:{name}:{preface}", record, None, None, preface)
 
     def hold(self, key: str, prefix: FloatArray) -> None:
         """Make `prefix` the beginning of the cache unless it is there already."""

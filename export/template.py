@@ -16,6 +16,7 @@ from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from export.errors import TemplateError
+from export.preface import NO_PREFACE, Preface
 
 CHAT = "chat"
 PLAIN = "{prompt}\n"
@@ -58,18 +59,22 @@ class Renderer:
 
     Args:
         template (Template): What to render by.
+        preface (Preface): What stands before every row: in a text template as lines above it, each
+            example followed by a line break; in a chat the instruction begins the first message and
+            examples are earlier turns.
 
     Raises:
         TemplateError: The template has no `{prompt}`, or the chat template is missing or broken.
     """
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, preface: Preface = NO_PREFACE) -> None:
         self.template = template
         self.is_chat = template.text == CHAT
         if self.is_chat:
-            self.lead, self.tail, self.response_prefix = self._split_chat()
+            self.lead, self.tail, self.response_prefix = self._split_chat(preface)
         else:
             self.lead, self.tail, self.response_prefix = split_text(template.text)
+            self.lead = self._above(preface) + self.lead
 
     def render(self, prompt: str) -> RenderedPrompt:
         """The text before the response, and where the prompt lies in it."""
@@ -80,9 +85,26 @@ class Renderer:
         """The response as it is tokenised."""
         return self.response_prefix + response
 
-    def _split_chat(self) -> tuple[str, str, str]:
-        """Lead and tail of the chat template around one user message."""
-        rendered = self.chat([{"role": "user", "content": _MARKER}])
+    def _above(self, preface: Preface) -> str:
+        """A preface as text above a row."""
+        instruction = f"{preface.instruction}\n\n" if preface.instruction else ""
+        examples = (
+            f"{self.render(example.prompt).text}{self.response(example.response)}\n"
+            for example in preface.examples
+        )
+        return instruction + "".join(examples)
+
+    def _split_chat(self, preface: Preface) -> tuple[str, str, str]:
+        """Lead and tail of the chat template around the user's last message."""
+        messages = []
+        for example in preface.examples:
+            messages.append({"role": "user", "content": example.prompt})
+            messages.append({"role": "assistant", "content": example.response})
+        messages.append({"role": "user", "content": _MARKER})
+        if preface.instruction:
+            first = messages[0]["content"]
+            messages[0]["content"] = f"{preface.instruction}\n\n{first}"
+        rendered = self.chat(messages)
         lead, marker, tail = rendered.partition(_MARKER)
         if not marker or _MARKER in tail:
             raise TemplateError(

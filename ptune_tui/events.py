@@ -136,6 +136,7 @@ class EvaluationDone(Struct, frozen=True, tag=True):
     seconds: float
     tuned: bool  # whether the soft prompt took part
     is_best: bool = False
+    contender: str = ""  # in `ptune eval`: the line of its table
 
 
 class SampleMade(Struct, frozen=True, tag=True):

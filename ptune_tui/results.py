@@ -61,16 +61,23 @@ class ContenderScores(Struct, frozen=True):
     class_scores: list[ClassScore] = []  # closed sets only, in the order of the labels
     confusion: list[list[int]] = []  # expected by answered, in the order of the labels
     calibration: list[CalibrationBin] = []
+    num_cut_rows: int = 0  # whose prompt was cut from the left to fit
 
 
 class PairTest(Struct, frozen=True):
-    """McNemar's exact test of two contenders on the same rows."""
+    """Whether one of two contenders is better on the same rows.
+
+    Labels: McNemar's exact test. Free text: a paired bootstrap of the mean of a score of each row;
+    a row is then the first one's "only" where the first scores higher.
+    """
 
     first: str  # titles of two lines of the table
     second: str
     num_first_only: int  # rows that only the first has right
     num_second_only: int
     p_value: float  # two-sided
+    metric: MetricName = "accuracy"
+    difference: float = 0.0  # of the metric, first minus second
 
 
 class Flip(Struct, frozen=True):
@@ -79,8 +86,18 @@ class Flip(Struct, frozen=True):
     row: int  # counted from 1
     prompt: str
     expected: str
-    before: str  # the base's answer
-    after: str  # the tuned prompt's
+    before: str  # the answer of `Evaluation.flips_from`, such as the base
+    after: str  # of `Evaluation.flips_to`: the tuned prompt
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the row is right only afterwards."""
+        return self.after == self.expected != self.before
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the row was right only before."""
+        return self.before == self.expected != self.after
 
 
 class ForgettingProbe(Struct, frozen=True):
@@ -100,11 +117,18 @@ class Evaluation(Struct, frozen=True):
     labels: list[str] | None  # None for free text
     contenders: list[ContenderScores]
     tests: list[PairTest]
-    flips: list[Flip]  # of the base and the tuned prompt, both ways
+    flips: list[Flip]  # labels: all rows that differ; free text: those that became right or wrong
     forgetting: list[ForgettingProbe]
     made_at: float  # seconds since the epoch
     version: str  # of ptune
     command: str  # that makes it again
+    flips_from: str = ""  # titles of the two lines whose answers `flips` compares
+    flips_to: str = ""
+    notes: list[str] = []  # what was left out, and why
+
+    def contender(self, title: str) -> ContenderScores | None:
+        """The line of a title."""
+        return next((line for line in self.contenders if line.title == title), None)
 
 
 class LearningPoint(Struct, frozen=True):

@@ -68,7 +68,8 @@ def test_classify_finds_the_most_likely_whole_label(frozen: FrozenModel, prefix:
             for label in LABELS
         ]
         expected.append(int(np.argmax(scores)))
-    assert classify(frozen, prefix, ROWS, LabelTrie(LABELS)) == expected
+    found = classify(frozen, prefix, ROWS, LabelTrie(LABELS))
+    assert [row.label for row in found] == expected
 
 
 @pytest.mark.parametrize("num_paths", [1, 2, 16])
@@ -92,7 +93,7 @@ def test_trees_find_what_round_after_round_finds(
     monkeypatch.setattr(labelling, "_grow_trees", grow)
     found = classify(frozen, prefix, rows, trie)
     assert sorted(grown) == list(range(len(rows)))
-    for row, label in zip(rows, found, strict=True):
+    for row, answer in zip(rows, found, strict=True):
         known: dict[tuple[int, ...], np.ndarray] = {}
 
         def behind(path: tuple[int, ...], row: list[int] = row, known: dict = known) -> np.ndarray:
@@ -100,7 +101,7 @@ def test_trees_find_what_round_after_round_finds(
                 known[path] = plain_log_probabilities(frozen, prefix, [*row, *path]).numpy()
             return known[path]
 
-        assert label == int(np.argmax(exhaustive_scores(trie, behind)))
+        assert answer.label == int(np.argmax(exhaustive_scores(trie, behind)))
 
 
 def test_batched_greedy_answers_equal_row_by_row_ones(frozen: FrozenModel, prefix: Prefix) -> None:

@@ -1,0 +1,191 @@
+"""The contenders of an evaluation that torch computes, on one loaded model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from export.encoding import RowEncoder, answer_limit
+from ptune_tui.data import encode_rows, load_data
+from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.engine.model import FrozenModel
+from ptune_tui.engine.prompt import Prompt
+from ptune_tui.engine.validation import evaluation_event
+from ptune_tui.errors import DataError
+from ptune_tui.evaluation.contenders import ContenderAnswers
+from ptune_tui.evaluation.examples import default_num_examples
+from ptune_tui.evaluation.told import Told, UntunedTask
+from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
+from ptune_tui.results import ContenderKey
+from ptune_tui.rows import Row, read_rows
+from ptune_tui.runs import training_seconds
+from ptune_tui.tasks import EvaluateTask
+from ptune_tui.worker.channel import Channel
+from ptune_tui.worker.lora import RANK, LoraTraining, lora_model, train_lora
+from ptune_tui.worker.tuned_model import TunedModel
+
+# Up to so many labels, all of them are scored: calibration costs little there.
+MAX_LABELS_WITH_PROBABILITIES = 20
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A contender, ready to be asked."""
+
+    key: ContenderKey
+    title: str
+    detail: str
+    frozen: FrozenModel
+    encoder: RowEncoder
+    prompt: Prompt | None
+    max_prompt_tokens: int
+    told: Told | None = None
+
+
+@dataclass
+class TorchContenders:
+    """Asks the contenders of a task, one after the other.
+
+    Attributes:
+        tuned: The model and the trained prompt.
+        rows: What is asked.
+        task: Which contenders, and what they are given.
+        channel: Where progress is said.
+        answers: Of those that were asked.
+    """
+
+    tuned: TunedModel
+    rows: Sequence[Row]
+    task: EvaluateTask
+    channel: Channel
+    answers: list[ContenderAnswers] = field(default_factory=list)
+
+    def ask(self, key: ContenderKey) -> Iterator[Event]:
+        """Have one contender answer every row, and say how it goes.
+
+        Args:
+            key (ContenderKey): Not `bundle`, which torch does not compute.
+        """
+        if key == "lora":
+            asked = yield from self._lora()
+        else:
+            asked = self._tuned() if key == "tuned" else self._untuned(key)
+        yield StageStarted("evaluate", time.time(), asked.title)
+        card = self.tuned.card
+        encoded = encode_rows(self.rows, asked.encoder, asked.max_prompt_tokens)
+        limit = answer_limit(card.max_response_tokens)
+        evaluator = Evaluator(asked.frozen, asked.encoder, card.labels, limit)
+        scores = evaluator.score(
+            asked.prompt, self.rows, encoded, self._say_rows, self._with_probabilities()
+        )
+        if asked.told is not None and card.labels is None:
+            scores = replace(scores, answers=asked.told.answers(scores.answers))
+        yield evaluation_event(
+            card.step, scores, tuned=key == "tuned", is_best=False, contender=asked.title
+        )
+        yield StageFinished("evaluate", scores.seconds)
+        self.answers.append(
+            ContenderAnswers(
+                key,
+                asked.title,
+                f"torch, {asked.frozen.kernel}",
+                scores.answers,
+                scores.probabilities,
+                scores.seconds,
+                sum(row.was_cut for row in encoded),
+                asked.detail,
+            )
+        )
+
+    def _with_probabilities(self) -> bool:
+        labels = self.tuned.card.labels
+        if labels is None:
+            return False
+        if self.task.with_probabilities is None:
+            return len(labels) <= MAX_LABELS_WITH_PROBABILITIES
+        return self.task.with_probabilities
+
+    def _tuned(self) -> _Asked:
+        card, prompt = self.tuned.card, self.tuned.prompt
+        method = self.tuned.config.method.name
+        return _Asked(
+            "tuned",
+            "tuned prompt, torch",
+            f"{prompt.num_virtual_tokens} virtual tokens of the method {method}, step {card.step}",
+            self.tuned.frozen,
+            self.tuned.encoder(),
+            prompt,
+            card.max_prompt_tokens,
+        )
+
+    def _untuned(self, key: ContenderKey) -> _Asked:
+        card, frozen = self.tuned.card, self.tuned.frozen
+        task = UntunedTask(
+            frozen.text.tokenizer,
+            card.template,
+            card.end_token_id,
+            card.labels,
+            card.max_prompt_tokens,
+            card.max_response_tokens,
+            frozen.context_length,
+            self.rows,
+        )
+        if key == "base":
+            told = task.base()
+        elif key == "instruction":
+            told = task.instructed(self.task.instruction)
+        else:
+            num_examples = self.task.num_examples or default_num_examples(card.labels)
+            told = task.few_shot(self._train_rows(), num_examples, self.task.seed)
+        text = replace(frozen.text, end_token_id=told.end_token_id)
+        return _Asked(
+            key,
+            told.title,
+            told.detail,
+            replace(frozen, text=text),
+            task.encoder(told),
+            None,
+            told.max_prompt_tokens,
+            told,
+        )
+
+    def _lora(self) -> Iterator[Event]:
+        """Train LoRA for as long as the run trained."""
+        seconds = self.task.lora_seconds or training_seconds(Path(self.task.run))
+        if seconds is None:
+            raise DataError(
+                f"{self.task.run} does not say how long it trained: it has no step in its events.",
+                "Leave `lora` out of `--baselines`, or give `--lora-seconds`.",
+            )
+        card, config = self.tuned.card, self.tuned.config.training
+        yield StageStarted("train", time.time(), f"LoRA, rank {RANK}, for {seconds:.0f} s")
+        rows = encode_rows(self._train_rows(), self.tuned.encoder(), card.max_prompt_tokens)
+        adapted = lora_model(self.tuned.frozen, self.task.seed)
+
+        def say(done: float) -> None:
+            self.channel.progress(StageProgress("train", int(done), int(seconds), "seconds"))
+
+        training = LoraTraining(seconds, config.batch_size, self.task.seed)
+        trained = train_lora(adapted.network, rows, training, say)
+        yield StageFinished("train", trained.seconds)
+        return _Asked(
+            "lora",
+            f"LoRA r={RANK}, same time",
+            f"{len(trained.losses)} steps of {config.batch_size} rows in {trained.seconds:.0f} s, "
+            f"float32, every projection, seed {self.task.seed}",
+            adapted,
+            self.tuned.encoder(),
+            None,
+            card.max_prompt_tokens,
+        )
+
+    def _train_rows(self) -> list[Row]:
+        config = self.tuned.config
+        if self.task.train is not None:
+            return read_rows(Path(self.task.train), config.data)
+        return load_data(config.data, config.training.seed).train
+
+    def _say_rows(self, done: int, total: int) -> None:
+        self.channel.progress(StageProgress("evaluate", done, total, "rows"))
