@@ -62,6 +62,7 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     with_probabilities: bool | None = None  # score every label; None: where they are few
     with_forgetting: bool = False
     lora_seconds: float | None = None  # None: as long as the run trained
+    is_named: bool = True  # false: a contender that cannot be had is left out, with a note
 
 
 class ExportTask(Struct, frozen=True, tag="export"):

@@ -13,6 +13,7 @@ from ptune_tui.evaluation.bootstrap import FloatArray, Resamples, weighted_mean
 from ptune_tui.results import MetricName, PairTest
 
 SIGNIFICANCE = 0.05
+_WITH_ARTICLE = ("base", "instruction", "tuned prompt", "bundle")
 
 
 def mcnemar_p(num_first_only: int, num_second_only: int) -> float:
@@ -74,12 +75,12 @@ def text_test(
 
 def in_words(test: PairTest) -> str:
     """A test as a sentence."""
+    first, second = _named(test.first), _named(test.second)
     rows = f"{test.num_first_only} rows against {test.num_second_only}, {_p_value(test.p_value)}"
     if test.p_value >= SIGNIFICANCE:
-        return f"No clear difference between {test.first} and {test.second}: {rows}."
-    if test.difference > 0:
-        return f"{_capital(test.first)} is better than {test.second}: {rows}."
-    return f"{_capital(test.first)} is worse than {test.second}: {rows}."
+        return f"No clear difference between {first} and {second}: {rows}."
+    better = "better" if test.difference > 0 else "worse"
+    return f"{first[0].upper()}{first[1:]} is {better} than {second}: {rows}."
 
 
 def _p_value(value: float) -> str:
@@ -88,5 +89,6 @@ def _p_value(value: float) -> str:
     return f"p = {value:.4f}" if value < 0.01 else f"p = {value:.2f}"
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _named(title: str) -> str:
+    """A title within a sentence."""
+    return f"the {title}" if title.startswith(_WITH_ARTICLE) else title

@@ -13,6 +13,10 @@ from ptune_tui.results import ContenderKey, ContenderScores, ForgettingProbe, Me
 from ptune_tui.rows import Row
 
 
+# Up to so many labels, all of them are scored unless asked otherwise: it costs little there.
+_MAX_LABELS_WITH_PROBABILITIES = 20
+
+
 class ContenderAnswers(Struct, frozen=True):
     """What a contender answered.
 
@@ -46,6 +50,7 @@ class TorchAnswers(Struct, frozen=True):
         response_field: Of the answer column.
         contenders: In the order of the table.
         forgetting: What the prompt costs elsewhere, where it was asked for.
+        notes: What was left out, and why.
     """
 
     labels: list[str] | None
@@ -53,6 +58,19 @@ class TorchAnswers(Struct, frozen=True):
     response_field: str
     contenders: list[ContenderAnswers]
     forgetting: list[ForgettingProbe] = []
+    notes: list[str] = []
+
+
+def scores_all_labels(labels: Sequence[str] | None, asked: bool | None) -> bool:
+    """Whether every label is scored, which calibration needs.
+
+    Args:
+        labels (Sequence[str] | None): The closed set, or None for free text.
+        asked (bool | None): What was asked for; None: where they are few.
+    """
+    if labels is None:
+        return False
+    return len(labels) <= _MAX_LABELS_WITH_PROBABILITIES if asked is None else asked
 
 
 def references(rows: Sequence[Row]) -> list[tuple[str, ...]]:

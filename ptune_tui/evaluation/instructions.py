@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+NO_INSTRUCTION = "No instruction line: for free text, give one with `--instruction`."
+
 
 def propose_instruction(labels: Sequence[str]) -> str:
     """An instruction that names the labels.

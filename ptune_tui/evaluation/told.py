@@ -76,7 +76,7 @@ class UntunedTask:
 
     def base(self) -> Told:
         """Zero-shot: the template alone."""
-        return self._told("base", "base, zero-shot", self.template, NO_PREFACE, "the template alone")
+        return self._told("base", "base (zero-shot)", self.template, NO_PREFACE, "the template alone")
 
     def instructed(self, instruction: str | None) -> Told:
         """With an instruction.
@@ -123,7 +123,7 @@ class UntunedTask:
         asked = f" of {num_examples}: more do not fit" if len(fitting) < len(chosen) else ""
         places = ", ".join(f"{row.line}" for row in fitting)
         detail = f"{len(fitting)} examples{asked}; seed {seed}, lines {places} of {train[0].source}"
-        title = f"few-shot, {len(fitting)} examples"
+        title = f"few-shot ({len(fitting)} examples)"
         return self._told("few_shot", title, self.template, _preface(fitting), detail)
 
     def encoder(self, told: Told) -> RowEncoder:

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export.encoding import RowEncoder, answer_limit
-from ptune_tui.data import encode_rows, load_data
+from ptune_tui.data import builtin_names, encode_rows, load_data
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.validation import evaluation_event
 from ptune_tui.errors import DataError
-from ptune_tui.evaluation.contenders import ContenderAnswers
+from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples
+from ptune_tui.evaluation.instructions import NO_INSTRUCTION
 from ptune_tui.evaluation.told import Told, UntunedTask
 from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
 from ptune_tui.results import ContenderKey
@@ -25,9 +26,6 @@ from ptune_tui.tasks import EvaluateTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.lora import RANK, LoraTraining, lora_model, train_lora
 from ptune_tui.worker.tuned_model import TunedModel
-
-# Up to so many labels, all of them are scored: calibration costs little there.
-MAX_LABELS_WITH_PROBABILITIES = 20
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,8 @@ class TorchContenders:
         encoded = encode_rows(self.rows, asked.encoder, asked.max_prompt_tokens)
         limit = answer_limit(card.max_response_tokens)
         evaluator = Evaluator(asked.frozen, asked.encoder, card.labels, limit)
-        scores = evaluator.score(
-            asked.prompt, self.rows, encoded, self._say_rows, self._with_probabilities()
-        )
+        with_all = scores_all_labels(card.labels, self.task.with_probabilities)
+        scores = evaluator.score(asked.prompt, self.rows, encoded, self._say_rows, with_all)
         if asked.told is not None and card.labels is None:
             scores = replace(scores, answers=asked.told.answers(scores.answers))
         yield evaluation_event(
@@ -99,20 +96,23 @@ class TorchContenders:
             )
         )
 
-    def _with_probabilities(self) -> bool:
-        labels = self.tuned.card.labels
-        if labels is None:
-            return False
-        if self.task.with_probabilities is None:
-            return len(labels) <= MAX_LABELS_WITH_PROBABILITIES
-        return self.task.with_probabilities
+    def missing(self, key: ContenderKey) -> str | None:
+        """Why a contender that was not named cannot be had; None where it can."""
+        source = self.task.train or self.tuned.config.data.train
+        if self.task.is_named:
+            return None
+        if key == "instruction" and self.tuned.card.labels is None and not self.task.instruction:
+            return NO_INSTRUCTION
+        if key == "few_shot" and source not in builtin_names() and not Path(source).is_file():
+            return f"No few-shot line: there is no file {source}; name rows with `--train`."
+        return None
 
     def _tuned(self) -> _Asked:
         card, prompt = self.tuned.card, self.tuned.prompt
         method = self.tuned.config.method.name
         return _Asked(
             "tuned",
-            "tuned prompt, torch",
+            "tuned prompt",
             f"{prompt.num_virtual_tokens} virtual tokens of the method {method}, step {card.step}",
             self.tuned.frozen,
             self.tuned.encoder(),
@@ -172,7 +172,7 @@ class TorchContenders:
         yield StageFinished("train", trained.seconds)
         return _Asked(
             "lora",
-            f"LoRA r={RANK}, same time",
+            f"LoRA r={RANK} (same time)",
             f"{len(trained.losses)} steps of {config.batch_size} rows in {trained.seconds:.0f} s, "
             f"float32, every projection, seed {self.task.seed}",
             adapted,

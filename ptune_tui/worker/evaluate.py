@@ -41,14 +41,26 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
     if labels is not None:
         check_labels(rows, labels)
     contenders = TorchContenders(tuned, rows, task, channel)
+    notes = []
     for key in task.contenders:
-        yield from contenders.ask(key)
+        note = contenders.missing(key)
+        if note is None:
+            yield from contenders.ask(key)
+        else:
+            notes.append(note)
     forgetting = []
     if task.with_forgetting:
         yield StageStarted("evaluate", time.time(), "what the prompt does elsewhere")
         before = time.perf_counter()
         forgetting = probe_forgetting(tuned.frozen, tuned.prompt)
         yield StageFinished("evaluate", time.perf_counter() - before)
-    result = TorchAnswers(labels, columns.prompt_field, columns.response_field, contenders.answers, forgetting)
+    result = TorchAnswers(
+        labels,
+        columns.prompt_field,
+        columns.response_field,
+        contenders.answers,
+        forgetting,
+        notes,
+    )
     write_atomically(folder / RESULT_FILE, msgspec.json.encode(result))
     yield TaskFinished(time.perf_counter() - started)
