@@ -118,9 +118,7 @@ class LabelSearch:
                 return
 
     def _may_win(self, score: float) -> bool:
-        return self._is_exhaustive or not (
-            self.scores and max(self.scores.values()) >= score
-        )
+        return self._is_exhaustive or not (self.scores and max(self.scores.values()) >= score)
 
     def _expand(self, node: _Node, score: float, log_probabilities: LogProbabilities) -> None:
         for token, child in node.children.items():

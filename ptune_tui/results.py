@@ -88,16 +88,20 @@ class Flip(Struct, frozen=True):
     expected: str
     before: str  # the answer of `Evaluation.flips_from`, such as the base
     after: str  # of `Evaluation.flips_to`: the tuned prompt
+    references: list[str] = []  # further right answers
 
     @property
     def is_gain(self) -> bool:
         """Whether the row is right only afterwards."""
-        return self.after == self.expected != self.before
+        return self._is_right(self.after) and not self._is_right(self.before)
 
     @property
     def is_loss(self) -> bool:
         """Whether the row was right only before."""
-        return self.before == self.expected != self.after
+        return self._is_right(self.before) and not self._is_right(self.after)
+
+    def _is_right(self, answer: str) -> bool:
+        return answer.strip() in {text.strip() for text in (self.expected, *self.references)}
 
 
 class ForgettingProbe(Struct, frozen=True):

@@ -9,16 +9,16 @@ from typing import Annotated
 import typer
 
 from ptune_tui.cli.display import minutes
-from ptune_tui.cli.listing import fetch_default_model
 from ptune_tui.cli.evaluation_request import EvaluationRequest
+from ptune_tui.cli.listing import fetch_default_model
 from ptune_tui.cli.scores import Lines, answer_lines
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, require_training_extra, work
 from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, TaskFinished
-from ptune_tui.metrics import accuracy
 from ptune_tui.jobs import new_task_folder
+from ptune_tui.metrics import accuracy
 from ptune_tui.paths import runs_folder
 from ptune_tui.tasks import ExportTask, TrainTask, new_folder
 
@@ -89,14 +89,14 @@ def _report(
     best = [event for event in evaluations if event.is_best][-1]
     bundle = Bundle.open(out)
     expected = [row.response for row in shipped.rows]
-    answered = shipped.target_answers.answers
+    share = accuracy(expected, shipped.target_answers.answers)
     tuned = bundle.tuned()
     speed = decode_tokens_per_second(tuned, QUESTION, _SPEED_TOKENS)
     rows = f"on {base.num_rows} validation messages"
     typer.echo("")
     typer.echo(f"base accuracy             {base.accuracy:.3f}  {rows}")
     typer.echo(f"tuned, torch              {best.accuracy:.3f}")
-    typer.echo(f"tuned, onnxruntime        {accuracy(expected, answered):.3f}  ({bundle.precision})")
+    typer.echo(f"tuned, onnxruntime        {share:.3f}  ({bundle.precision})")
     typer.echo(f"bundle                    {total_bytes(out) / 1e6:.0f} MB  {out}")
     typer.echo(f"decoding                  {speed:.0f} tokens/s")
     typer.echo(f"in all                    {minutes(seconds)}")

@@ -52,7 +52,7 @@ class EvaluationRequest:
     Attributes:
         data: Rows with responses, or a built-in set.
         baselines: What stands beside the target.
-        is_named: Whether the user named the baselines; otherwise one that cannot be had is left out.
+        is_named: Whether the user named the baselines; else one that cannot be had is left out.
         columns: Of the data.
         max_rows: Only the first rows.
         bundle: The run's bundle; None exports one for the occasion.

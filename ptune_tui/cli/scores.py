@@ -1,4 +1,4 @@
-"""The lines of an evaluation's table: a run in torch, a bundle in onnxruntime, and what is beside."""
+"""The lines of a table: a run in torch, a bundle in onnxruntime, their baselines."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def flipped(
             only rows that became right or wrong are listed.
     """
     flips = (
-        Flip(number, row.prompt, row.response, left, right)
+        Flip(number, row.prompt, row.response, left, right, list(row.references))
         for number, (row, left, right) in enumerate(zip(rows, before, after, strict=True), start=1)
         if left != right
     )

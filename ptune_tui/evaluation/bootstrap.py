@@ -72,6 +72,6 @@ def interval(values: FloatArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def weighted_mean(values: npt.NDArray[np.number]) -> Measure:
+def weighted_mean(values: FloatArray) -> Measure:
     """The mean of a value of each row [N], as a measure."""
-    return lambda weights: weights @ values.astype(np.float64) / weights.sum(axis=1)
+    return lambda weights: weights @ values / weights.sum(axis=1)

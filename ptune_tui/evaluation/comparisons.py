@@ -25,7 +25,9 @@ def mcnemar_p(num_first_only: int, num_second_only: int) -> float:
     return min(1.0, 2 * tail / (1 << total))
 
 
-def label_test(first: str, second: str, first_right: FloatArray, second_right: FloatArray) -> PairTest:
+def label_test(
+    first: str, second: str, first_right: FloatArray, second_right: FloatArray
+) -> PairTest:
     """McNemar's exact test.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from msgspec import Struct
 
 from ptune_tui.evaluation.bootstrap import Measure, Resamples, weighted_mean
@@ -11,7 +12,6 @@ from ptune_tui.evaluation.label_scores import LabelOutcomes
 from ptune_tui.evaluation.text_scores import text_measures
 from ptune_tui.results import ContenderKey, ContenderScores, ForgettingProbe, MetricName
 from ptune_tui.rows import Row
-
 
 # Up to so many labels, all of them are scored unless asked otherwise: it costs little there.
 _MAX_LABELS_WITH_PROBABILITIES = 20
@@ -75,7 +75,7 @@ def scores_all_labels(labels: Sequence[str] | None, asked: bool | None) -> bool:
 
 def references(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     """The texts that are right for each row."""
-    return [(row.response,) for row in rows]
+    return [row.right_answers for row in rows]
 
 
 def contender_scores(
@@ -116,7 +116,7 @@ def contender_scores(
 
 def _label_measures(outcomes: LabelOutcomes) -> dict[MetricName, Measure]:
     measures: dict[MetricName, Measure] = {
-        "accuracy": weighted_mean(outcomes.is_right),
+        "accuracy": weighted_mean(outcomes.is_right.astype(np.float64)),
         "macro_f1": outcomes.macro_f1,
     }
     if outcomes.probabilities is not None:

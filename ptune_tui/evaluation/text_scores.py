@@ -29,11 +29,11 @@ def has_text_metrics() -> bool:
     return all(importlib.util.find_spec(name) for name in ("rouge_score", "sacrebleu"))
 
 
-def exact_matches(answers: Sequence[str], references: References) -> npt.NDArray[np.bool_]:
-    """Whether each answer is one of its references, white space around it ignored, [N]."""
+def exact_matches(answers: Sequence[str], references: References) -> FloatArray:
+    """1 where an answer is one of its references, white space around it ignored, else 0, [N]."""
     return np.array(
         [
-            answer.strip() in {text.strip() for text in texts}
+            float(answer.strip() in {text.strip() for text in texts})
             for answer, texts in zip(answers, references, strict=True)
         ]
     )
@@ -101,10 +101,11 @@ def text_measures(answers: Sequence[str], references: References) -> dict[Metric
         "exact_match": weighted_mean(exact_matches(answers, references))
     }
     if has_text_metrics():
-        from sacrebleu.metrics import BLEU, CHRF
+        from sacrebleu.metrics.bleu import BLEU
+        from sacrebleu.metrics.chrf import CHRF
 
         measures["rouge_l"] = weighted_mean(rouge_l(answers, references))
-        measures["bleu"] = CorpusScore.of(BLEU(), answers, references)
+        measures["bleu"] = CorpusScore.of(BLEU(force=True), answers, references)
         measures["chrf"] = CorpusScore.of(CHRF(), answers, references)
     return measures
 
@@ -113,4 +114,4 @@ def row_scores(answers: Sequence[str], references: References) -> tuple[MetricNa
     """The score that two contenders are compared by, row by row: ROUGE-L, else exact match."""
     if has_text_metrics():
         return "rouge_l", rouge_l(answers, references)
-    return "exact_match", exact_matches(answers, references).astype(np.float64)
+    return "exact_match", exact_matches(answers, references)

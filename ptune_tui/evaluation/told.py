@@ -1,4 +1,4 @@
-"""What contenders without a tuned prompt are told: nothing, an instruction, examples; cut to fit."""
+"""What contenders without a tuned prompt are told: an instruction, examples; cut to fit."""
 
 from __future__ import annotations
 
@@ -76,7 +76,9 @@ class UntunedTask:
 
     def base(self) -> Told:
         """Zero-shot: the template alone."""
-        return self._told("base", "base (zero-shot)", self.template, NO_PREFACE, "the template alone")
+        return self._told(
+            "base", "base (zero-shot)", self.template, NO_PREFACE, "the template alone"
+        )
 
     def instructed(self, instruction: str | None) -> Told:
         """With an instruction.
@@ -136,10 +138,12 @@ class UntunedTask:
         line_break = None if template.text == CHAT else line_break_token(self.tokenizer)
         # Examples end with the line, so this is how an answer behind them ends; free text of a base
         # that was never tuned to end would go on for ever.
+        responses = [row.response for row in self.rows]
+        responses += [example.response for example in preface.examples]
         is_line = (
             line_break is not None
             and (bool(preface.examples) or self.labels is None)
-            and not any("\n" in row.response for row in (*self.rows, *preface.examples))
+            and not any("\n" in response for response in responses)
         )
         told = Told(
             key,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -151,7 +151,7 @@ class TorchContenders:
             told,
         )
 
-    def _lora(self) -> Iterator[Event]:
+    def _lora(self) -> Generator[Event, None, _Asked]:
         """Train LoRA for as long as the run trained."""
         seconds = self.task.lora_seconds or training_seconds(Path(self.task.run))
         if seconds is None:

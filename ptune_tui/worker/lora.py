@@ -147,7 +147,7 @@ def _backward(network: Any, rows: Sequence[EncodedRow]) -> float:
         with head_reads(network, (batch.label_rows, batch.label_columns)):
             output = network(input_ids=batch.input_ids, use_cache=False)
         loss = functional.cross_entropy(output.logits[0], batch.labels, reduction="sum")
-        (loss / num_labels).backward()
+        (loss / num_labels).backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
     return total / num_labels
 
