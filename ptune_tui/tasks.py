@@ -50,7 +50,7 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
 
     run: str
     data: str
-    contenders: list[ContenderKey] = ["tuned"]
+    contenders: tuple[ContenderKey, ...] = ("tuned",)
     max_rows: int | None = None
     prompt_field: str | None = None  # None: as in training
     response_field: str | None = None

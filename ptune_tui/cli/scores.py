@@ -80,7 +80,7 @@ def _run_lines(target: str, request: EvaluationRequest) -> Lines:
     task = EvaluateTask(
         run=str(run.absolute()),
         data=str(data.absolute()),
-        contenders=[key for key in ORDER if key in wanted],
+        contenders=tuple(key for key in ORDER if key in wanted),
         max_rows=request.max_rows,
         prompt_field=request.columns.prompt,
         response_field=request.columns.response,
