@@ -63,6 +63,10 @@ class ContenderScores(Struct, frozen=True):
     calibration: list[CalibrationBin] = []
     num_cut_rows: int = 0  # whose prompt was cut from the left to fit
 
+    def score(self, name: MetricName) -> float | None:
+        """The value of a metric; None where it was not computed."""
+        return next((metric.value for metric in self.metrics if metric.name == name), None)
+
 
 class PairTest(Struct, frozen=True):
     """Whether one of two contenders is better on the same rows.

@@ -164,15 +164,20 @@ def _perplexity(bundle: Bundle, tuned: Answerer | None) -> float:
 def _answers(bundle: Bundle, name: str | None, tuned: Answerer | None) -> list[str]:
     from export.answering import Answerer
     from export.encoding import RowEncoder
-    from ptune_tui.evaluation.neutral import MAX_ANSWER_TOKENS, QUESTION_TEMPLATE, QUESTIONS
+    from ptune_tui.evaluation.neutral import (
+        MAX_ANSWER_TOKENS,
+        QUESTION_PREFACE,
+        QUESTION_TEMPLATE,
+        QUESTIONS,
+    )
 
     record = bundle.record(name)
-    encoder = RowEncoder(bundle.tokenizer, QUESTION_TEMPLATE, record.end_token_id)
+    encoder = RowEncoder(bundle.tokenizer, QUESTION_TEMPLATE, record.end_token_id, QUESTION_PREFACE)
     record = msgspec.structs.replace(
         record, template=QUESTION_TEMPLATE, lead_ids=encoder.lead_ids(), labels=None
     )
     prompt = tuned.prompt if tuned else None
-    answerer = Answerer(bundle, f"question:{tuned is None}", record, prompt, None)
+    answerer = Answerer(bundle, f"question:{tuned is None}", record, prompt, None, QUESTION_PREFACE)
     said = ("".join(answerer.generate(question, MAX_ANSWER_TOKENS)) for question in QUESTIONS)
     return [text.strip().partition("\n")[0].strip() for text in said]
 

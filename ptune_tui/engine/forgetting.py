@@ -13,6 +13,7 @@ from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.step import prefix_of
 from ptune_tui.evaluation.neutral import (
     MAX_ANSWER_TOKENS,
+    QUESTION_PREFACE,
     QUESTION_TEMPLATE,
     QUESTIONS,
     passages,
@@ -31,7 +32,8 @@ def probe_forgetting(frozen: FrozenModel, prompt: Prompt) -> list[ForgettingProb
         prompt (Prompt): What was trained.
     """
     tokenizer = frozen.text.tokenizer
-    encoder = RowEncoder(tokenizer, QUESTION_TEMPLATE, frozen.text.end_token_id)
+    end = frozen.text.end_token_id
+    encoder = RowEncoder(tokenizer, QUESTION_TEMPLATE, end, QUESTION_PREFACE)
     evaluator = Evaluator(frozen, encoder, None, MAX_ANSWER_TOKENS)
     asked = [encoder.encode_prompt(question)[0] for question in QUESTIONS]
     texts = [tokenizer.encode(passage).ids for passage in passages()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from export.preface import Example, Preface
 from export.template import Template
 from ptune_tui.data import BUILTIN_FOLDER
 from ptune_tui.results import ForgettingProbe
@@ -14,6 +15,14 @@ QUESTIONS = (
     "What do bees make?",
 )
 QUESTION_TEMPLATE = Template("Question: {prompt}\nAnswer:")
+# So that a base which was never taught to answer does, and ends with the line.
+QUESTION_PREFACE = Preface(
+    examples=(
+        Example("How many legs does a spider have?", "Eight."),
+        Example("What do cows eat?", "Grass."),
+        Example("In which country is the city of Rome?", "Italy."),
+    )
+)
 MAX_ANSWER_TOKENS = 24
 
 

@@ -17,6 +17,7 @@ from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
+from ptune_tui.evaluation.lora_settings import RANK
 from ptune_tui.evaluation.told import Told, UntunedTask
 from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
 from ptune_tui.results import ContenderKey
@@ -24,7 +25,7 @@ from ptune_tui.rows import Row, read_rows
 from ptune_tui.runs import training_seconds
 from ptune_tui.tasks import EvaluateTask
 from ptune_tui.worker.channel import Channel
-from ptune_tui.worker.lora import RANK, LoraTraining, lora_model, train_lora
+from ptune_tui.worker.lora import LoraTraining, lora_model, train_lora
 from ptune_tui.worker.tuned_model import TunedModel
 
 

@@ -26,10 +26,10 @@ from export.encoding import EncodedRow
 from ptune_tui.engine.batches import Batch, collate, sorted_batches, training_order
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import head_reads
+from ptune_tui.evaluation.lora_settings import ALPHA, LEARNING_RATE, RANK
 from ptune_tui.worker.bench.prepare import write_float_model
 from quant.loading import LoadedModel
 
-RANK, ALPHA, LEARNING_RATE = 8, 16, 5e-4
 _WARMUP_SHARE = 0.03
 # Padded tokens that are computed at a time: activations of LoRA hold about 1.5 MB each.
 _MAX_MICRO_TOKENS = 2048
