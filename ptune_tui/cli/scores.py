@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ptune_tui.cli.bundle_contenders import BundleContenders, probe_forgetting
+from ptune_tui.cli.bundle_contenders import BundleContenders
+from ptune_tui.cli.bundle_forgetting import probe_forgetting
 from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import DataConfig
