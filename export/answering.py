@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from export.bundle import PromptRecord
 from export.constraint import Constraint
-from export.encoding import RowEncoder, answer_limit
+from export.encoding import Request, RowEncoder, answer_limit
 from export.errors import BundleError, RowError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
@@ -89,7 +89,7 @@ class Answerer:
 
     def generate(
         self,
-        text: str,
+        text: Request,
         max_new_tokens: int = 256,
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
@@ -98,7 +98,7 @@ class Answerer:
         """An answer to stream: iterate over its pieces of text.
 
         Args:
-            text (str): The request.
+            text (Request): The request.
             max_new_tokens (int): At most so many tokens, and as the context has room for.
             sampling (Sampling): How tokens are chosen; the most likely one by default.
             stop (Sequence[str]): Strings that end the answer.
@@ -138,8 +138,14 @@ class Answerer:
             constraint,
         )
 
+<<<<<<< HEAD
     def classify(self, text: str, with_all_scores: bool = False) -> LabelAnswer:
         """The most likely label, exactly.
+=======
+    def classify(self, text: Request) -> LabelAnswer:
+        """The most likely label, exactly, without scoring the hopeless ones."""
+        return self.classify_behind(self._encode(text))
+>>>>>>> reading
 
         Args:
             text (str): The request.
@@ -156,10 +162,14 @@ class Answerer:
         return self._label_answer(row_label(search, with_all_scores), self.was_cut)
 
     def classify_rows(
+<<<<<<< HEAD
         self,
         texts: Sequence[str],
         on_progress: Callable[[int], None] | None = None,
         with_all_scores: bool = False,
+=======
+        self, texts: Sequence[Request], on_progress: Callable[[int], None] | None = None
+>>>>>>> reading
     ) -> list[LabelAnswer]:
         """The most likely label of each text; texts of similar length share a sequence.
 
@@ -167,7 +177,7 @@ class Answerer:
         so far that it does not begin like the template, or it fills the context.
 
         Args:
-            texts (Sequence[str]): The requests.
+            texts (Sequence[Request]): The requests.
             on_progress (Callable[[int], None] | None): Called with the number of answers so far.
             with_all_scores (bool): Whether to score every label.
         """
@@ -232,7 +242,7 @@ class Answerer:
         assert self.record.labels is not None
         return dict(zip(self.record.labels, scores, strict=True))
 
-    def answer(self, text: str) -> str:
+    def answer(self, text: Request) -> str:
         """The label where the responses are a closed set, else the generated text."""
         if self.record.labels is not None:
             return self.classify(text).label
@@ -243,7 +253,7 @@ class Answerer:
         """Put a request behind the prefix; logits [V] behind it, and the next position."""
         return self._read(self._encode(text))
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: Request) -> list[int]:
         ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
         return ids
 

@@ -15,7 +15,11 @@ from msgspec import Struct
 
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+<<<<<<< HEAD
 from ptune_tui.results import ContenderKey
+=======
+from ptune_tui.reading import source
+>>>>>>> reading
 from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"
@@ -131,7 +135,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         config,
         model=msgspec.structs.replace(model, source=absolute(model.source)),
         data=msgspec.structs.replace(
-            data, train=absolute(data.train), validation=absolute(data.validation)
+            data,
+            train=source.absolute(data.train),
+            validation=data.validation and source.absolute(data.validation),
         ),
         method=msgspec.structs.replace(method, init_prompt=absolute(method.init_prompt)),
     )

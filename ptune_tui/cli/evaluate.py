@@ -210,7 +210,8 @@ def _store(evaluation: Evaluation, target: str, against: str | None, out: Path |
 
 
 def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:
-    typer.echo(f"{heading(evaluation)}; of 100, with 95 % bootstrap intervals")
+    typer.echo(heading(evaluation))
+    typer.echo("Scores of 100, with 95 % bootstrap intervals.")
     typer.echo("")
     for line in table_lines(evaluation):
         typer.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -166,11 +167,14 @@ def _row(title: str, cells: Sequence[str], width: int, widths: Sequence[int]) ->
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(
-        text,
+    # What belongs together, such as "p = 0.05", stays on one line.
+    kept = re.sub(r"\bp ([<=]) ", "p\u00a0\\1\u00a0", text)
+    lines = textwrap.wrap(
+        kept,
         WIDTH,
         initial_indent=indent,
         subsequent_indent=indent or "  ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("\u00a0", " ") for line in lines]

@@ -173,7 +173,7 @@ class TorchContenders:
         yield StageFinished("train", trained.seconds)
         return _Asked(
             "lora",
-            f"LoRA r={RANK} (same time)",
+            f"LoRA r={RANK} ({'same time' if self.task.lora_seconds is None else f'{seconds:.0f} s'})",
             f"{len(trained.losses)} steps of {config.batch_size} rows in {trained.seconds:.0f} s, "
             f"float32, every projection, seed {self.task.seed}",
             adapted,
