@@ -138,14 +138,8 @@ class Answerer:
             constraint,
         )
 
-<<<<<<< HEAD
-    def classify(self, text: str, with_all_scores: bool = False) -> LabelAnswer:
+    def classify(self, text: Request, with_all_scores: bool = False) -> LabelAnswer:
         """The most likely label, exactly.
-=======
-    def classify(self, text: Request) -> LabelAnswer:
-        """The most likely label, exactly, without scoring the hopeless ones."""
-        return self.classify_behind(self._encode(text))
->>>>>>> reading
 
         Args:
             text (str): The request.
@@ -162,14 +156,10 @@ class Answerer:
         return self._label_answer(row_label(search, with_all_scores), self.was_cut)
 
     def classify_rows(
-<<<<<<< HEAD
         self,
-        texts: Sequence[str],
+        texts: Sequence[Request],
         on_progress: Callable[[int], None] | None = None,
         with_all_scores: bool = False,
-=======
-        self, texts: Sequence[Request], on_progress: Callable[[int], None] | None = None
->>>>>>> reading
     ) -> list[LabelAnswer]:
         """The most likely label of each text; texts of similar length share a sequence.
 

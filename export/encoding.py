@@ -11,12 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from export.errors import RowError
-<<<<<<< HEAD
 from export.preface import NO_PREFACE, Preface
-from export.template import RenderedPrompt, Renderer, Template
-=======
 from export.template import Messages, RenderedPrompt, Renderer, Template
->>>>>>> reading
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

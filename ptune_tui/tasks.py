@@ -15,11 +15,8 @@ from msgspec import Struct
 
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
-<<<<<<< HEAD
-from ptune_tui.results import ContenderKey
-=======
 from ptune_tui.reading import source
->>>>>>> reading
+from ptune_tui.results import ContenderKey
 from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"

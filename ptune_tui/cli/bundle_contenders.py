@@ -68,19 +68,20 @@ class BundleContenders:
                 line.show(f"{title}, onnxruntime:", num_done, len(self.rows))
 
         started = time.perf_counter()
-        texts = [row.prompt for row in self.rows]
+        is_chat = answerer.encoder.renderer.is_chat
+        requests = [row.request(is_chat=is_chat) for row in self.rows]
         probabilities: list[float] | None = None
         num_cut = 0
         if answerer.record.labels is None:
             answers = []
-            for number, text in enumerate(texts, start=1):
-                answers.append(answerer.answer(text))
+            for number, asked in enumerate(requests, start=1):
+                answers.append(answerer.answer(asked))
                 num_cut += answerer.was_cut
                 say(number)
             answers = answers if told is None else told.answers(answers)
         else:
             with_all = scores_all_labels(answerer.record.labels, self.request.with_probabilities)
-            found = answerer.classify_rows(texts, say, with_all)
+            found = answerer.classify_rows(requests, say, with_all)
             answers = [answer.label for answer in found]
             num_cut = sum(answer.was_cut for answer in found)
             if with_all:
@@ -99,6 +100,7 @@ class BundleContenders:
 
     def _told(self, key: ContenderKey) -> Told:
         from ptune_tui.evaluation.told import UntunedTask
+        from ptune_tui.reading.source import training_split
         from ptune_tui.rows import read_rows
 
         record = self.bundle.record(self.request.prompt)
@@ -121,7 +123,8 @@ class BundleContenders:
                 "A bundle does not know the rows it was trained on, so there are no examples.",
                 "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
             )
-        train = read_rows(Path(self.request.train), self.request.columns.data_config())
+        columns = self.request.columns.data_config(record.template.columns)
+        train = read_rows(Path(training_split(self.request.train)), columns)
         num_examples = self.request.num_examples or default_num_examples(record.labels)
         return task.few_shot(train, num_examples, self.request.seed)
 

@@ -26,7 +26,7 @@ _NAMES: dict[str, ContenderKey] = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a data file's columns; None for those of training, or the usual ones.
+    """Names of a data file's columns; None for those of training, or to recognise them.
 
     Attributes:
         prompt: The input.
@@ -36,12 +36,16 @@ class Columns:
     prompt: str | None = None
     response: str | None = None
 
-    def data_config(self) -> DataConfig:
-        """As `read_rows` takes them."""
-        usual = DataConfig()
+    def data_config(self, template: str) -> DataConfig:
+        """As `recognise_rows` takes them.
+
+        Args:
+            template (str): Jinja that made the prompts of training of several columns, or nothing.
+        """
         return DataConfig(
-            prompt_field=self.prompt or usual.prompt_field,
-            response_field=self.response or usual.response_field,
+            prompt_field=self.prompt,
+            response_field=self.response,
+            template=template if template and self.prompt is None else None,
         )
 
 

@@ -11,17 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-<<<<<<< HEAD
 from ptune_tui.cli.bundle_contenders import BundleContenders
 from ptune_tui.cli.bundle_forgetting import probe_forgetting
 from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
-from ptune_tui.cli.work import make_display, work
-=======
-from ptune_tui.cli.display import Display
 from ptune_tui.cli.talk import say
-from ptune_tui.cli.work import work
->>>>>>> reading
-from ptune_tui.config import DataConfig
+from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import ContenderAnswers, TorchAnswers
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
@@ -38,7 +32,6 @@ ORDER: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned", "
 _torch_decoder = msgspec.json.Decoder(TorchAnswers)
 
 
-<<<<<<< HEAD
 @dataclass
 class Lines:
     """What a target and its baselines answered.
@@ -51,45 +44,6 @@ class Lines:
         target: Title of the target's own line.
         forgetting: What the prompt costs elsewhere.
         notes: What was left out, and why.
-=======
-@dataclass(frozen=True)
-class Columns:
-    """Names of a data file's columns; None for those of training, or to recognise them.
-
-    Attributes:
-        prompt: The input.
-        response: The answer.
-    """
-
-    prompt: str | None = None
-    response: str | None = None
-
-    def data_config(self, template: str) -> DataConfig:
-        """As `recognise_rows` takes them.
-
-        Args:
-            template (str): Jinja that made the prompts of training of several columns, or nothing.
-        """
-        return DataConfig(
-            prompt_field=self.prompt,
-            response_field=self.response,
-            template=template if template and self.prompt is None else None,
-        )
-
-
-@dataclass(frozen=True)
-class TargetScores:
-    """What a target answered.
-
-    Attributes:
-        target: The run or bundle.
-        computed_by: `torch`, `fast` or `exact`.
-        predictions: One a row.
-        accuracy: Of labels, or exact match.
-        macro_f1: None for free text.
-        seconds: Time of the scoring alone.
-        base_accuracy: Without the soft prompt, where that was asked for.
->>>>>>> reading
     """
 
     data: Path
@@ -119,19 +73,15 @@ def answer_lines(target: str, request: EvaluationRequest) -> Lines:
 def _run_lines(target: str, request: EvaluationRequest) -> Lines:
     """A run and its baselines in torch, in one worker; its bundle behind that."""
     from ptune_tui.data import data_path
-<<<<<<< HEAD
-    from ptune_tui.rows import read_rows
-=======
     from ptune_tui.reading.source import absolute
->>>>>>> reading
+    from ptune_tui.rows import read_rows
 
     run = find_run(target)
     wanted = {"tuned", *request.baselines} - {"bundle"}
     data = data_path(request.data)
     task = EvaluateTask(
         run=str(run.absolute()),
-<<<<<<< HEAD
-        data=str(data.absolute()),
+        data=absolute(data.as_posix()),
         contenders=tuple(key for key in ORDER if key in wanted),
         max_rows=request.max_rows,
         prompt_field=request.columns.prompt,
@@ -140,39 +90,16 @@ def _run_lines(target: str, request: EvaluationRequest) -> Lines:
         instruction=request.instruction,
         num_examples=request.num_examples,
         seed=request.seed,
-        train=None if request.train is None else str(Path(request.train).absolute()),
+        train=request.train and absolute(request.train),
         with_probabilities=request.with_probabilities,
         with_forgetting=request.probes_forgetting,
         lora_seconds=request.lora_seconds,
         is_named=request.is_named,
-=======
-        data=absolute(data_path(data).as_posix()),
-        with_base=with_base,
-        max_rows=max_rows,
-        prompt_field=columns.prompt,
-        response_field=columns.response,
-        force=force,
-    )
-    events = work(folder, task, display)
-    evaluations = [event for event in events if isinstance(event, EvaluationDone)]
-    tuned = next(event for event in evaluations if event.tuned)
-    base = next((event.accuracy for event in evaluations if not event.tuned), None)
-    kernel = next(event.kernel for event in events if isinstance(event, ModelReady))
-    return TargetScores(
-        target=str(run),
-        computed_by=f"torch, {kernel}",
-        predictions=_decoder.decode((folder / RESULT_FILE).read_bytes()),
-        accuracy=tuned.accuracy,
-        macro_f1=tuned.macro_f1,
-        seconds=tuned.seconds,
-        base_accuracy=base,
->>>>>>> reading
     )
     folder = new_task_folder("evaluate")
     work(folder, task, make_display("none" if request.is_quiet else "plain"))
     found = _torch_decoder.decode((folder / RESULT_FILE).read_bytes())
-    columns = DataConfig(prompt_field=found.prompt_field, response_field=found.response_field)
-    rows = read_rows(data, columns)[: request.max_rows]
+    rows = read_rows(data, found.columns)[: request.max_rows]
     contenders = list(found.contenders)
     if "bundle" in request.baselines:
         contenders.append(_exported(run, request, rows, found.labels))
@@ -224,9 +151,9 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
     from ptune_tui.data import check_labels, data_path
     from ptune_tui.rows import recognise_rows
 
-<<<<<<< HEAD
     bundle = _open(target, request)
-    labels = bundle.record(request.prompt).labels
+    record = bundle.record(request.prompt)
+    labels = record.labels
     notes = []
     if not request.is_named and request.instruction is None and labels is None:
         request = _without(request, "instruction")
@@ -235,16 +162,10 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
         request = _without(request, "few_shot")
         notes.append("No few-shot line: a bundle needs `--train FILE` to take examples from.")
     data = data_path(request.data)
-    rows = read_rows(data, request.columns.data_config())[: request.max_rows]
-=======
-    bundle = Bundle.open(target, precision, num_threads)
-    tuned = bundle.tuned(prompt)
-    read = recognise_rows(data_path(data), columns.data_config(tuned.record.template.columns))
-    if read.about:
+    read = recognise_rows(data, request.columns.data_config(record.template.columns))
+    if read.about and not request.is_quiet:
         say(f"note: {read.about}")
-    rows = read.rows[:max_rows]
-    labels = tuned.record.labels
->>>>>>> reading
+    rows = read.rows[: request.max_rows]
     if labels is not None:
         check_labels(rows, labels)
     contenders = BundleContenders(bundle, request, rows)
@@ -260,26 +181,5 @@ def _open(folder: str, request: EvaluationRequest) -> Bundle:
     return Bundle.open(folder, request.precision, request.num_threads)
 
 
-<<<<<<< HEAD
 def _without(request: EvaluationRequest, key: ContenderKey) -> EvaluationRequest:
     return replace(request, baselines=tuple(name for name in request.baselines if name != key))
-=======
-def _answers(
-    answerer: Answerer, rows: Sequence[Row], on_progress: Progress, who: str
-) -> tuple[list[str], float]:
-    def show(num_done: int) -> None:
-        on_progress(f"scoring, {who}:", num_done, len(rows))
-
-    is_chat = answerer.encoder.renderer.is_chat
-    requests = [row.request(is_chat=is_chat) for row in rows]
-
-    started = time.perf_counter()
-    if answerer.record.labels is not None:
-        found = answerer.classify_rows(requests, show)
-        return [answer.label for answer in found], time.perf_counter() - started
-    answers = []
-    for number, request in enumerate(requests, start=1):
-        answers.append(answerer.answer(request))
-        show(number)
-    return answers, time.perf_counter() - started
->>>>>>> reading

@@ -15,8 +15,11 @@ from ptune_tui.evaluation.bootstrap import FloatArray, Resamples
 from ptune_tui.evaluation.comparisons import label_test, text_test
 from ptune_tui.evaluation.contenders import ContenderAnswers, contender_scores, references
 from ptune_tui.evaluation.text_scores import MISSING_EXTRA, has_text_metrics, row_scores
+from ptune_tui.reading.source import files_of
 from ptune_tui.results import Evaluation, Flip, ForgettingProbe, MetricName, PairTest
 from ptune_tui.rows import Row
+
+_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,11 @@ def _row_scores(line: ContenderAnswers, given: Answered) -> tuple[MetricName, Fl
     return "accuracy", np.array([float(row.response == answer) for row, answer in pairs])
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(data: Path) -> str:
+    """Of the data set's file, or of its files one behind the other."""
+    digest = hashlib.sha256()
+    for path in files_of(data.as_posix()):
+        with path.open("rb") as file:
+            while part := file.read(_CHUNK_BYTES):
+                digest.update(part)
+    return digest.hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
+from ptune_tui.config import DataConfig
 from ptune_tui.evaluation.bootstrap import Measure, Resamples, weighted_mean
 from ptune_tui.evaluation.label_scores import LabelOutcomes
 from ptune_tui.evaluation.text_scores import text_measures
@@ -46,16 +47,14 @@ class TorchAnswers(Struct, frozen=True):
 
     Attributes:
         labels: The run's closed set, or None for free text.
-        prompt_field: Name of the input column that was read.
-        response_field: Of the answer column.
+        columns: How the rows were read.
         contenders: In the order of the table.
         forgetting: What the prompt costs elsewhere, where it was asked for.
         notes: What was left out, and why.
     """
 
     labels: list[str] | None
-    prompt_field: str
-    response_field: str
+    columns: DataConfig
     contenders: list[ContenderAnswers]
     forgetting: list[ForgettingProbe] = []
     notes: list[str] = []

@@ -167,8 +167,10 @@ class UntunedTask:
     def _fitting(self, chosen: Sequence[Row]) -> Sequence[Row]:
         """The first examples that leave room for the longest row and its answer."""
         bare = RowEncoder(self.tokenizer, self.template, self.end_token_id)
+        is_chat = bare.renderer.is_chat
         longest = max(
-            len(bare.encode_prompt(row.prompt, self.max_prompt_tokens)[0]) for row in self.rows
+            len(bare.encode_prompt(row.request(is_chat=is_chat), self.max_prompt_tokens)[0])
+            for row in self.rows
         )
         room = self.context_length - answer_limit(self.max_response_tokens) - longest
         low, high = 0, len(chosen)

@@ -13,13 +13,14 @@ from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.validation import evaluation_event
-from ptune_tui.errors import DataError
+from ptune_tui.errors import DataError, PTuneError
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
 from ptune_tui.evaluation.lora_settings import RANK
 from ptune_tui.evaluation.told import Told, UntunedTask
 from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
+from ptune_tui.reading.source import files_of, training_split
 from ptune_tui.results import ContenderKey
 from ptune_tui.rows import Row, read_rows
 from ptune_tui.runs import training_seconds
@@ -99,13 +100,16 @@ class TorchContenders:
 
     def missing(self, key: ContenderKey) -> str | None:
         """Why a contender that was not named cannot be had; None where it can."""
-        source = self.task.train or self.tuned.config.data.train
         if self.task.is_named:
             return None
         if key == "instruction" and self.tuned.card.labels is None and not self.task.instruction:
             return NO_INSTRUCTION
-        if key == "few_shot" and source not in builtin_names() and not Path(source).is_file():
-            return f"No few-shot line: there is no file {source}; name rows with `--train`."
+        source = self.task.train or self.tuned.config.data.train
+        if key == "few_shot" and source not in builtin_names():
+            try:
+                files_of(training_split(source))
+            except PTuneError as error:
+                return f"No few-shot line; name rows with `--train`. {error.message}"
         return None
 
     def _tuned(self) -> _Asked:
@@ -168,12 +172,13 @@ class TorchContenders:
         def say(done: float) -> None:
             self.channel.progress(StageProgress("train", int(done), int(seconds), "seconds"))
 
+        time_given = "same time" if self.task.lora_seconds is None else f"{seconds:.0f} s"
         training = LoraTraining(seconds, config.batch_size, self.task.seed)
         trained = train_lora(adapted.network, rows, training, say)
         yield StageFinished("train", trained.seconds)
         return _Asked(
             "lora",
-            f"LoRA r={RANK} ({'same time' if self.task.lora_seconds is None else f'{seconds:.0f} s'})",
+            f"LoRA r={RANK} ({time_given})",
             f"{len(trained.losses)} steps of {config.batch_size} rows in {trained.seconds:.0f} s, "
             f"float32, every projection, seed {self.task.seed}",
             adapted,
@@ -185,7 +190,7 @@ class TorchContenders:
     def _train_rows(self) -> list[Row]:
         config = self.tuned.config
         if self.task.train is not None:
-            return read_rows(Path(self.task.train), config.data)
+            return read_rows(Path(training_split(self.task.train)), config.data)
         return load_data(config.data, config.training.seed).train
 
     def _say_rows(self, done: int, total: int) -> None:
