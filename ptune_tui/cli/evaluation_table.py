@@ -122,8 +122,8 @@ def detail_lines(evaluation: Evaluation) -> Iterator[str]:
 
 
 def flip_lines(evaluation: Evaluation) -> Iterator[str]:
-    """The first rows that flipped."""
-    flips = evaluation.flips
+    """The first rows that flipped, those that became wrong before the others."""
+    flips = sorted(evaluation.flips, key=lambda flip: not flip.is_loss)
     for flip in flips[:SHOWN_FLIPS]:
         yield _flip_line(flip)
     if len(flips) > SHOWN_FLIPS:
@@ -133,10 +133,10 @@ def flip_lines(evaluation: Evaluation) -> Iterator[str]:
 def _flip_line(flip: Flip) -> str:
     mark = "+" if flip.is_gain else "-" if flip.is_loss else " "
     text = (
-        f"{mark} row {flip.row}: {flip.before!r} became {flip.after!r}, expected "
-        f"{flip.expected!r}: {flip.prompt}"
+        f"row {flip.row}: {flip.before!r} became {flip.after!r}, expected {flip.expected!r}: "
+        f"{flip.prompt}"
     )
-    return textwrap.shorten(text, 2 * WIDTH, placeholder=" ...")
+    return f"{mark} {textwrap.shorten(text, 2 * WIDTH, placeholder=' ...')}"
 
 
 def _target(evaluation: Evaluation) -> ContenderScores:
