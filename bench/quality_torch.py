@@ -12,20 +12,20 @@ import dataclasses
 import json
 import resource
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import torch
 from msgspec import Struct
-from quality_scores import Pair, read_pairs
 
 from export.encoding import RowEncoder, answer_limit
+from export.preface import Example, Preface
 from ptune_tui.config import DataConfig
 from ptune_tui.data import closed_set, encode_rows, prompt_limit
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel, load_frozen
+from ptune_tui.evaluation.told import line_break_token
 from ptune_tui.hardware import default_num_threads
 from ptune_tui.models import resolve
 from ptune_tui.rows import read_rows
@@ -87,15 +87,9 @@ def compute(request: Request) -> Result:
     # Beside LoRA's float copy the codes are enough.
     kernel = "cached" if request.kind in ("base", "few-shot") else "stream"
     frozen = load_frozen(found.path, found.name, "int4", kernel)
-    if request.kind == "few-shot":
-        template = few_shot_template(
-            request.template, read_pairs(Path(request.train))[: request.num_examples]
-        )
-    else:
-        template = request.template
     if request.is_free_text and request.kind in ("base", "few-shot"):
         frozen = ending_at_line_break(frozen)
-    task = _TaskRows(frozen, request, template)
+    task = _TaskRows(frozen, request)
     if request.kind in ("base", "few-shot"):
         return task.answered_by(frozen)
     adapted = lora_model(frozen, request.seed)
@@ -121,14 +115,17 @@ def compute(request: Request) -> Result:
 class _TaskRows:
     """A task's rows in tokens, encoded as the program does it."""
 
-    def __init__(self, frozen: FrozenModel, request: Request, template: str) -> None:
+    def __init__(self, frozen: FrozenModel, request: Request) -> None:
         train = read_rows(Path(request.train), DataConfig())
+        num_examples = request.num_examples if request.kind == "few-shot" else 0
+        examples = (Example(row.prompt, row.response) for row in train[:num_examples])
         self.rows = read_rows(Path(request.test), DataConfig())[: request.max_rows]
         self.labels = closed_set(train, "text" if request.is_free_text else "labels")
         self.encoder = RowEncoder(
             frozen.text.tokenizer,
-            frozen.text.template(template, request.is_free_text),
+            frozen.text.template(request.template, request.is_free_text),
             frozen.text.end_token_id,
+            Preface(examples=tuple(examples)),
         )
         # Examples make the template long.
         context = frozen.config.max_position_embeddings
@@ -144,15 +141,11 @@ class _TaskRows:
         return Result(scores.answers, scores.seconds)
 
 
-def few_shot_template(template: str, examples: Sequence[Pair]) -> str:
-    """A template that shows examples first; one a line, so that answers end at a line break."""
-    shown = [template.replace("{prompt}", pair.prompt) + f" {pair.response}" for pair in examples]
-    return "\n".join([*shown, template])
-
-
 def ending_at_line_break(frozen: FrozenModel) -> FrozenModel:
     """A base that was never tuned to end its answers: they end with the line."""
-    (line_break,) = frozen.text.tokenizer.encode("\n", add_special_tokens=False).ids
+    line_break = line_break_token(frozen.text.tokenizer)
+    if line_break is None:
+        raise ValueError(f"{frozen.name} has no token for a line break")
     return dataclasses.replace(
         frozen, text=dataclasses.replace(frozen.text, end_token_id=line_break)
     )

@@ -255,14 +255,6 @@ class PreviewMade(Struct, frozen=True, tag=True):
     rows: list[PreviewRow]
 
 
-class Prediction(Struct, frozen=True):
-    """One scored row."""
-
-    prompt: str
-    expected: str
-    answer: str
-
-
 class TaskFinished(Struct, frozen=True, tag=True):
     """The work is done: last event of a good file."""
 

@@ -119,8 +119,8 @@ class ForgettingProbe(Struct, frozen=True):
 class Evaluation(Struct, frozen=True):
     """A table: who answered a data set how well."""
 
-    data: str
-    data_hash: str  # sha256 of the file
+    data: str  # as the user names it
+    data_hash: str  # sha256 of its file, or of its files one behind the other
     num_rows: int
     labels: list[str] | None  # None for free text
     contenders: list[ContenderScores]

@@ -184,6 +184,7 @@ def _evaluation(
     if predictions:
         _write_predictions(predictions, lines)
     answered = Answered(
+        request.data,
         lines.data,
         lines.rows,
         lines.labels,

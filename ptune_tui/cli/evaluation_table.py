@@ -132,11 +132,13 @@ def flip_lines(evaluation: Evaluation) -> Iterator[str]:
 
 def _flip_line(flip: Flip) -> str:
     mark = "+" if flip.is_gain else "-" if flip.is_loss else " "
-    text = (
-        f"row {flip.row}: {flip.before!r} became {flip.after!r}, expected {flip.expected!r}: "
-        f"{flip.prompt}"
-    )
+    before, after, expected = map(_short, (flip.before, flip.after, flip.expected))
+    text = f"row {flip.row}: {before} became {after}, expected {expected}: {flip.prompt}"
     return f"{mark} {textwrap.shorten(text, 2 * WIDTH, placeholder=' ...')}"
+
+
+def _short(answer: str) -> str:
+    return repr(textwrap.shorten(answer, WIDTH // 2, placeholder=" ..."))
 
 
 def _target(evaluation: Evaluation) -> ContenderScores:

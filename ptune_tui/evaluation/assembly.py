@@ -27,7 +27,8 @@ class Answered:
     """Everything that a table is made of.
 
     Attributes:
-        data: The file of the rows.
+        name: What the user calls the data.
+        data: Its file or folder.
         rows: What was asked and expected.
         labels: The closed set, or None for free text.
         contenders: In the order of the table.
@@ -38,6 +39,7 @@ class Answered:
         command: The command line.
     """
 
+    name: str
     data: Path
     rows: Sequence[Row]
     labels: Sequence[str] | None
@@ -65,7 +67,7 @@ def assemble(given: Answered, resamples: Resamples) -> Evaluation:
         before, after = by_title[given.flips_from], by_title[given.target]
         flips = flipped(given.rows, before.answers, after.answers, given.labels is not None)
     return Evaluation(
-        data=str(given.data),
+        data=given.name,
         data_hash=_sha256(given.data),
         num_rows=len(given.rows),
         labels=None if given.labels is None else list(given.labels),

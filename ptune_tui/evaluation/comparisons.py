@@ -13,6 +13,7 @@ from ptune_tui.evaluation.bootstrap import FloatArray, Resamples, weighted_mean
 from ptune_tui.results import MetricName, PairTest
 
 SIGNIFICANCE = 0.05
+_BY: dict[MetricName, str] = {"rouge_l": " by ROUGE-L", "exact_match": " by exact match"}
 _WITH_ARTICLE = ("base", "instruction", "tuned prompt", "bundle")
 
 
@@ -78,7 +79,9 @@ def text_test(
 def in_words(test: PairTest) -> str:
     """A test as a sentence."""
     first, second = _named(test.first), _named(test.second)
-    rows = f"{test.num_first_only} rows against {test.num_second_only}, {_p_value(test.p_value)}"
+    by = _BY.get(test.metric, "")
+    counts = f"{test.num_first_only} rows against {test.num_second_only}{by}"
+    rows = f"{counts}, {_p_value(test.p_value)}"
     if test.p_value >= SIGNIFICANCE:
         return f"No clear difference between {first} and {second}: {rows}."
     better = "better" if test.difference > 0 else "worse"

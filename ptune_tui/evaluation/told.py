@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from export.encoding import RowEncoder, answer_limit
@@ -123,8 +124,9 @@ class UntunedTask:
                 "Leave `few-shot` out of `--baselines`.",
             )
         asked = f" of {num_examples}: more do not fit" if len(fitting) < len(chosen) else ""
+        source = Path(train[0].source).name
         places = ", ".join(f"{row.line}" for row in fitting)
-        detail = f"{len(fitting)} examples{asked}; seed {seed}, lines {places} of {train[0].source}"
+        detail = f"{len(fitting)} examples{asked}; seed {seed}, lines {places} of {source}"
         title = f"few-shot ({len(fitting)} examples)"
         return self._told("few_shot", title, self.template, _preface(fitting), detail)
 

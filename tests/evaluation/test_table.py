@@ -41,6 +41,7 @@ def evaluation(folder: Path, labels: list[str] | None) -> Evaluation:
     rows = [Row(f"text {i}", label, str(data), i + 1) for i, label in enumerate(EXPECTED)]
     is_closed = labels is not None
     given = Answered(
+        "rows.jsonl",
         data,
         rows,
         labels,
