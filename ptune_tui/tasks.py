@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.reading import source
-from ptune_tui.results import ContenderKey
 from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"
@@ -46,6 +46,17 @@ class FindRateTask(Struct, frozen=True, tag="find_rate"):
     num_steps: int = 80
 
 
+class LearningCurveTask(Struct, frozen=True, tag="learning_curve"):
+    """Train on more and more rows and score each prompt; the result is `learning_curve.json`."""
+
+    config: RunConfig
+    sizes: list[int]  # rows, in rising order
+    command: str  # that makes it again, for the result
+    num_seeds: int = 1  # orders of the rows, from `config.training.seed` on
+    run: str | None = None  # a run folder that gets a copy of the result, for its report
+    resume: bool = False  # sizes that are in the folder's result are not trained again
+
+
 class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     """Score a data file with a run's prompt in torch, and with what stands beside it."""
 
@@ -64,6 +75,21 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     with_forgetting: bool = False
     lora_seconds: float | None = None  # None: as long as the run trained
     is_named: bool = True  # false: a contender that cannot be had is left out, with a note
+
+
+class InspectTask(Struct, frozen=True, tag="inspect"):
+    """Look at a trained prompt: neighbours, norms, attention, and what its parts are worth."""
+
+    target: str  # a run, or the folder of a PEFT adapter
+    command: str  # that makes it again, for the result
+    model: str | None = None  # of an adapter; None: the one it names
+    data: str | None = None  # None: a run's validation rows
+    template: str | None = None  # of an adapter that another program wrote
+    prompt_field: str | None = None  # None: as in training
+    response_field: str | None = None
+    num_rows: int = 100
+    num_nearest: int = 5
+    force: bool = False  # on other weights than it was trained on
 
 
 class ExportTask(Struct, frozen=True, tag="export"):
@@ -103,7 +129,9 @@ class BenchRunTask(Struct, frozen=True, tag="bench-run"):
 Task = (
     TrainTask
     | FindRateTask
+    | LearningCurveTask
     | EvaluateTask
+    | InspectTask
     | ExportTask
     | PreviewTask
     | BenchTrainTask

@@ -71,8 +71,10 @@ def test_help_loads_nothing_heavy() -> None:
     for command in [
         "demo",
         "train",
+        "learning-curve",
         "estimate",
         "eval",
+        "inspect",
         "export",
         "run",
         "chat",

@@ -12,7 +12,7 @@ from ptune_tui.cli.talk import ProgressLine
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples
-from ptune_tui.results import ContenderKey
+from ptune_tui.evaluation.keys import ContenderKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,8 @@ from ptune_tui.cli.evaluation_table import (
 )
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
-from ptune_tui.results import ContenderKey, Evaluation
+from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.results import Evaluation
 
 if TYPE_CHECKING:
     from ptune_tui.cli.scores import Lines

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ptune_tui.config import DataConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.results import ContenderKey
+from ptune_tui.evaluation.keys import ContenderKey
 
 if TYPE_CHECKING:
     from export.precisions import Precision

@@ -19,8 +19,9 @@ from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import ContenderAnswers, TorchAnswers
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.jobs import new_task_folder
-from ptune_tui.results import ContenderKey, ForgettingProbe
+from ptune_tui.results import ForgettingProbe
 from ptune_tui.runs import find_run
 from ptune_tui.tasks import RESULT_FILE, EvaluateTask, ExportTask
 

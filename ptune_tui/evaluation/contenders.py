@@ -9,9 +9,10 @@ from msgspec import Struct
 
 from ptune_tui.config import DataConfig
 from ptune_tui.evaluation.bootstrap import Measure, Resamples, weighted_mean
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.label_scores import LabelOutcomes
 from ptune_tui.evaluation.text_scores import text_measures
-from ptune_tui.results import ContenderKey, ContenderScores, ForgettingProbe, MetricName
+from ptune_tui.results import ContenderScores, ForgettingProbe, MetricName
 from ptune_tui.rows import Row
 
 # Up to so many labels, all of them are scored unless asked otherwise: it costs little there.

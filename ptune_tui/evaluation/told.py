@@ -13,7 +13,7 @@ from export.template import CHAT, Template
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.examples import choose_examples
 from ptune_tui.evaluation.instructions import propose_instruction
-from ptune_tui.results import ContenderKey
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.rows import Row
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from ptune_tui.errors import DataError, PTuneError
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.lora_settings import RANK
 from ptune_tui.evaluation.told import Told, UntunedTask
 from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
 from ptune_tui.reading.source import files_of, training_split
-from ptune_tui.results import ContenderKey
 from ptune_tui.rows import Row, read_rows
 from ptune_tui.runs import training_seconds
 from ptune_tui.tasks import EvaluateTask

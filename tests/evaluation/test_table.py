@@ -14,13 +14,8 @@ from ptune_tui.errors import UsageError
 from ptune_tui.evaluation.assembly import Answered, assemble
 from ptune_tui.evaluation.bootstrap import Resamples
 from ptune_tui.evaluation.contenders import ContenderAnswers
-from ptune_tui.results import (
-    ContenderKey,
-    Evaluation,
-    ForgettingProbe,
-    read_evaluation,
-    write_result,
-)
+from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.results import Evaluation, ForgettingProbe, read_evaluation, write_result
 from ptune_tui.rows import Row
 
 EXPECTED = ["a", "b", "c"] * 10

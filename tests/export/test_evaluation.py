@@ -17,9 +17,9 @@ from ptune_tui.cli.bundle_forgetting import probe_forgetting
 from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.config import DataConfig
 from ptune_tui.evaluation.contenders import TorchAnswers
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.neutral import passages
 from ptune_tui.events import EvaluationDone, StageFinished
-from ptune_tui.results import ContenderKey
 from ptune_tui.rows import read_rows
 from ptune_tui.tasks import EvaluateTask
 from ptune_tui.worker.bench.prepare import write_float_model
