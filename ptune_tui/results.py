@@ -7,11 +7,12 @@ these structs, so a number stands in one place.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.errors import DataError
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.tasks import write_atomically
 
@@ -177,18 +178,39 @@ class LearningCurve(Struct, frozen=True):
     num_seeds: int = 1
 
 
+Result = TypeVar("Result", Evaluation, LearningCurve)
+
+
 def write_result(path: Path, result: Evaluation | LearningCurve) -> None:
     """Write a result as indented JSON, whole or not at all."""
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
 
 
 def read_evaluation(run: Path) -> Evaluation | None:
-    """The table in a run folder, or None where none was made."""
-    path = run / EVALUATION_FILE
-    return msgspec.json.decode(path.read_bytes(), type=Evaluation) if path.is_file() else None
+    """The table in a run folder, or None where none was made.
+
+    Raises:
+        DataError: It is damaged, or of another version.
+    """
+    return _read(run / EVALUATION_FILE, Evaluation)
 
 
 def read_learning_curve(run: Path) -> LearningCurve | None:
-    """The learning curve in a run folder, or None where none was made."""
-    path = run / LEARNING_CURVE_FILE
-    return msgspec.json.decode(path.read_bytes(), type=LearningCurve) if path.is_file() else None
+    """The learning curve in a run folder, or None where none was made.
+
+    Raises:
+        DataError: It is damaged, or of another version.
+    """
+    return _read(run / LEARNING_CURVE_FILE, LearningCurve)
+
+
+def _read(path: Path, kind: type[Result]) -> Result | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"{path} is damaged or of another version of ptune: {error}",
+            "Make it again, or delete it.",
+        ) from None

@@ -156,10 +156,11 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
     record = bundle.record(request.prompt)
     labels = record.labels
     notes = []
-    if not request.is_named and request.instruction is None and labels is None:
+    optional: set[ContenderKey] = set() if request.is_named else set(request.baselines)
+    if "instruction" in optional and request.instruction is None and labels is None:
         request = _without(request, "instruction")
         notes.append(NO_INSTRUCTION)
-    if not request.is_named and request.train is None:
+    if "few_shot" in optional and request.train is None:
         request = _without(request, "few_shot")
         notes.append("No few-shot line: a bundle needs `--train FILE` to take examples from.")
     data = data_path(request.data)
