@@ -8,7 +8,7 @@ is left in each block, and what it adds to a product is the sum of the input's b
 remainder. So the input's block means are put behind its columns, twice, and the remainders, as
 4-bit codes of coarse and finer scales, behind the weight's. The codes of the weight itself are the
 trained ones; the remainder is kept to about 1/30 of a step and better, below what quantising the
-activations to 8 bits costs. `exact` graphs add the offsets in floats instead.
+activations to 8 bits costs. `exact` graphs add what is still left in floats.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ class ExtendedWeight:
         codes: uint8 [N, G + E, 16], two a byte.
         scales: float32 [N, G + E].
         zero_points: uint8 [N, ceil((G + E) / 2)], two a byte.
+        leftovers: float32 [G, N], what a block's mean is multiplied by beyond the columns.
     """
 
     codes: Tensor
     scales: Tensor
     zero_points: Tensor
+    leftovers: Tensor
 
 
 def can_extend(weight: QuantTensor) -> bool:
@@ -80,18 +82,24 @@ def extend(weight: QuantTensor) -> ExtendedWeight:
         torch.cat(codes, 1).contiguous(),
         torch.cat(scales, 1).contiguous(),
         _two_a_byte(zero_points),
+        left_NG.T.contiguous(),
     )
 
 
-def extended_input(nodes: NodeWriter, source: str, block_size: int) -> str:
-    """`source [B, S, K]` with its block means behind: [B, S, K + copies G]; written once."""
-    means = nodes.once(
+def block_means(nodes: NodeWriter, source: str, block_size: int) -> str:
+    """Means of the blocks of `source [B, S, K]`: [B, S, G]; written once."""
+    return nodes.once(
         f"{source}.block_means",
         "AveragePool",
         [source],
         kernel_shape=[block_size],
         strides=[block_size],
     )
+
+
+def extended_input(nodes: NodeWriter, source: str, block_size: int) -> str:
+    """`source [B, S, K]` with its block means behind: [B, S, K + copies G]; written once."""
+    means = block_means(nodes, source, block_size)
     return nodes.once(f"{source}.extended", "Concat", [source, *[means] * NUM_COPIES], axis=-1)
 
 

@@ -4,8 +4,9 @@ Legend: N outputs, K inputs, G blocks a row, B rows, S tokens.
 
 - `zero_point` and `symmetric` weights are exactly the operator's own form.
 - `block_offset` weights (`scale * code + offset`) are integer zero points and a few columns more
-  (`export.offset_columns`). Exactly, they are the symmetric form plus a correction: with the
-  operator's implied zero point z, `x W^T = MatMulNBits(x) + blocksum(x) (offset + z scale)^T`.
+  (`export.offset_columns`), in `exact` with what they leave in floats. An embedding as head has
+  no columns: it is the symmetric form plus a correction, with the operator's implied zero point z
+  `x W^T = MatMulNBits(x) + blocksum(x) (offset + z scale)^T`.
 - `exact` graphs compute in float32 (`accuracy_level` 0); 8-bit codes have no such kernel, so their
   weight is dequantised by nodes that onnxruntime folds at load.
 """
@@ -19,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from export.nodes import NodeWriter
-from export.offset_columns import NUM_COPIES, extended_input
+from export.offset_columns import NUM_COPIES, block_means, extended_input
 from export.stored_weight import float_values
 from quant.packing import QuantTensor
 
@@ -69,12 +70,14 @@ def project(
     """
     if is_exact and weight.spec.bits == 8:
         return nodes.add("MatMul", [source, _transposed_float(nodes, name, weight)])
-    if not is_exact and nodes.has(f"{name}.extended.codes"):
-        return _extended_product(nodes, name, weight, source)
-    inputs = [source, _codes(nodes, name, weight), _scales(nodes, name, weight)]
+    if nodes.has(f"{name}.extended.codes"):
+        return _extended_product(nodes, name, weight, source, is_exact=is_exact)
+    level = 0 if is_exact else 4
+    scales = float_values(nodes, f"{name}.scales", weight)
+    inputs = [source, nodes.external(f"{name}.codes"), scales]
     if weight.zero_points is not None:
         inputs.append(nodes.external(f"{name}.zero_points"))
-    product = _product(nodes, inputs, weight, weight.shape[1], accuracy_level=0 if is_exact else 4)
+    product = _product(nodes, inputs, weight, weight.shape[1], level)
     if weight.offsets is None:
         return product
     correction = nodes.add(
@@ -83,8 +86,10 @@ def project(
     return nodes.add("Add", [product, correction])
 
 
-def _extended_product(nodes: NodeWriter, name: str, weight: QuantTensor, source: str) -> str:
-    """The product with the columns of the offsets."""
+def _extended_product(
+    nodes: NodeWriter, name: str, weight: QuantTensor, source: str, *, is_exact: bool
+) -> str:
+    """The product with the columns of the offsets, and exactly with what they leave."""
     size = weight.spec.block_size
     inputs = [
         extended_input(nodes, source, size),
@@ -93,7 +98,12 @@ def _extended_product(nodes: NodeWriter, name: str, weight: QuantTensor, source:
         nodes.external(f"{name}.extended.zero_points"),
     ]
     num_columns = weight.shape[1] + NUM_COPIES * weight.scales.shape[1]
-    return _product(nodes, inputs, weight, num_columns, accuracy_level=4)
+    product = _product(nodes, inputs, weight, num_columns, 0 if is_exact else 4)
+    if not is_exact:
+        return product
+    leftovers_GN = nodes.external(f"{name}.extended.leftovers")
+    rest = nodes.add("MatMul", [block_means(nodes, source, size), leftovers_GN])
+    return nodes.add("Add", [product, rest])
 
 
 def _product(
@@ -115,31 +125,6 @@ def _product(
     )
 
 
-def _codes(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
-    """The weight's own codes; the columns behind them are cut off when the graph is loaded."""
-    if not nodes.has(f"{name}.extended.codes"):
-        return nodes.external(f"{name}.codes")
-    return _own_blocks(nodes, nodes.external(f"{name}.extended.codes"), weight)
-
-
-def _scales(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
-    if not nodes.has(f"{name}.extended.scales"):
-        return float_values(nodes, f"{name}.scales", weight)
-    scales = float_values(nodes, f"{name}.extended.scales", weight)
-    return _own_blocks(nodes, scales, weight)
-
-
-def _own_blocks(nodes: NodeWriter, extended: str, weight: QuantTensor) -> str:
-    """The first G of the blocks [N, G + E, ..]."""
-    num_blocks = weight.scales.shape[1]
-    ends = [
-        nodes.constant("first_block", np.array([0], np.int64)),
-        nodes.constant(f"num_blocks_{num_blocks}", np.array([num_blocks], np.int64)),
-        nodes.constant("block_axis", np.array([1], np.int64)),
-    ]
-    return nodes.once(f"{extended}.own", "Slice", [extended, *ends])
-
-
 def _block_sums(nodes: NodeWriter, source: str, weight: QuantTensor) -> str:
     """Sums of the input over each block, float32 [B, S, G]; shared by all weights that read it."""
     num_blocks = weight.scales.shape[1]
@@ -156,7 +141,7 @@ def _correction(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
     implied = nodes.constant(
         f"implied_zero_{weight.spec.bits}", np.array(float(1 << (weight.spec.bits - 1)), np.float32)
     )
-    scales = _scales(nodes, name, weight)
+    scales = float_values(nodes, f"{name}.scales", weight)
     offsets = float_values(nodes, f"{name}.offsets", weight)
     shifted = nodes.add("Add", [offsets, nodes.add("Mul", [scales, implied])])
     return nodes.add("Transpose", [shifted], perm=[1, 0])

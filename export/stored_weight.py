@@ -60,13 +60,11 @@ def store_matrix(blobs: BlobFile, name: str, weight: QuantTensor) -> None:
     if not can_extend(weight):
         store(blobs, name, weight)
         return
-    assert weight.offsets is not None
-    float_type = _float_type(weight)
     extended = extend(weight)
     blobs.add(f"{name}.extended.codes", extended.codes.numpy())
-    blobs.add(f"{name}.extended.scales", extended.scales.numpy().astype(float_type))
+    blobs.add(f"{name}.extended.scales", extended.scales.numpy().astype(_float_type(weight)))
     blobs.add(f"{name}.extended.zero_points", extended.zero_points.numpy())
-    blobs.add(f"{name}.offsets", weight.offsets.numpy().astype(float_type))
+    blobs.add(f"{name}.extended.leftovers", extended.leftovers.numpy())
 
 
 def store(blobs: BlobFile, name: str, weight: QuantTensor) -> None:
