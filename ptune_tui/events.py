@@ -37,7 +37,16 @@ class TaskStarted(Struct, frozen=True, tag=True):
 
     time: float  # seconds since the epoch
     pid: int
-    kind: Literal["train", "find_rate", "evaluate", "export", "preview", "bench_train", "bench_run"]
+    kind: Literal[
+        "train",
+        "find_rate",
+        "evaluate",
+        "export",
+        "preview",
+        "tokenizer",
+        "bench_train",
+        "bench_run",
+    ]
     protocol: int = PROTOCOL_VERSION
 
 

@@ -78,6 +78,13 @@ class PreviewTask(Struct, frozen=True, tag="preview"):
     num_rows: int = 8
 
 
+class TokenizerTask(Struct, frozen=True, tag="tokenizer"):
+    """Write a model's tokenizer as a card that is read without transformers."""
+
+    model: str  # what `resolve` takes, on this disk
+    destination: str
+
+
 class BenchTrainTask(Struct, frozen=True, tag="bench-train"):
     """Measure our training step beside PEFT's; the figures go to `result.json`."""
 
@@ -96,6 +103,7 @@ Task = (
     | EvaluateTask
     | ExportTask
     | PreviewTask
+    | TokenizerTask
     | BenchTrainTask
     | BenchRunTask
 )

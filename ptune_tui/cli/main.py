@@ -9,7 +9,18 @@ from typing import Annotated, cast
 import typer
 
 from ptune_tui import __version__
-from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, serve, train
+from ptune_tui.cli import (
+    answer,
+    bench,
+    data,
+    demo,
+    estimate,
+    evaluate,
+    export,
+    listing,
+    serve,
+    train,
+)
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -59,6 +70,7 @@ app.command()(serve.serve)
 app.command()(listing.models)
 app.command()(listing.runs)
 app.command()(listing.doctor)
+app.add_typer(data.data)
 app.add_typer(bench.bench)
 
 

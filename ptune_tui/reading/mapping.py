@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptune_tui.config import DataConfig
-from ptune_tui.errors import DataError
+from ptune_tui.errors import DataError, EmptyFieldError
 from ptune_tui.reading.record import Record
 from ptune_tui.reading.row import Row
 
@@ -71,5 +71,7 @@ def text_of(record: Record, name: str) -> str:
             "Each of the two fields holds one text.",
         )
     if not value.strip():
-        raise DataError(f"{record.place}: `{name}` is empty.", "Fill it in, or leave the row out.")
+        raise EmptyFieldError(
+            f"{record.place}: `{name}` is empty.", "Fill it in, or leave the row out."
+        )
     return value

@@ -1,0 +1,104 @@
+"""All rows in a temporary file, to be looked up by position: the texts of a check are on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ptune_tui.data_check.batch import Batch
+from ptune_tui.data_check.report import Split
+from ptune_tui.rows import Row
+
+_PLACE = np.dtype(
+    [("offset", "<u8"), ("prompt_bytes", "<u4"), ("response_bytes", "<u4"), ("line", "<u4")]
+)
+
+
+@dataclass(frozen=True)
+class StoredRow:
+    """A row that was looked up.
+
+    Attributes:
+        number: Its position among all rows of all files.
+        split: Which file it is of.
+        row: The row.
+    """
+
+    number: int
+    split: Split
+    row: Row
+
+
+class RowStore:
+    """Writes rows as they stream by, and gives back any of them.
+
+    Two temporary files hold the texts and 20 bytes a row; both are gone when it is closed.
+    """
+
+    def __init__(self) -> None:
+        self._texts = tempfile.TemporaryFile(prefix="ptune-rows-")  # noqa: SIM115 - closed on exit
+        self._places = tempfile.TemporaryFile(prefix="ptune-places-")  # noqa: SIM115 - closed on exit
+        self._num_bytes = 0
+        self._starts: list[tuple[int, Split, str]] = []  # first position, split and file
+        self.num_rows = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._texts.close()
+        self._places.close()
+
+    def add(self, batch: Batch) -> None:
+        """Write the rows of a batch."""
+        if not batch.rows:
+            return
+        source = batch.rows[0].source
+        if not self._starts or self._starts[-1][1:] != (batch.split, source):
+            self._starts.append((self.num_rows, batch.split, source))
+        prompts = [prompt.encode() for prompt in batch.prompts]
+        responses = [response.encode() for response in batch.responses]
+        places = np.zeros(len(batch.rows), _PLACE)
+        places["prompt_bytes"] = [len(prompt) for prompt in prompts]
+        places["response_bytes"] = [len(response) for response in responses]
+        places["line"] = [row.line for row in batch.rows]
+        lengths = places["prompt_bytes"].astype(np.uint64) + places["response_bytes"]
+        ends = np.cumsum(lengths)
+        places["offset"] = ends - lengths + np.uint64(self._num_bytes)
+        self._num_bytes += int(ends[-1])
+        self.num_rows += len(batch.rows)
+        self._texts.writelines(
+            text for pair in zip(prompts, responses, strict=True) for text in pair
+        )
+        self._places.write(places.tobytes())
+
+    def row(self, number: int) -> StoredRow:
+        """The row of a position.
+
+        Args:
+            number (int): Position among all rows.
+        """
+        self._places.seek(number * _PLACE.itemsize)
+        offset, prompt_bytes, response_bytes, line = np.frombuffer(
+            self._places.read(_PLACE.itemsize), _PLACE
+        )[0]
+        self._texts.seek(int(offset))
+        content = self._texts.read(int(prompt_bytes) + int(response_bytes))
+        split, source = self._file_of(number)
+        prompt, response = content[:prompt_bytes].decode(), content[prompt_bytes:].decode()
+        return StoredRow(number, split, Row(prompt, response, source, int(line)))
+
+    def _file_of(self, number: int) -> tuple[Split, str]:
+        for first, split, source in reversed(self._starts):
+            if number >= first:
+                return split, source
+        raise IndexError(number)
