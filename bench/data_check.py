@@ -2,11 +2,13 @@
 
     python bench/data_check.py --rows 1000000
 
-The texts are words of the default model's own vocabulary, drawn by Zipf's law, some misspelt, in
-several languages' letters; lengths are those of questions and short messages. Faults are put in at
-known rates. The check runs as a process of its own with token lengths; the time is from its start
-to its end, and the memory is that of the process and its children together, sampled 20 times a
-second, beside the system's own figure for the largest of them.
+The texts are words of the default model's own vocabulary, drawn by Zipf's law, some misspelt, some
+with letters beyond ASCII; lengths are those of questions and short messages. Faults are put in at
+known rates; two of one kind in copies of one row make them duplicates of each other.
+
+The check runs as a process of its own with token lengths. The time is from its start to its end.
+The memory is that of the process and its children together, sampled 20 times a second, and beside
+it the system's own figure for the largest of them.
 """
 
 from __future__ import annotations
@@ -64,7 +66,8 @@ class Generator:
         self.put_in: Counter[str] = Counter()
 
     def text(self, num_words: int | None = None) -> str:
-        count = num_words or min(80, max(4, round(self.random.lognormvariate(2.6, 0.5))))
+        """Some words, the commoner ones oftener."""
+        count = num_words or min(80, max(4, round(self.random.lognormvariate(2.9, 0.5))))
         picked = self.draws[self.position : self.position + count]
         self.position = (self.position + count) % (len(self.draws) - 2000)
         words = [self.words[index] for index in picked]
@@ -77,6 +80,7 @@ class Generator:
         return sentence[0].upper() + sentence[1:] + self.random.choice((".", "?", "!", ""))
 
     def lines(self, num_rows: int) -> Iterator[str]:
+        """Lines of a JSONL file."""
         codes, rates = zip(*RATES.items(), strict=True)
         for _ in range(num_rows):
             code = self.random.choices((*codes, ""), (*rates, 1 - sum(rates)))[0]
@@ -86,11 +90,13 @@ class Generator:
                 yield self.row(self.text(), self.random.choice(LABELS))
 
     def row(self, prompt: str, response: str) -> str:
+        """A good row, remembered now and then for a faulty one."""
         if self.random.random() < 0.02 and len(prompt) > 60:
             self.kept.append((prompt, response))
         return json.dumps({"prompt": prompt, "response": response}, ensure_ascii=False)
 
     def faulty(self, code: str) -> str:
+        """A row with one fault."""
         self.put_in[code] += 1
         text, label = self.text(), self.random.choice(LABELS)
         if code in ("duplicate", "duplicate-normalised", "near-duplicate", "conflict"):
@@ -178,9 +184,8 @@ def run(train: Path, validation: Path, put_in: dict[str, int], num_bytes: int) -
         report = json.load(output)["report"]
     found = {entry["code"]: entry["count"] for entry in report["findings"]}
     num_rows = report["splits"][0]["num_rows"]
-    print(
-        f"{num_rows:,} rows, {num_bytes / 1e6:.0f} MB, exit code {os.waitstatus_to_exitcode(status)}"
-    )
+    code = os.waitstatus_to_exitcode(status)
+    print(f"{num_rows:,} rows, {num_bytes / 1e6:.0f} MB, exit code {code}")
     print(f"{seconds:.1f} s, {num_rows / seconds:,.0f} rows/s")
     print(f"peak {peak / 1e6:.0f} MB sampled, {usage.ru_maxrss * 1024 / 1e6:.0f} MB by the system")
     print(f"processor time {usage.ru_utime + usage.ru_stime:.1f} s")

@@ -81,7 +81,8 @@ class PreviewTask(Struct, frozen=True, tag="preview"):
 class TokenizerTask(Struct, frozen=True, tag="tokenizer"):
     """Write a model's tokenizer as a card that is read without transformers."""
 
-    model: str  # what `resolve` takes, on this disk
+    model: str  # a GGUF file or a folder
+    name: str  # what to call it
     destination: str
 
 

@@ -12,7 +12,7 @@ from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.train_options import MaxTokens, PromptField, ResponseField, ScoringOption
 from ptune_tui.cli.train_options import TemplateOption as Template
 from ptune_tui.config import DataConfig
-from ptune_tui.errors import EXIT_CODES, UsageError
+from ptune_tui.errors import EXIT_CODES, PTuneError, UsageError
 
 if TYPE_CHECKING:
     from ptune_tui.data_check.cleaning import Cleaned
@@ -161,10 +161,21 @@ def _card(source: str) -> TokenizerCard | None:
     line.close()
     path = card_path(model.path)
     if not path.is_file():
+        _require_training_extra()
         say(f"Reading the tokenizer of {model.name}; it is kept for the next time.")
-        task = TokenizerTask(str(model.path.absolute()), str(path.absolute()))
+        task = TokenizerTask(str(model.path.absolute()), model.name, str(path.absolute()))
         work(new_task_folder("tokenizer"), task, SilentDisplay())
     return read_card(path)
+
+
+def _require_training_extra() -> None:
+    from ptune_tui.cli.work import require_training_extra
+
+    try:
+        require_training_extra()
+    except PTuneError as error:
+        hint = f"{error.hint} Or leave token lengths out: `--no-tokens`."
+        raise UsageError(error.message, hint) from None
 
 
 def _say_cleaned(cleaned: Cleaned, num_errors_left: int) -> None:

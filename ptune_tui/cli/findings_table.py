@@ -15,9 +15,8 @@ def lines(report: DataReport) -> Iterator[str]:
     for split in report.splits:
         yield f"{split.split:10}  {split.source:{width}}  {split.num_rows:>9,} rows"
     yield from _token_lines(report)
-    for split in report.splits:
-        if split.labels is not None:
-            yield f"labels      {split.split}: {_labels(split)}"
+    if report.splits[0].labels is not None:
+        yield f"labels      {_labels(report.splits[0])}"
     for notice in report.notices:
         yield f"note: {notice}"
     for found in report.findings:
@@ -60,7 +59,7 @@ def _labels(split: SplitSummary) -> str:
 
 def _finding_lines(found: CodeSummary) -> Iterator[str]:
     mends = "" if found.fix == "nothing" else f"; --fix {found.fix}"
-    yield f"{found.severity:7}  {found.code}  {found.count:,} {found.title}{mends}"
+    yield f"{found.severity:7}  {found.code}: {found.count:,}  ({found.title}{mends})"
     for place in found.places:
         yield f"    {place.place}: {place.message}"
     num_hidden = found.count - len(found.places)

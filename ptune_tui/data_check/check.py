@@ -98,14 +98,16 @@ class Check:
         """
         with ExitStack() as stack:
             store = stack.enter_context(RowStore())
-            keys, bands = stack.enter_context(KeyFile()), stack.enter_context(KeyFile())
-            alike = NearDuplicateFinder(self._findings, store, bands)
+            keys = stack.enter_context(KeyFile())
+            alike = stack.enter_context(NearDuplicateFinder(self._findings, store))
             batches = self._batches(store)
             first = _first_rows(batches)
             encoder = self._encoder(first)
-            lengths = encoder and stack.enter_context(
-                LengthFinder(self._findings, store, TokenCounter(encoder), self._config.max_tokens)
-            )
+            lengths = None
+            if encoder:
+                counter = TokenCounter(encoder)
+                lengths = LengthFinder(self._findings, store, counter, self._config.max_tokens)
+                stack.enter_context(lengths)
             finders: list[RowFinder] = [
                 *([lengths] if lengths else []),
                 self._labels,
@@ -120,7 +122,6 @@ class Check:
                 self._on_progress("rows", batch.first + len(batch.rows))
             for finder in finders:
                 finder.finish()
-            self._on_progress("rows compared", 0)
             is_repeat = show_groups(
                 keys,
                 store,
@@ -129,8 +130,13 @@ class Check:
                     SplitFinder(self._findings, store),
                     ConflictFinder(self._findings, store, self._labels.is_closed),
                 ],
+                lambda num_rows: self._on_progress("rows compared", num_rows),
             )
-            alike.compare(is_repeat, lambda num: self._on_progress("pairs compared", num))
+            alike.compare(
+                is_repeat,
+                self._labels.is_closed,
+                lambda num_pairs: self._on_progress("pairs compared", num_pairs),
+            )
             return self._result(lengths, encoder)
 
     def _batches(self, store: RowStore) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,10 @@ def prompt_keys(batch: Batch) -> Keys:
 
 
 def show_groups(
-    keys: KeyFile, store: RowStore, finders: Sequence[GroupFinder]
+    keys: KeyFile,
+    store: RowStore,
+    finders: Sequence[GroupFinder],
+    on_progress: Callable[[int], None],
 ) -> npt.NDArray[np.bool_]:
     """Show each group of rows with the same normalised prompt to some finders.
 
@@ -29,15 +32,19 @@ def show_groups(
         keys (KeyFile): The `prompt_keys` of all rows.
         store (RowStore): All rows.
         finders (Sequence[GroupFinder]): Who looks.
+        on_progress (Callable[[int], None]): Given the rows looked at so far.
 
     Returns:
         For each row [N] whether an earlier one has the same normalised prompt.
     """
     is_repeat = np.zeros(store.num_rows, bool)
+    num_rows = 0
     for part, numbers in keys.sorted_parts():
         ends = np.flatnonzero(part[1:] != part[:-1]) + 1
         for group in np.split(numbers, ends) if len(part) else ():
             _show(group.tolist(), store, finders, is_repeat)
+            if num_rows // 4096 < (num_rows := num_rows + len(group)) // 4096:
+                on_progress(num_rows)
     return is_repeat
 
 

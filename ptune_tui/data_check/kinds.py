@@ -35,17 +35,17 @@ KINDS: dict[Code, Kind] = {
     "response-too-long": Kind("error", "responses that leave no room", "drops the row"),
     "unknown-label": Kind("error", "labels that training does not know"),
     "split-overlap": Kind(
-        "error", "held-out prompts that are in training", "drops the training row"
+        "error", "held-out prompts that are in an earlier split", "drops the training row"
     ),
     "secret": Kind("error", "likely secrets", "puts [redacted] in its place"),
     "duplicate": Kind("warning", "exact duplicates", "drops the later row"),
     "duplicate-normalised": Kind("warning", "duplicates but for case, spaces, punctuation"),
     "split-overlap-normalised": Kind(
         "warning",
-        "held-out prompts in training but for case, spaces, punctuation",
+        "the same but for case, spaces, punctuation",
         "drops the training row",
     ),
-    "split-overlap-near": Kind("warning", "held-out prompts nearly in training"),
+    "split-overlap-near": Kind("warning", "held-out prompts that are nearly in an earlier split"),
     "conflict": Kind("warning", "same prompt, other label"),
     "long-response": Kind("warning", "responses that take half of the row or more"),
     "truncated": Kind("warning", "prompts that training cuts"),

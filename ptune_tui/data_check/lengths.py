@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -12,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ptune_tui.data_check.batch import Batch
+from ptune_tui.data_check.column import Column
 from ptune_tui.data_check.findings import Findings
 from ptune_tui.data_check.report import Lengths, Split, TokenLengths
 from ptune_tui.data_check.row_store import RowStore
 from ptune_tui.data_check.token_counter import Counts, TokenCounter
 
 _MOST_IN_FLIGHT = 2
-_CHUNK = 1 << 20
 
 
 class Histogram:
@@ -72,7 +71,7 @@ class LengthFinder:
         self._histograms: dict[Split, tuple[Histogram, Histogram, Histogram]] = defaultdict(
             lambda: (Histogram(), Histogram(), Histogram())
         )
-        self._prompt_tokens = tempfile.TemporaryFile(prefix="ptune-lengths-")  # noqa: SIM115 - closed on exit  # int32, by row
+        self._prompt_tokens = Column(np.int32)  # by position
         self._longest_response = 0  # of those that leave room
         self._prompt_limit = max_tokens
 
@@ -86,7 +85,7 @@ class LengthFinder:
         trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
-        self._prompt_tokens.close()
+        self._prompt_tokens.__exit__(kind, error, trace)
 
     def look(self, batch: Batch) -> None:
         """Begin to count the tokens of some rows."""
@@ -99,10 +98,8 @@ class LengthFinder:
         while self._in_flight:
             self._take()
         self._prompt_limit = self._max_tokens - self._longest_response
-        self._prompt_tokens.seek(0)
         first = 0
-        while content := self._prompt_tokens.read(4 * _CHUNK):
-            lengths = np.frombuffer(content, np.int32)
+        for lengths in self._prompt_tokens.chunks():
             for index in np.flatnonzero(lengths > self._prompt_limit).tolist():
                 self._say_cut(first + index, int(lengths[index]))
             first += len(lengths)
@@ -129,7 +126,7 @@ class LengthFinder:
             self._histograms[batch.split], (prompts, responses, prompts + responses), strict=True
         ):
             histogram.add(lengths)
-        self._prompt_tokens.write(prompts.tobytes())
+        self._prompt_tokens.append(prompts)
         leaves_room = responses + self._num_template < self._max_tokens
         self._say_long(batch, responses, leaves_room)
         # Test rows are not part of the run whose longest response cuts the prompts.

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from ptune_tui.data_check.batch import Batch
+from ptune_tui.data_check.column import Column
 from ptune_tui.data_check.report import Split
 from ptune_tui.rows import Row
 
@@ -40,8 +41,8 @@ class RowStore:
     """
 
     def __init__(self) -> None:
-        self._texts = tempfile.TemporaryFile(prefix="ptune-rows-")  # noqa: SIM115 - closed on exit
-        self._places = tempfile.TemporaryFile(prefix="ptune-places-")  # noqa: SIM115 - closed on exit
+        self._texts = tempfile.TemporaryFile(prefix="ptune-", buffering=0)  # noqa: SIM115
+        self._places = Column(_PLACE)
         self._num_bytes = 0
         self._starts: list[tuple[int, Split, str]] = []  # first position, split and file
         self.num_rows = 0
@@ -56,12 +57,10 @@ class RowStore:
         trace: TracebackType | None,
     ) -> None:
         self._texts.close()
-        self._places.close()
+        self._places.__exit__(kind, error, trace)
 
     def add(self, batch: Batch) -> None:
-        """Write the rows of a batch."""
-        if not batch.rows:
-            return
+        """Write the rows of a batch, which has some."""
         source = batch.rows[0].source
         if not self._starts or self._starts[-1][1:] != (batch.split, source):
             self._starts.append((self.num_rows, batch.split, source))
@@ -74,12 +73,11 @@ class RowStore:
         lengths = places["prompt_bytes"].astype(np.uint64) + places["response_bytes"]
         ends = np.cumsum(lengths)
         places["offset"] = ends - lengths + np.uint64(self._num_bytes)
-        self._num_bytes += int(ends[-1])
+        pairs = zip(prompts, responses, strict=True)
+        self._texts.seek(self._num_bytes)
+        self._num_bytes += self._texts.write(b"".join(text for pair in pairs for text in pair))
+        self._places.append(places)
         self.num_rows += len(batch.rows)
-        self._texts.writelines(
-            text for pair in zip(prompts, responses, strict=True) for text in pair
-        )
-        self._places.write(places.tobytes())
 
     def row(self, number: int) -> StoredRow:
         """The row of a position.
@@ -87,15 +85,16 @@ class RowStore:
         Args:
             number (int): Position among all rows.
         """
-        self._places.seek(number * _PLACE.itemsize)
-        offset, prompt_bytes, response_bytes, line = np.frombuffer(
-            self._places.read(_PLACE.itemsize), _PLACE
-        )[0]
-        self._texts.seek(int(offset))
-        content = self._texts.read(int(prompt_bytes) + int(response_bytes))
+        offset, prompt_bytes, response_bytes, line = self._places.at([number])[0].tolist()
+        self._texts.seek(offset)
+        content = self._texts.read(prompt_bytes + response_bytes)
         split, source = self._file_of(number)
         prompt, response = content[:prompt_bytes].decode(), content[prompt_bytes:].decode()
-        return StoredRow(number, split, Row(prompt, response, source, int(line)))
+        return StoredRow(number, split, Row(prompt, response, source, line))
+
+    def split_of(self, number: int) -> Split:
+        """The split of the row of a position."""
+        return self._file_of(number)[0]
 
     def _file_of(self, number: int) -> tuple[Split, str]:
         for first, split, source in reversed(self._starts):

@@ -10,7 +10,6 @@ import msgspec
 
 from ptune_tui.engine.model import load_tokenizer
 from ptune_tui.events import Event, TaskFinished
-from ptune_tui.models import resolve
 from ptune_tui.tasks import TokenizerTask, write_atomically
 from ptune_tui.tokenizer_card import TokenizerCard
 
@@ -22,10 +21,9 @@ def read_tokenizer(task: TokenizerTask) -> Iterator[Event]:
         task (TokenizerTask): Which model, and where to.
     """
     started = time.perf_counter()
-    model = resolve(task.model)
-    text = load_tokenizer(model.path)
+    text = load_tokenizer(Path(task.model))
     card = TokenizerCard(
-        name=model.name,
+        name=task.name,
         tokenizer_json=text.tokenizer.to_str(),
         chat_template=text.chat_template,
         bos_token=text.bos_token,
