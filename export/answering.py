@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from export.bundle import PromptRecord
 from export.constraint import Constraint
-from export.encoding import RowEncoder, answer_limit
+from export.encoding import Request, RowEncoder, answer_limit
 from export.errors import BundleError, RowError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
@@ -83,7 +83,7 @@ class Answerer:
 
     def generate(
         self,
-        text: str,
+        text: Request,
         max_new_tokens: int = 256,
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
@@ -92,7 +92,7 @@ class Answerer:
         """An answer to stream: iterate over its pieces of text.
 
         Args:
-            text (str): The request.
+            text (Request): The request.
             max_new_tokens (int): At most so many tokens, and as the context has room for.
             sampling (Sampling): How tokens are chosen; the most likely one by default.
             stop (Sequence[str]): Strings that end the answer.
@@ -132,7 +132,7 @@ class Answerer:
             constraint,
         )
 
-    def classify(self, text: str) -> LabelAnswer:
+    def classify(self, text: Request) -> LabelAnswer:
         """The most likely label, exactly, without scoring the hopeless ones."""
         return self.classify_behind(self._encode(text))
 
@@ -145,7 +145,7 @@ class Answerer:
         return self._label_answer(RowLabel(search.best, search.scores[search.best]), self.was_cut)
 
     def classify_rows(
-        self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
+        self, texts: Sequence[Request], on_progress: Callable[[int], None] | None = None
     ) -> list[LabelAnswer]:
         """The most likely label of each text; texts of similar length share a sequence.
 
@@ -153,7 +153,7 @@ class Answerer:
         so far that it does not begin like the template, or it fills the context.
 
         Args:
-            texts (Sequence[str]): The requests.
+            texts (Sequence[Request]): The requests.
             on_progress (Callable[[int], None] | None): Called with the number of answers so far.
         """
         limit = self.record.max_prompt_tokens
@@ -215,7 +215,7 @@ class Answerer:
         assert self.record.labels is not None
         return dict(zip(self.record.labels, scores, strict=True))
 
-    def answer(self, text: str) -> str:
+    def answer(self, text: Request) -> str:
         """The label where the responses are a closed set, else the generated text."""
         if self.record.labels is not None:
             return self.classify(text).label
@@ -226,7 +226,7 @@ class Answerer:
         """Put a request behind the prefix; logits [V] behind it, and the next position."""
         return self._read(self._encode(text))
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: Request) -> list[int]:
         ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
         return ids
 

@@ -21,6 +21,8 @@ CHAT = "chat"
 PLAIN = "{prompt}\n"
 _MARKER = "\x02ptune\x03"
 
+Messages = list[dict[str, str]]  # of `role` and `content`, as chat templates take them
+
 
 class Template(msgspec.Struct, frozen=True):
     """A template and what it needs of the model.
@@ -30,12 +32,15 @@ class Template(msgspec.Struct, frozen=True):
         chat_template: Jinja source of the model's chat template, where `text` is `chat`.
         bos_token: Text of the model's first token, for the chat template; may be empty.
         eos_token: Text of the model's end token, for the chat template.
+        columns: Jinja that made the prompts of training of a row's columns; empty where one column
+            held them. Who answers is asked with the prompt itself.
     """
 
     text: str = PLAIN
     chat_template: str | None = None
     bos_token: str = ""
     eos_token: str = ""
+    columns: str = ""
 
 
 class ModelTexts(msgspec.Struct, frozen=True):
@@ -51,12 +56,13 @@ class ModelTexts(msgspec.Struct, frozen=True):
     bos_token: str
     eos_token: str
 
-    def template(self, text: str | None, is_free_text: bool) -> Template:
+    def template(self, text: str | None, is_free_text: bool, columns: str = "") -> Template:
         """The template of a task; left out, the chat template for free text, else plain.
 
         Args:
             text (str | None): The user's template.
             is_free_text (bool): Whether the responses are not a closed set.
+            columns (str): Jinja that made the prompts, where several columns did.
         """
         if text is None:
             text = CHAT if is_free_text and self.chat_template else PLAIN
@@ -65,6 +71,7 @@ class ModelTexts(msgspec.Struct, frozen=True):
             chat_template=self.chat_template if text == CHAT else None,
             bos_token=self.bos_token,
             eos_token=self.eos_token,
+            columns=columns,
         )
 
 
@@ -106,6 +113,22 @@ class Renderer:
         start = len(self.lead)
         return RenderedPrompt(self.lead + prompt + self.tail, start, start + len(prompt))
 
+    def render_messages(self, messages: Messages) -> RenderedPrompt:
+        """The same for a conversation that ends in a question: the last message is the prompt.
+
+        Raises:
+            TemplateError: The template is not `chat`, or does not take the conversation.
+        """
+        last = {**messages[-1], "content": _MARKER}
+        lead, marker, tail = self.chat([*messages[:-1], last]).partition(_MARKER)
+        if not marker or _MARKER in tail:
+            raise TemplateError(
+                "The model's chat template does not place the last message exactly once.",
+                'Use a text template, for example `--template "{prompt}\\n"`.',
+            )
+        prompt = messages[-1]["content"]
+        return RenderedPrompt(lead + prompt + tail, len(lead), len(lead) + len(prompt))
+
     def response(self, response: str) -> str:
         """The response as it is tokenised."""
         return self.response_prefix + response
@@ -121,7 +144,7 @@ class Renderer:
             )
         return lead, tail, ""
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
+    def chat(self, messages: Messages) -> str:
         """A whole conversation by the chat template, ending where the assistant answers.
 
         Raises:

@@ -6,46 +6,75 @@ A row is a prompt and a response. Every error names the file and the line.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ptune_tui.config import DataConfig, Scoring
 from ptune_tui.errors import DataError
-from ptune_tui.reading.lines import encoding_fault
+from ptune_tui.reading.formats import FORMATS
 from ptune_tui.reading.mapping import recognise
-from ptune_tui.reading.records import FORMATS, iter_records
+from ptune_tui.reading.records import iter_records
 from ptune_tui.reading.row import Row
 
 __all__ = [
     "MAX_LABELS",
     "Row",
+    "RowsRead",
     "closed_set",
-    "decode_file",
     "is_closed_set",
     "num_held_out",
     "read_rows",
+    "recognise_rows",
 ]
 
 MAX_LABELS = 200
 _MIN_ROWS_PER_LABEL = 4
 
 
+@dataclass(frozen=True)
+class RowsRead:
+    """The rows of a data set.
+
+    Attributes:
+        rows: All of them.
+        about: Which fields were recognised, in words; None where nothing was guessed.
+    """
+
+    rows: list[Row]
+    about: str | None
+
+
 def read_rows(path: Path, config: DataConfig) -> list[Row]:
-    """Read all rows of a file.
+    """Read all rows of a data set.
 
     Args:
-        path (Path): A file that `iter_records` reads.
-        config (DataConfig): The names of the columns.
+        path (Path): What `iter_records` reads.
+        config (DataConfig): The names of the columns, or the template over them.
 
     Raises:
         DataError: The file is missing, of another type, malformed or empty, or a row has no
             prompt or response.
+    """
+    return recognise_rows(path, config).rows
+
+
+def recognise_rows(path: Path, config: DataConfig) -> RowsRead:
+    """The same, and which fields they were read from.
+
+    Args:
+        path (Path): What `iter_records` reads.
+        config (DataConfig): The names of the columns, or the template over them.
+
+    Raises:
+        DataError: As `read_rows`.
     """
     records = iter_records(path)
     first = next(records, None)
     if first is None:
         raise DataError(f"{path} has no rows.", f"Types that can be read: {FORMATS}.")
     mapping = recognise(first, config)
-    return [mapping.row_of(first), *map(mapping.row_of, records)]
+    rows = [mapping.row_of(first), *map(mapping.row_of, records)]
+    return RowsRead(rows, mapping.about and f"{path.name}: {mapping.about}")
 
 
 def closed_set(rows: Sequence[Row], scoring: Scoring) -> list[str] | None:
@@ -75,18 +104,3 @@ def is_closed_set(num_responses: int, num_rows: int, scoring: Scoring) -> bool:
 def num_held_out(num_rows: int) -> int:
     """Rows that are held out for validation where none are given: a tenth, at least one."""
     return max(1, num_rows // 10)
-
-
-def decode_file(path: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        DataError: It is missing or not UTF-8; names the line.
-    """
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.", "Check the path.")
-    content = path.read_bytes()
-    for line, part in enumerate(content.split(b"\n"), start=1):
-        if fault := encoding_fault(part, str(path), line):
-            raise fault.error()
-    return content.decode("utf-8-sig")

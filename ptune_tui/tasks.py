@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.reading import source
 from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"
@@ -131,7 +132,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         config,
         model=msgspec.structs.replace(model, source=absolute(model.source)),
         data=msgspec.structs.replace(
-            data, train=absolute(data.train), validation=absolute(data.validation)
+            data,
+            train=source.absolute(data.train),
+            validation=data.validation and source.absolute(data.validation),
         ),
         method=msgspec.structs.replace(method, init_prompt=absolute(method.init_prompt)),
     )

@@ -36,12 +36,13 @@ class TokenizerCard(Struct, frozen=True):
     eos_token: str
     end_token_id: int
 
-    def encoder(self, template: str | None, is_free_text: bool) -> RowEncoder:
+    def encoder(self, template: str | None, is_free_text: bool, columns: str = "") -> RowEncoder:
         """What makes tokens of rows.
 
         Args:
             template (str | None): The user's template; None: the one that suits the data.
             is_free_text (bool): Whether the responses are not a closed set.
+            columns (str): Jinja that made the prompts, where several columns did.
 
         Raises:
             TemplateError: The template cannot be used.
@@ -54,7 +55,7 @@ class TokenizerCard(Struct, frozen=True):
         texts = ModelTexts(self.chat_template, self.bos_token, self.eos_token)
         return RowEncoder(
             Tokenizer.from_str(self.tokenizer_json),
-            texts.template(template, is_free_text),
+            texts.template(template, is_free_text, columns),
             self.end_token_id,
         )
 

@@ -31,9 +31,11 @@ def _group() -> None:
 
 @data.command()
 def check(
-    file: Annotated[str, typer.Argument(help="Training rows: a file, or a built-in set's name.")],
-    validation: Annotated[Path | None, typer.Option(help="Validation rows.")] = None,
-    test: Annotated[Path | None, typer.Option(help="Test rows.")] = None,
+    file: Annotated[str, typer.Argument(help="Training rows; what `ptune train --data` takes.")],
+    validation: Annotated[
+        str | None, typer.Option(help="Validation rows; left out: the set's own split, if any.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(help="Test rows.")] = None,
     model: Annotated[
         str, typer.Option(help="Whose tokenizer and template count; what `ptune train` takes.")
     ] = "default",
@@ -60,11 +62,11 @@ def check(
 
     files = _files(file, validation, test)
     config = msgspec.structs.replace(
-        DataConfig(),
-        template=template or _template_of(file),
+        DataConfig(train=file),
         **{
             name: value
             for name, value in (
+                ("template", template),
                 ("prompt_field", prompt_field),
                 ("response_field", response_field),
                 ("max_tokens", max_tokens),
@@ -74,7 +76,7 @@ def check(
         },
     )
     if fix is not None:
-        check_destination(fix, [split.path for split in files])
+        check_destination(fix)
     card = _card(model) if tokens else None
     from ptune_tui.data_check.check import Check
 
@@ -118,33 +120,29 @@ class _Progress:
         self._next = _SAY_EVERY
 
 
-def _files(file: str, validation: Path | None, test: Path | None) -> list[SplitFile]:
+def _files(file: str, validation: str | None, test: str | None) -> list[SplitFile]:
     from ptune_tui.data import BUILTIN_FOLDER, builtin_names
     from ptune_tui.data_check.source import SplitFile
+    from ptune_tui.reading.source import training_split, validation_split
 
-    training = Path(file)
     if file in builtin_names():
-        training = BUILTIN_FOLDER / file / "train.jsonl"
-        validation = validation or BUILTIN_FOLDER / file / "validation.jsonl"
-    files = [SplitFile("training", training)]
-    if validation:
-        files.append(SplitFile("validation", validation))
+        training = str(BUILTIN_FOLDER / file / "train.jsonl")
+        held_out = validation or str(BUILTIN_FOLDER / file / "validation.jsonl")
+    else:
+        training, held_out = training_split(file), validation or validation_split(file)
+    files = [SplitFile("training", Path(training))]
+    if held_out:
+        files.append(SplitFile("validation", Path(held_out)))
     if test:
-        files.append(SplitFile("test", test))
+        files.append(SplitFile("test", Path(test)))
     for index, one in enumerate(files):
         for other in files[:index]:
-            if one.path.exists() and other.path.exists() and one.path.samefile(other.path):
+            if one.path.absolute() == other.path.absolute():
                 raise UsageError(
-                    f"{one.path} is named as {other.split} and as {one.split}.",
+                    f"{one.path} is named for {other.split} and for {one.split}.",
                     "Name another file, or leave one out.",
                 )
     return files
-
-
-def _template_of(name: str) -> str | None:
-    from ptune_tui.data import builtin_names, read_task
-
-    return read_task(name).template if name in builtin_names() else None
 
 
 def _card(source: str) -> TokenizerCard | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ptune_tui.cli.display import Display
+from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import work
 from ptune_tui.config import DataConfig
 from ptune_tui.events import EvaluationDone, ModelReady, Prediction
@@ -30,7 +31,7 @@ _decoder = msgspec.json.Decoder(list[Prediction])
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a data file's columns; None for those of training, or the usual ones.
+    """Names of a data file's columns; None for those of training, or to recognise them.
 
     Attributes:
         prompt: The input.
@@ -40,12 +41,16 @@ class Columns:
     prompt: str | None = None
     response: str | None = None
 
-    def data_config(self) -> DataConfig:
-        """As `read_rows` takes them."""
-        usual = DataConfig()
+    def data_config(self, template: str) -> DataConfig:
+        """As `recognise_rows` takes them.
+
+        Args:
+            template (str): Jinja that made the prompts of training of several columns, or nothing.
+        """
         return DataConfig(
-            prompt_field=self.prompt or usual.prompt_field,
-            response_field=self.response or usual.response_field,
+            prompt_field=self.prompt,
+            response_field=self.response,
+            template=template if template and self.prompt is None else None,
         )
 
 
@@ -89,12 +94,13 @@ def score_run(
 ) -> TargetScores:
     """Score a run in torch, in a worker; `force` takes a prompt to other weights."""
     from ptune_tui.data import data_path
+    from ptune_tui.reading.source import absolute
 
     run = find_run(target)
     folder = new_task_folder("evaluate")
     task = EvaluateTask(
         run=str(run.absolute()),
-        data=str(data_path(data).absolute()),
+        data=absolute(data_path(data).as_posix()),
         with_base=with_base,
         max_rows=max_rows,
         prompt_field=columns.prompt,
@@ -132,11 +138,14 @@ def score_bundle(
     """Score a bundle in onnxruntime, in this process."""
     from export.runtime import Bundle
     from ptune_tui.data import check_labels, data_path
-    from ptune_tui.rows import read_rows
+    from ptune_tui.rows import recognise_rows
 
     bundle = Bundle.open(target, precision, num_threads)
     tuned = bundle.tuned(prompt)
-    rows = read_rows(data_path(data), columns.data_config())[:max_rows]
+    read = recognise_rows(data_path(data), columns.data_config(tuned.record.template.columns))
+    if read.about:
+        say(f"note: {read.about}")
+    rows = read.rows[:max_rows]
     labels = tuned.record.labels
     if labels is not None:
         check_labels(rows, labels)
@@ -172,15 +181,18 @@ def flips(one: Sequence[Prediction], other: Sequence[Prediction]) -> list[int]:
 def _answers(
     answerer: Answerer, rows: Sequence[Row], on_progress: Progress, who: str
 ) -> tuple[list[str], float]:
-    def say(num_done: int) -> None:
+    def show(num_done: int) -> None:
         on_progress(f"scoring, {who}:", num_done, len(rows))
+
+    is_chat = answerer.encoder.renderer.is_chat
+    requests = [row.request(is_chat=is_chat) for row in rows]
 
     started = time.perf_counter()
     if answerer.record.labels is not None:
-        found = answerer.classify_rows([row.prompt for row in rows], say)
+        found = answerer.classify_rows(requests, show)
         return [answer.label for answer in found], time.perf_counter() - started
     answers = []
-    for number, row in enumerate(rows, start=1):
-        answers.append(answerer.answer(row.prompt))
-        say(number)
+    for number, request in enumerate(requests, start=1):
+        answers.append(answerer.answer(request))
+        show(number)
     return answers, time.perf_counter() - started

@@ -15,6 +15,7 @@ import numpy as np
 
 from export.encoding import RowEncoder
 from ptune_tui.config import DataConfig
+from ptune_tui.data import task_template
 from ptune_tui.data_check.batch import Batch
 from ptune_tui.data_check.conflicts import ConflictFinder
 from ptune_tui.data_check.duplicates import DuplicateFinder
@@ -143,7 +144,12 @@ class Check:
         """All rows of all files, written to the store as they come."""
         first = 0
         for index, file in enumerate(self._files):
-            rows = (row for _, row in iter_rows(file.path, self._config, self._on_no_row(file)))
+            rows = (
+                row
+                for _, row in iter_rows(
+                    file.path, self._config, self._on_no_row(file), self._notices.append
+                )
+            )
             for chunk in _chunks(rows):
                 batch = Batch(file.split, first, chunk)
                 store.add(batch)
@@ -178,7 +184,9 @@ class Check:
         ]
         is_closed = is_closed_set(len(set(training)), len(training), self._config.scoring)
         self._first_is_closed = is_closed
-        return self._card.encoder(self._config.template, not is_closed)
+        has_turns = any(row.turns for batch in first for row in batch.rows)
+        template, columns = task_template(self._config, has_turns)
+        return self._card.encoder(template, not is_closed, columns)
 
     def _result(self, lengths: LengthFinder | None, encoder: RowEncoder | None) -> Checked:
         is_closed = self._labels.is_closed

@@ -34,12 +34,11 @@ class Cleaned(Struct, frozen=True):
     num_relabelled: int  # rows whose label was written in the commoner form
 
 
-def check_destination(destination: Path, inputs: list[Path]) -> None:
+def check_destination(destination: Path) -> None:
     """Refuse to write where something would be lost.
 
     Args:
         destination (Path): Where the copy goes.
-        inputs (list[Path]): The files that are checked.
 
     Raises:
         UsageError: It is there already, of a type that is not written, or has no folder.
@@ -50,8 +49,7 @@ def check_destination(destination: Path, inputs: list[Path]) -> None:
             "For example `--fix cleaned.jsonl`.",
         )
     if destination.exists():
-        what = "an input" if any(map(destination.samefile, inputs)) else "there already"
-        raise UsageError(f"`--fix {destination}`: the file is {what}.", "Name a new file.")
+        raise UsageError(f"`--fix {destination}`: it is there already.", "Name a new file.")
     if not destination.parent.is_dir():
         raise UsageError(f"There is no folder {destination.parent}.", "Make it, or name another.")
 

@@ -32,6 +32,7 @@ class Kind:
 KINDS: dict[Code, Kind] = {
     "malformed": Kind("error", "cannot be read as a row", "leaves it out"),
     "empty": Kind("error", "empty prompts or responses", "leaves it out"),
+    "not-rendered": Kind("error", "conversations that the template does not take", "drops the row"),
     "response-too-long": Kind("error", "responses that leave no room", "drops the row"),
     "unknown-label": Kind("error", "labels that training does not know"),
     "split-overlap": Kind(

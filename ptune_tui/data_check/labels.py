@@ -120,7 +120,7 @@ class LabelFinder:
                 )
 
     def _say_balance(self) -> None:
-        ordered = self._counts["training"].most_common()
+        ordered = self._merged("training").most_common()
         num_rows = sum(count for _, count in ordered)
         (largest, most), (smallest, fewest) = ordered[0], ordered[-1]
         for label, count in ordered:
@@ -142,8 +142,16 @@ class LabelFinder:
             )
 
     def _say_missing(self, split: Split) -> None:
-        missing = [label for label in self._first_rows if not self._counts[split][label]]
+        counts = self._merged(split)
+        missing = [label for label in self._merged("training") if not counts[label]]
         number, row = self._last_rows[split]
         for label in missing:
             message = f"{quoted(label)} has no row in {split}: nothing is measured of it."
             self._findings.add_place("missing-label", split, number, row.source, 0, message)
+
+    def _merged(self, split: Split) -> Counter[str]:
+        """Rows by label, variants of a label counted as it."""
+        merged: Counter[str] = Counter()
+        for label, count in self._counts[split].items():
+            merged[self.commoner_label.get(label, label)] += count
+        return merged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -48,6 +49,15 @@ class Histogram:
         return Lengths(mean, p50, p95, longest)
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """Tokens of the rows of a batch, and why the template does not take some of them."""
+
+    prompts: Counts
+    responses: Counts
+    refused: dict[int, str]
+
+
 class LengthFinder:
     """Counts tokens while other finders look, and says at the end what does not fit.
 
@@ -67,7 +77,7 @@ class LengthFinder:
         self._max_tokens = max_tokens
         self._num_template = counter.num_template_tokens
         self._pool = ThreadPoolExecutor(1)
-        self._in_flight: deque[tuple[Batch, Future[tuple[Counts, Counts]]]] = deque()
+        self._in_flight: deque[tuple[Batch, Future[_Counted]]] = deque()
         self._histograms: dict[Split, tuple[Histogram, Histogram, Histogram]] = defaultdict(
             lambda: (Histogram(), Histogram(), Histogram())
         )
@@ -116,12 +126,19 @@ class LengthFinder:
             prompts.num_over(self._prompt_limit),
         )
 
-    def _count(self, batch: Batch) -> tuple[Counts, Counts]:
-        return self._counter.prompts(batch.prompts), self._counter.responses(batch.responses)
+    def _count(self, batch: Batch) -> _Counted:
+        prompts, refused = self._counter.prompts(batch.rows)
+        return _Counted(prompts, self._counter.responses(batch.responses), refused)
 
     def _take(self) -> None:
         batch, result = self._in_flight.popleft()
-        prompts, responses = result.result()
+        counted = result.result()
+        prompts, responses = counted.prompts, counted.responses
+        for index, message in counted.refused.items():
+            number = batch.first + index
+            self._findings.add(
+                "not-rendered", batch.split, number, batch.rows[index], message, drop=(number,)
+            )
         for histogram, lengths in zip(
             self._histograms[batch.split], (prompts, responses, prompts + responses), strict=True
         ):

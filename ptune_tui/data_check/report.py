@@ -11,6 +11,7 @@ Split = Literal["training", "validation", "test"]
 Code = Literal[
     "malformed",
     "empty",
+    "not-rendered",
     "response-too-long",
     "unknown-label",
     "split-overlap",

@@ -15,7 +15,13 @@ from ptune_tui.data_check.report import Split
 from ptune_tui.rows import Row
 
 _PLACE = np.dtype(
-    [("offset", "<u8"), ("prompt_bytes", "<u4"), ("response_bytes", "<u4"), ("line", "<u4")]
+    [
+        ("offset", "<u8"),
+        ("prompt_bytes", "<u4"),
+        ("response_bytes", "<u4"),
+        ("line", "<u4"),
+        ("file", "<u2"),
+    ]
 )
 
 
@@ -37,14 +43,14 @@ class StoredRow:
 class RowStore:
     """Writes rows as they stream by, and gives back any of them.
 
-    Two temporary files hold the texts and 20 bytes a row; both are gone when it is closed.
+    Two temporary files hold the texts and 22 bytes a row; both are gone when it is closed.
     """
 
     def __init__(self) -> None:
         self._texts = tempfile.TemporaryFile(prefix="ptune-", buffering=0)  # noqa: SIM115
         self._places = Column(_PLACE)
         self._num_bytes = 0
-        self._starts: list[tuple[int, Split, str]] = []  # first position, split and file
+        self._files: dict[tuple[Split, str], int] = {}
         self.num_rows = 0
 
     def __enter__(self) -> Self:
@@ -60,16 +66,17 @@ class RowStore:
         self._places.__exit__(kind, error, trace)
 
     def add(self, batch: Batch) -> None:
-        """Write the rows of a batch, which has some."""
-        source = batch.rows[0].source
-        if not self._starts or self._starts[-1][1:] != (batch.split, source):
-            self._starts.append((self.num_rows, batch.split, source))
+        """Write the rows of a batch."""
         prompts = [prompt.encode() for prompt in batch.prompts]
         responses = [response.encode() for response in batch.responses]
         places = np.zeros(len(batch.rows), _PLACE)
         places["prompt_bytes"] = [len(prompt) for prompt in prompts]
         places["response_bytes"] = [len(response) for response in responses]
         places["line"] = [row.line for row in batch.rows]
+        places["file"] = [
+            self._files.setdefault((batch.split, row.source), len(self._files))
+            for row in batch.rows
+        ]
         lengths = places["prompt_bytes"].astype(np.uint64) + places["response_bytes"]
         ends = np.cumsum(lengths)
         places["offset"] = ends - lengths + np.uint64(self._num_bytes)
@@ -85,19 +92,16 @@ class RowStore:
         Args:
             number (int): Position among all rows.
         """
-        offset, prompt_bytes, response_bytes, line = self._places.at([number])[0].tolist()
+        offset, prompt_bytes, response_bytes, line, file = self._places.at([number])[0].tolist()
         self._texts.seek(offset)
         content = self._texts.read(prompt_bytes + response_bytes)
-        split, source = self._file_of(number)
+        split, source = self._file(file)
         prompt, response = content[:prompt_bytes].decode(), content[prompt_bytes:].decode()
         return StoredRow(number, split, Row(prompt, response, source, line))
 
     def split_of(self, number: int) -> Split:
         """The split of the row of a position."""
-        return self._file_of(number)[0]
+        return self._file(int(self._places.at([number])["file"][0]))[0]
 
-    def _file_of(self, number: int) -> tuple[Split, str]:
-        for first, split, source in reversed(self._starts):
-            if number >= first:
-                return split, source
-        raise IndexError(number)
+    def _file(self, index: int) -> tuple[Split, str]:
+        return list(self._files)[index]

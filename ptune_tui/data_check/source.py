@@ -21,7 +21,7 @@ class SplitFile:
 
     Attributes:
         split: What for.
-        path: Where it is.
+        path: What `iter_records` reads: a file, a folder with or without `:SPLIT`, a hub id.
     """
 
     split: Split
@@ -46,15 +46,23 @@ class NoRow:
 
 
 OnNoRow = Callable[[NoRow], None]
+OnAbout = Callable[[str], None]
 
 
-def iter_rows(path: Path, config: DataConfig, on_no_row: OnNoRow) -> Iterator[tuple[Record, Row]]:
+def ignore(_: str) -> None:
+    """Take a sentence and drop it."""
+
+
+def iter_rows(
+    path: Path, config: DataConfig, on_no_row: OnNoRow, on_about: OnAbout = ignore
+) -> Iterator[tuple[Record, Row]]:
     """Stream the rows of a file with the records they are made of.
 
     Args:
         path (Path): The file.
         config (DataConfig): The names of the columns.
         on_no_row (OnNoRow): Takes what cannot be used; reading goes on.
+        on_about (OnAbout): Takes a sentence about the fields that were recognised.
 
     Raises:
         DataError: The file as a whole cannot be read.
@@ -65,7 +73,10 @@ def iter_rows(path: Path, config: DataConfig, on_no_row: OnNoRow) -> Iterator[tu
 
     mapping = None
     for record in iter_records(path, on_fault):
-        mapping = mapping or recognise(record, config)
+        if mapping is None:
+            mapping = recognise(record, config)
+            if mapping.about:
+                on_about(f"{path.name}: {mapping.about}.")
         try:
             row = mapping.row_of(record)
         except DataError as error:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from export.encoding import RowEncoder
+from export.encoding import Request, RowEncoder
+from export.errors import TemplateError
+from ptune_tui.rows import Row
 
 Counts = npt.NDArray[np.int32]
 _MOST_KEPT = 1 << 14
@@ -30,12 +32,25 @@ class TokenCounter:
         """Tokens of a row that has no prompt."""
         return len(self._encoder.encode_prompt("")[0])
 
-    def prompts(self, texts: Sequence[str]) -> Counts:
-        """Tokens [N] in front of the response, the template included."""
-        renderer = self._encoder.renderer
-        return self._count(
-            [renderer.render(text).text for text in texts], add_special_tokens=not renderer.is_chat
-        )
+    def prompts(self, rows: Sequence[Row]) -> tuple[Counts, dict[int, str]]:
+        """Tokens in front of the responses, the template included.
+
+        Returns:
+            tuple[Counts, dict[int, str]]: The numbers [N]; and why the template does not take a
+            row, by its index, whose number is then 0.
+        """
+        is_chat = self._encoder.renderer.is_chat
+        refused: dict[int, str] = {}
+        texts = []
+        for index, row in enumerate(rows):
+            try:
+                texts.append(self._rendered(row.request(is_chat=is_chat)))
+            except TemplateError as error:
+                refused[index] = error.message
+                texts.append("")
+        counts = self._count(texts, add_special_tokens=not is_chat)
+        counts[list(refused)] = 0
+        return counts, refused
 
     def responses(self, texts: Sequence[str]) -> Counts:
         """Tokens [N] of responses, the end token included."""
@@ -48,6 +63,12 @@ class TokenCounter:
         if len(known) + len(fresh) <= _MOST_KEPT:
             known.update(fresh)
         return result
+
+    def _rendered(self, request: Request) -> str:
+        renderer = self._encoder.renderer
+        if isinstance(request, str):
+            return renderer.render(request).text
+        return renderer.render_messages(request).text
 
     def _count(self, texts: list[str], *, add_special_tokens: bool) -> Counts:
         encodings = self._encoder.tokenizer.encode_batch_fast(

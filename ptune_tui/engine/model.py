@@ -49,9 +49,9 @@ class ModelTokenizer:
         """What templates need of it."""
         return ModelTexts(self.chat_template, self.bos_token, self.eos_token)
 
-    def template(self, text: str | None, is_free_text: bool) -> Template:
+    def template(self, text: str | None, is_free_text: bool, columns: str = "") -> Template:
         """The template of a task, see `ModelTexts.template`."""
-        return self.texts.template(text, is_free_text)
+        return self.texts.template(text, is_free_text, columns)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -47,3 +48,20 @@ class Row:
     def right_answers(self) -> tuple[str, ...]:
         """All answers that are right, at least one."""
         return self.references or (self.response,)
+
+    def request(self, *, is_chat: bool) -> str | list[dict[str, str]]:
+        """What an encoder takes for the prompt, as `request_of`."""
+        return request_of(self.prompt, self.turns, is_chat)
+
+
+def request_of(text: str, turns: Sequence[Turn], is_chat: bool) -> str | list[dict[str, str]]:
+    """What an encoder takes: the messages for a chat template, else the text.
+
+    Args:
+        text (str): The prompt.
+        turns (Sequence[Turn]): The same as a conversation; empty where it is none.
+        is_chat (bool): Whether the template is the model's chat template.
+    """
+    if not turns or not is_chat:
+        return text
+    return [{"role": turn.role, "content": turn.content} for turn in turns]

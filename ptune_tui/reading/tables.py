@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ptune_tui.errors import DataError
-from ptune_tui.reading.lines import MAX_LINE_BYTES, encoding_fault, iter_lines
+from ptune_tui.reading.lines import iter_lines
 from ptune_tui.reading.record import OnFault, Record, RecordFault
+from ptune_tui.reading.text_file import MAX_RECORD_BYTES, encoding_fault
 
 _LONE_RETURN = re.compile(r"(?<=\r)(?!\n)")
 
@@ -25,7 +26,7 @@ def iter_table(path: Path, delimiter: str, report: OnFault) -> Iterator[Record]:
     Raises:
         DataError: The header, or the file as a whole, cannot be read.
     """
-    csv.field_size_limit(MAX_LINE_BYTES)  # the module's own 128 KiB refuses long documents
+    csv.field_size_limit(MAX_RECORD_BYTES)  # the module's own 128 KiB refuses long documents
     lines = _TextLines(path, report)
     reader = csv.reader(iter(lines), delimiter=delimiter, strict=True)
     header: list[str] | None = None

@@ -14,13 +14,14 @@ from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.validation import evaluation_event
 from ptune_tui.events import (
     Event,
+    Notice,
     Prediction,
     StageFinished,
     StageProgress,
     StageStarted,
     TaskFinished,
 )
-from ptune_tui.rows import read_rows
+from ptune_tui.rows import recognise_rows
 from ptune_tui.tasks import RESULT_FILE, EvaluateTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.tuned_model import TunedModelStage
@@ -43,8 +44,12 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
         tuned.config.data,
         prompt_field=task.prompt_field or tuned.config.data.prompt_field,
         response_field=task.response_field or tuned.config.data.response_field,
+        template=None if task.prompt_field else tuned.config.data.template,
     )
-    rows = read_rows(data_path(task.data), columns)[: task.max_rows]
+    read = recognise_rows(data_path(task.data), columns)
+    if read.about:
+        yield Notice("columns", read.about)
+    rows = read.rows[: task.max_rows]
     if card.labels is not None:
         check_labels(rows, card.labels)
     encoder = tuned.encoder()
