@@ -127,12 +127,12 @@ def _files(file: str, validation: str | None, test: str | None) -> list[SplitFil
 
     if file in builtin_names():
         training = str(BUILTIN_FOLDER / file / "train.jsonl")
-        held_out = validation or str(BUILTIN_FOLDER / file / "validation.jsonl")
+        validation = validation or str(BUILTIN_FOLDER / file / "validation.jsonl")
     else:
-        training, held_out = training_split(file), validation or validation_split(file)
+        training, validation = training_split(file), validation or validation_split(file)
     files = [SplitFile("training", Path(training))]
-    if held_out:
-        files.append(SplitFile("validation", Path(held_out)))
+    if validation:
+        files.append(SplitFile("validation", Path(validation)))
     if test:
         files.append(SplitFile("test", Path(test)))
     for index, one in enumerate(files):

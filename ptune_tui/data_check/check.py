@@ -144,13 +144,8 @@ class Check:
         """All rows of all files, written to the store as they come."""
         first = 0
         for index, file in enumerate(self._files):
-            rows = (
-                row
-                for _, row in iter_rows(
-                    file.path, self._config, self._on_no_row(file), self._notices.append
-                )
-            )
-            for chunk in _chunks(rows):
+            rows = iter_rows(file.path, self._config, self._on_no_row(file), self._notices.append)
+            for chunk in _chunks(row for _, row in rows):
                 batch = Batch(file.split, first, chunk)
                 store.add(batch)
                 first += len(chunk)
