@@ -58,35 +58,27 @@ def check(
     Exit code 3 where there are errors (with `--fix`: errors that it could not mend).
     """
     from ptune_tui.cli.findings_table import lines
-    from ptune_tui.data_check.cleaning import check_destination
+    from ptune_tui.data_check.check import Check
+    from ptune_tui.data_check.cleaning import check_destination, write_cleaned
 
-    files = _files(file, validation, test)
-    config = msgspec.structs.replace(
-        DataConfig(train=file),
-        **{
-            name: value
-            for name, value in (
-                ("template", template),
-                ("prompt_field", prompt_field),
-                ("response_field", response_field),
-                ("max_tokens", max_tokens),
-                ("scoring", scoring),
-            )
-            if value is not None
-        },
+    defaults = DataConfig()
+    config = DataConfig(
+        train=file,
+        template=template,
+        prompt_field=prompt_field,
+        response_field=response_field,
+        max_tokens=max_tokens or defaults.max_tokens,
+        scoring=scoring or defaults.scoring,
     )
+    files = _files(file, validation, test)
     if fix is not None:
         check_destination(fix)
-    card = _card(model) if tokens else None
-    from ptune_tui.data_check.check import Check
-
     line = _Progress()
+    card = _card(model) if tokens else None
     checked = Check(files, config, card, places, line.show).run()
     line.close()
     cleaned = None
     if fix is not None:
-        from ptune_tui.data_check.cleaning import write_cleaned
-
         cleaned = write_cleaned(files[0].path, fix, config, checked, line.show)
         line.close()
     if as_json:

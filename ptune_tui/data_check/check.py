@@ -89,6 +89,7 @@ class Check:
         self._findings = Findings(num_places)
         self._labels = LabelFinder(self._findings, config.scoring)
         self._num_rows = [0] * len(files)
+        self._first_no_row: NoRow | None = None  # of the file that is being read
         self._notices: list[str] = []
 
     def run(self) -> Checked:
@@ -114,31 +115,37 @@ class Check:
                 self._labels,
                 EncodingFinder(self._findings),
                 SecretFinder(self._findings),
+                alike,
             ]
             for batch in itertools.chain(_emptied(first), batches):
                 for finder in finders:
                     finder.look(batch)
                 keys.add(prompt_keys(batch), _positions(batch))
-                alike.look(batch)
                 self._on_progress("rows", batch.first + len(batch.rows))
-            for finder in finders:
-                finder.finish()
-            is_repeat = show_groups(
-                keys,
-                store,
-                [
-                    DuplicateFinder(self._findings, store),
-                    SplitFinder(self._findings, store),
-                    ConflictFinder(self._findings, store, self._labels.is_closed),
-                ],
-                lambda num_rows: self._on_progress("rows compared", num_rows),
-            )
-            alike.compare(
-                is_repeat,
-                self._labels.is_closed,
-                lambda num_pairs: self._on_progress("pairs compared", num_pairs),
-            )
+            self._labels.finish()
+            if lengths:
+                lengths.finish()
+            self._compare(store, keys, alike)
             return self._result(lengths, encoder)
+
+    def _compare(self, store: RowStore, keys: KeyFile, alike: NearDuplicateFinder) -> None:
+        """Look at rows that have something in common, after all were read."""
+        is_closed = self._labels.is_closed
+        is_repeat = show_groups(
+            keys,
+            store,
+            [
+                DuplicateFinder(self._findings, store),
+                SplitFinder(self._findings, store),
+                ConflictFinder(self._findings, store, is_closed),
+            ],
+            lambda num_rows: self._on_progress("rows compared", num_rows),
+        )
+        alike.compare(
+            is_repeat,
+            is_closed,
+            lambda num_pairs: self._on_progress("pairs compared", num_pairs),
+        )
 
     def _batches(self, store: RowStore) -> Iterator[Batch]:
         """All rows of all files, written to the store as they come."""
@@ -152,13 +159,18 @@ class Check:
                 self._num_rows[index] += len(chunk)
                 yield batch
             if not self._num_rows[index]:
+                found = self._first_no_row
+                why = f"; {found.source}:{found.line}: {found.message}" if found else "."
                 raise DataError(
-                    f"{file.path} has no row that can be used.",
+                    f"{file.path} has no row that can be used{why}",
                     "Check the names of its columns (`--prompt-field`, `--response-field`).",
                 )
 
     def _on_no_row(self, file: SplitFile) -> Callable[[NoRow], None]:
+        self._first_no_row = None
+
         def report(place: NoRow) -> None:
+            self._first_no_row = self._first_no_row or place
             self._findings.add_place(
                 "empty" if place.is_empty else "malformed",
                 file.split,

@@ -48,6 +48,3 @@ class ConflictFinder:
             f"{quoted(here.response)} here, {quoted(first.response)} at "
             f"{seen_from(first, here)}, for the same prompt{but}.",
         )
-
-    def finish_group(self) -> None:
-        """Nothing is left to say."""

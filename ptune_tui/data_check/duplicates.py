@@ -45,9 +45,6 @@ class DuplicateFinder:
             message = f"the same as {line} but for case, spaces or punctuation."
             self._findings.add("duplicate-normalised", row.split, row.number, row.row, message)
 
-    def finish_group(self) -> None:
-        """Nothing is left to say."""
-
     def _is_copy(self, first: int, row: StoredRow) -> bool:
         other = self._store.row(first).row
         return (other.prompt, other.response) == (row.row.prompt, row.row.response)

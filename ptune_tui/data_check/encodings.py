@@ -35,9 +35,6 @@ class EncodingFinder:
                 if not (text.isascii() and text.isprintable()):
                     self._look(batch, index, row, name, text)
 
-    def finish(self) -> None:
-        """Nothing is left to say."""
-
     def _look(self, batch: Batch, index: int, row: Row, name: str, text: str) -> None:
         for code, message in faults(text):
             self._findings.add(code, batch.split, batch.first + index, row, f"{name}: {message}")

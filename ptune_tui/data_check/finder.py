@@ -1,4 +1,4 @@
-"""What a finder is: one of the three ways to look at rows."""
+"""What a finder is: one of two ways to look at rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ class RowFinder(Protocol):
     def look(self, batch: Batch) -> None:
         """Look at some rows."""
 
-    def finish(self) -> None:
-        """Say what only all rows together show."""
-
 
 class GroupFinder(Protocol):
     """Looks at rows whose prompts are the same after normalising, after all rows were read."""
@@ -26,6 +23,3 @@ class GroupFinder(Protocol):
 
     def look(self, row: StoredRow) -> None:
         """Look at the next row of the group; training rows come first, in the order of the file."""
-
-    def finish_group(self) -> None:
-        """Say what the whole group shows."""

@@ -66,5 +66,3 @@ def _show(
             is_repeat[number] = number != numbers[0]
             for finder in finders:
                 finder.look(row)
-    for finder in finders:
-        finder.finish_group()

@@ -110,9 +110,6 @@ class SecretFinder:
                     f"{name}: {secret.name}, {masked(value)}.",
                 )
 
-    def finish(self) -> None:
-        """Nothing is left to say."""
-
 
 def secrets(text: str) -> Iterator[Secret]:
     """All likely secrets of a text."""

@@ -45,9 +45,6 @@ class SplitFinder:
             if not self._training:
                 self._exact.setdefault(hash(row.row.prompt), row.number)
 
-    def finish_group(self) -> None:
-        """Nothing is left to say."""
-
     def _report(self, row: StoredRow, earlier: list[int], where: str) -> None:
         other = self._store.row(self._exact.get(hash(row.row.prompt), earlier[0])).row
         is_exact = other.prompt == row.row.prompt

@@ -86,6 +86,13 @@ def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
         check_destination(tmp_path / name)
 
 
+def test_a_file_without_a_row_says_what_its_first_line_lacks(tmp_path: Path) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text('{"cut\n{"prompt": "", "response": "x"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"no row that can be used; .*a\.jsonl:1: "):
+        Check([SplitFile("training", source)], DataConfig(), None, 5, lambda *_: None).run()
+
+
 def test_a_file_that_changed_since_the_check_is_refused(tmp_path: Path) -> None:
     source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     lines = [json.dumps(line) + "\n" for line in LINES]

@@ -28,21 +28,26 @@ def texts(seed: int, num_texts: int) -> list[str]:
     return found
 
 
-def brute_force(left: str, right: str) -> float:
-    one = {left[start : start + 5] for start in range(len(left) - 4)}
-    other = {right[start : start + 5] for start in range(len(right) - 4)}
-    return len(one & other) / len(one | other)
+def brute_force(texts: list[str]) -> np.ndarray:
+    """The Jaccard similarity of all pairs, by products of the texts' rows of pieces."""
+    pieces = [{text[start : start + 5] for start in range(len(text) - 4)} for text in texts]
+    columns = {piece: column for column, piece in enumerate(set().union(*pieces))}
+    has = np.zeros((len(texts), len(columns)), np.float32)
+    for row, found in enumerate(pieces):
+        has[row, [columns[piece] for piece in found]] = 1
+    shared, sizes = has @ has.T, has.sum(axis=1)
+    return shared / (sizes[:, None] + sizes - shared)
 
 
 def test_nearly_all_rows_with_an_alike_earlier_row_are_found_and_no_others(
     check: Checker,
 ) -> None:
     prompts = texts(0, 600)
+    similarity = brute_force(prompts)
     alike = {
         number
         for number, text in enumerate(prompts)
-        if any(0.8 <= brute_force(text, earlier) < 1 for earlier in prompts[:number])
-        and text not in prompts[:number]
+        if (similarity[number, :number] >= 0.8).any() and text not in prompts[:number]
     }
     report = check([(prompt, "x") for prompt in prompts]).report
     found = {line - 1 for _, line in places(report, "near-duplicate")}
@@ -63,13 +68,9 @@ def test_a_held_out_row_that_is_nearly_in_training_is_a_leak(check: Checker) -> 
 
 def test_minhashes_agree_as_often_as_texts_have_pieces_in_common() -> None:
     prompts = [normalise(text) for text in texts(1, 300)]
-    minima = minhashes(prompts)
-    errors = []
-    for number, text in enumerate(prompts):
-        for other in range(number):
-            similarity = brute_force(text, prompts[other])
-            if similarity > 0.3:
-                errors.append((minima[number] == minima[other]).mean() - similarity)
+    minima, similarity = minhashes(prompts), brute_force(prompts)
+    pairs = np.argwhere(np.tril(similarity > 0.3, -1))
+    errors = [(minima[one] == minima[two]).mean() - similarity[one, two] for one, two in pairs]
     assert len(errors) > 50
     assert abs(np.mean(errors)) < 0.02
     assert np.std(errors) < 0.1  # that of 32 draws at one half is 0.09
