@@ -71,20 +71,17 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     train: Annotated[
         str,
-        Meta(
-            description="data file (JSONL, JSON, CSV, TSV, Parquet, Arrow), folder of them, hub id "
-            "`owner/name`, the last two with `:split` or not; or a built-in set"
-        ),
+        Meta(description="file, folder or hub id `owner/name`, `:split` behind; or a built-in set"),
     ] = "support_inbox"
     validation: Annotated[
         str | None,
-        Meta(description="the same; left out: the set's own split, or a tenth of the rows"),
+        Meta(description="the same; left out, the set's own split or a tenth of the rows"),
     ] = None
     template: Annotated[
         str | None,
         Meta(
-            description="text with {prompt} and optionally {response}, Jinja over the columns such "
-            "as `{{ title }} - {{ text }}`, or `chat`; left out: auto"
+            description="text with {prompt} and optionally {response}, Jinja over columns, or "
+            "`chat`; left out: auto"
         ),
     ] = None
     prompt_field: Annotated[

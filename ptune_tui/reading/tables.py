@@ -40,7 +40,8 @@ def iter_table(path: Path, delimiter: str, report: OnFault) -> Iterator[Record]:
         except csv.Error as error:
             report(_csv_fault(error, str(path), line))
             continue
-        if lines.is_damaged or not any(values):
+        is_blank = len(values) < 2 and not "".join(values).strip()
+        if lines.is_damaged or is_blank:
             continue
         if header is None:
             header = values

@@ -54,7 +54,7 @@ def open_text(path: Path) -> Iterator[ByteStream]:
     except _DAMAGES as error:
         raise DataError(
             f"{path}:{_line_of_damage(path)}: the gzip file cannot be unpacked from here on: "
-            f"{error}",
+            f"{error}.",
             "It is cut, damaged, or no gzip file: fetch it again, or mend its name.",
         ) from None
 

@@ -68,7 +68,7 @@ def test_file_of_mine_is_the_training_data(tmp_path: Path) -> None:
     path.write_text('{"prompt": "a", "response": "b"}\n')
     texts = {**fields.write_form(RunConfig()), "data.train": fields.OWN_FILE}
     assert fields.read_form(texts)[1] == {
-        fields.DATA_FILE: "Write the path of a JSONL or CSV file."
+        fields.DATA_FILE: "Write the path of a data file or folder, or a hub id."
     }
     config, _ = fields.read_form({**texts, fields.DATA_FILE: str(path)})
     assert config is not None
