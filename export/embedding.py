@@ -9,7 +9,7 @@ import numpy as np
 
 from export.errors import UnsupportedModelError
 from export.nodes import NodeWriter
-from export.projection import float_values
+from export.stored_weight import float_values
 from quant.packing import QuantTensor
 
 _ALIGNMENT = 32  # codes of a block, and of a whole row of the operator's table

@@ -62,6 +62,10 @@ class NodeWriter:
             self.initializers[name] = constant(name, values)
         return name
 
+    def has(self, blob: str) -> bool:
+        """Whether one of the data files has a tensor."""
+        return any(blob in file.blobs for file in self._blobs)
+
     def external(
         self, blob: str, alias: str | None = None, shape: tuple[int, ...] | None = None
     ) -> str:

@@ -3,8 +3,9 @@
 Legend: N outputs, K inputs, G blocks a row, B rows, S tokens.
 
 - `zero_point` and `symmetric` weights are exactly the operator's own form.
-- `block_offset` weights (`scale * code + offset`) are the symmetric form plus a correction: with
-  the operator's implied zero point z, `x W^T = MatMulNBits(x) + blocksum(x) (offset + z scale)^T`.
+- `block_offset` weights (`scale * code + offset`) are integer zero points and a few columns more
+  (`export.offset_columns`). Exactly, they are the symmetric form plus a correction: with the
+  operator's implied zero point z, `x W^T = MatMulNBits(x) + blocksum(x) (offset + z scale)^T`.
 - `exact` graphs compute in float32 (`accuracy_level` 0); 8-bit codes have no such kernel, so their
   weight is dequantised by nodes that onnxruntime folds at load.
 """
@@ -12,16 +13,15 @@ Legend: N outputs, K inputs, G blocks a row, B rows, S tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 
-from export.blobs import BlobFile
 from export.nodes import NodeWriter
-from quant.int4 import quantize
-from quant.packing import FrozenWeight, QuantSpec, QuantTensor
+from export.offset_columns import NUM_COPIES, extended_input
+from export.stored_weight import float_values
+from quant.packing import QuantTensor
 
 
 class Products(Protocol):
@@ -55,63 +55,6 @@ class BlockProducts:
         return project(nodes, name, self.weights[name], source, is_exact=self.is_exact)
 
 
-def deployable(weight: FrozenWeight) -> QuantTensor:
-    """The weight as `MatMulNBits` can read it.
-
-    Integer grids are taken as they are. NF4 has no fast CPU kernel and does not survive int4, so
-    its values go to 8 bits in blocks of 32.
-    """
-    if isinstance(weight, QuantTensor):
-        return weight
-    return quantize(weight.dequantize(), QuantSpec(bits=8, block_size=32, form="zero_point"))
-
-
-def stack_rows(weights: list[QuantTensor]) -> QuantTensor:
-    """Weights of one form and one K, as one weight with all their rows."""
-    first = weights[0]
-    return replace(
-        first,
-        shape=(sum(w.shape[0] for w in weights), first.shape[1]),
-        codes=torch.cat([w.codes for w in weights]),
-        scales=torch.cat([w.scales for w in weights]),
-        zero_points=(
-            None
-            if first.zero_points is None
-            else torch.cat([w.zero_points for w in weights if w.zero_points is not None])
-        ),
-        offsets=(
-            None
-            if first.offsets is None
-            else torch.cat([w.offsets for w in weights if w.offsets is not None])
-        ),
-        scales_are_half=all(w.scales_are_half for w in weights),
-    )
-
-
-def can_stack(weights: list[QuantTensor]) -> bool:
-    """Whether the weights share one grid and one K."""
-    return len({(w.spec, w.shape[1], w.scales_are_half) for w in weights}) == 1
-
-
-def store(blobs: BlobFile, name: str, weight: QuantTensor) -> None:
-    """Write a weight's tensors into the data file under `name`."""
-    float_type = np.float16 if weight.scales_are_half else np.float32
-    blobs.add(f"{name}.codes", weight.codes.numpy())
-    blobs.add(f"{name}.scales", weight.scales.numpy().astype(float_type))
-    if weight.zero_points is not None:
-        blobs.add(f"{name}.zero_points", weight.zero_points.numpy())
-    if weight.offsets is not None:
-        blobs.add(f"{name}.offsets", weight.offsets.numpy().astype(float_type))
-
-
-def float_values(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
-    """A stored float tensor as float32; the cast is folded when the graph is loaded."""
-    nodes.external(name)
-    if not weight.scales_are_half:
-        return name
-    return nodes.once(f"{name}.float", "Cast", [name], to=1)
-
-
 def project(
     nodes: NodeWriter, name: str, weight: QuantTensor, source: str, *, is_exact: bool
 ) -> str:
@@ -126,27 +69,75 @@ def project(
     """
     if is_exact and weight.spec.bits == 8:
         return nodes.add("MatMul", [source, _transposed_float(nodes, name, weight)])
-    nodes.external(f"{name}.codes")
-    inputs = [source, f"{name}.codes", float_values(nodes, f"{name}.scales", weight)]
+    if not is_exact and nodes.has(f"{name}.extended.codes"):
+        return _extended_product(nodes, name, weight, source)
+    inputs = [source, _codes(nodes, name, weight), _scales(nodes, name, weight)]
     if weight.zero_points is not None:
-        nodes.external(f"{name}.zero_points")
-        inputs.append(f"{name}.zero_points")
-    product = nodes.add(
-        "MatMulNBits",
-        inputs,
-        domain="com.microsoft",
-        K=weight.shape[1],
-        N=weight.shape[0],
-        bits=weight.spec.bits,
-        block_size=weight.spec.block_size,
-        accuracy_level=0 if is_exact else 4,
-    )
+        inputs.append(nodes.external(f"{name}.zero_points"))
+    product = _product(nodes, inputs, weight, weight.shape[1], accuracy_level=0 if is_exact else 4)
     if weight.offsets is None:
         return product
     correction = nodes.add(
         "MatMul", [_block_sums(nodes, source, weight), _correction(nodes, name, weight)]
     )
     return nodes.add("Add", [product, correction])
+
+
+def _extended_product(nodes: NodeWriter, name: str, weight: QuantTensor, source: str) -> str:
+    """The product with the columns of the offsets."""
+    size = weight.spec.block_size
+    inputs = [
+        extended_input(nodes, source, size),
+        nodes.external(f"{name}.extended.codes"),
+        float_values(nodes, f"{name}.extended.scales", weight),
+        nodes.external(f"{name}.extended.zero_points"),
+    ]
+    num_columns = weight.shape[1] + NUM_COPIES * weight.scales.shape[1]
+    return _product(nodes, inputs, weight, num_columns, accuracy_level=4)
+
+
+def _product(
+    nodes: NodeWriter,
+    inputs: list[str],
+    weight: QuantTensor,
+    num_columns: int,
+    accuracy_level: int,
+) -> str:
+    return nodes.add(
+        "MatMulNBits",
+        inputs,
+        domain="com.microsoft",
+        K=num_columns,
+        N=weight.shape[0],
+        bits=weight.spec.bits,
+        block_size=weight.spec.block_size,
+        accuracy_level=accuracy_level,
+    )
+
+
+def _codes(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
+    """The weight's own codes; the columns behind them are cut off when the graph is loaded."""
+    if not nodes.has(f"{name}.extended.codes"):
+        return nodes.external(f"{name}.codes")
+    return _own_blocks(nodes, nodes.external(f"{name}.extended.codes"), weight)
+
+
+def _scales(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
+    if not nodes.has(f"{name}.extended.scales"):
+        return float_values(nodes, f"{name}.scales", weight)
+    scales = float_values(nodes, f"{name}.extended.scales", weight)
+    return _own_blocks(nodes, scales, weight)
+
+
+def _own_blocks(nodes: NodeWriter, extended: str, weight: QuantTensor) -> str:
+    """The first G of the blocks [N, G + E, ..]."""
+    num_blocks = weight.scales.shape[1]
+    ends = [
+        nodes.constant("first_block", np.array([0], np.int64)),
+        nodes.constant(f"num_blocks_{num_blocks}", np.array([num_blocks], np.int64)),
+        nodes.constant("block_axis", np.array([1], np.int64)),
+    ]
+    return nodes.once(f"{extended}.own", "Slice", [extended, *ends])
 
 
 def _block_sums(nodes: NodeWriter, source: str, weight: QuantTensor) -> str:
@@ -165,7 +156,7 @@ def _correction(nodes: NodeWriter, name: str, weight: QuantTensor) -> str:
     implied = nodes.constant(
         f"implied_zero_{weight.spec.bits}", np.array(float(1 << (weight.spec.bits - 1)), np.float32)
     )
-    scales = float_values(nodes, f"{name}.scales", weight)
+    scales = _scales(nodes, name, weight)
     offsets = float_values(nodes, f"{name}.offsets", weight)
     shifted = nodes.add("Add", [offsets, nodes.add("Mul", [scales, implied])])
     return nodes.add("Transpose", [shifted], perm=[1, 0])

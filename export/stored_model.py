@@ -17,8 +17,8 @@ from torch import Tensor
 from export.blobs import BlobFile
 from export.embedding import check_width
 from export.family import DecoderSpec
-from export.projection import can_stack, deployable, stack_rows, store
 from export.rotary import RotaryTable
+from export.stored_weight import can_stack, deployable, stack_rows, store, store_matrix
 from quant.packing import FrozenWeight, QuantTensor
 
 EMBEDDING = "model.embed_tokens.weight"
@@ -100,7 +100,9 @@ def store_model(
 
     def keep(matrix: _Matrix) -> None:
         stored[matrix.name] = matrix.weight
-        store(blobs, matrix.name, matrix.weight)
+        # Rows of an embedding are read, too, and have no columns to spare.
+        write = store if matrix.name == EMBEDDING else store_matrix
+        write(blobs, matrix.name, matrix.weight)
         if matrix.bias is not None:
             blobs.add(f"{matrix.name}.bias", matrix.bias.float().numpy())
 

@@ -14,9 +14,10 @@ from export.errors import UnsupportedModelError
 from export.interface import OPSET, assemble
 from export.nodes import NodeWriter
 from export.precisions import Precision
-from export.projection import deployable, project, store
+from export.projection import project
 from export.shape import DecoderShape
-from export.stand_ins import DOMAIN, PRODUCT, WEIGHT
+from export.stand_ins import DOMAIN, LOOK_UP, PRODUCT, WEIGHT
+from export.stored_weight import deployable, store, store_matrix
 from export.traced import Trace
 from quant.packing import FrozenWeight, QuantTensor
 
@@ -92,12 +93,14 @@ def store_trace(
     _check_operators(trace.model)
     graph = trace.model.graph
     names = dict.fromkeys(_weight_name(node) for node in graph.node if node.domain == DOMAIN)
+    read_by_row = {_weight_name(node) for node in graph.node if node.op_type == LOOK_UP}
     stored: dict[str, QuantTensor] = {}
     for name in names:
         weight = weights[name]
         assert not isinstance(weight, Tensor)
         stored[name] = deployable(weight)
-        store(blobs, name, stored[name])
+        write = store if name in read_by_row else store_matrix
+        write(blobs, name, stored[name])
         if on_progress:
             on_progress(len(stored), len(names))
     return StoredTrace(graph, trace.shape, blobs, stored, _store_floats(graph, blobs))

@@ -40,7 +40,9 @@ class TaskStarted(Struct, frozen=True, tag=True):
     kind: Literal[
         "train",
         "find_rate",
+        "learning_curve",
         "evaluate",
+        "inspect",
         "export",
         "preview",
         "tokenizer",
@@ -218,6 +220,17 @@ class RateProposed(Struct, frozen=True, tag=True):
     reason: str
 
 
+class CurvePointMeasured(Struct, frozen=True, tag=True):
+    """One training set of a learning curve was trained on and scored."""
+
+    num_rows: int
+    seed: int
+    score: float  # accuracy, or exact match of free text
+    seconds: float
+    num_done: int  # points, those of an earlier worker included
+    num_points: int
+
+
 class ParityMeasured(Struct, frozen=True, tag=True):
     """The exported graph beside torch, on the same weights."""
 
@@ -307,6 +320,7 @@ Event = (
     | RolledBack
     | RateTried
     | RateProposed
+    | CurvePointMeasured
     | ParityMeasured
     | ExportDone
     | PreviewMade

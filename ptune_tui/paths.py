@@ -32,6 +32,12 @@ def runs_folder() -> Path:
     return (base / "runs") if base else platformdirs.user_data_path("ptune") / "runs"
 
 
+def curves_folder() -> Path:
+    """Where learning curves lie that were given no folder of their own."""
+    base = home()
+    return (base / "curves") if base else platformdirs.user_data_path("ptune") / "curves"
+
+
 def tasks_folder() -> Path:
     """Where short tasks (a preview, an evaluation of a bundle) keep their files."""
     base = home()

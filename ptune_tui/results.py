@@ -12,6 +12,8 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.tasks import write_atomically
+
 EVALUATION_FILE = "evaluation.json"
 LEARNING_CURVE_FILE = "learning_curve.json"
 
@@ -113,7 +115,8 @@ class LearningPoint(Struct, frozen=True):
     num_rows: int
     seed: int
     score: float
-    seconds: float
+    seconds: float  # of training and scoring
+    num_steps: int = 0
 
 
 class LearningFit(Struct, frozen=True):
@@ -134,14 +137,17 @@ class LearningCurve(Struct, frozen=True):
     metric: MetricName
     num_validation_rows: int
     points: list[LearningPoint]
-    fit: LearningFit | None  # None for fewer points than it has parameters
+    fit: LearningFit | None  # None where the points are too few
     verdict: str  # one sentence
     command: str  # that makes it again
+    base_score: float | None = None  # without a prompt, on the same rows
+    sizes: list[int] = []  # rows that were asked for; not all are in `points` where it was stopped
+    num_seeds: int = 1
 
 
 def write_result(path: Path, result: Evaluation | LearningCurve) -> None:
-    """Write a result as indented JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    """Write a result as indented JSON, whole or not at all."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
 
 
 def read_evaluation(run: Path) -> Evaluation | None:

@@ -45,6 +45,17 @@ class FindRateTask(Struct, frozen=True, tag="find_rate"):
     num_steps: int = 80
 
 
+class LearningCurveTask(Struct, frozen=True, tag="learning_curve"):
+    """Train on more and more rows and score each prompt; the result is `learning_curve.json`."""
+
+    config: RunConfig
+    sizes: list[int]  # rows, in rising order
+    command: str  # that makes it again, for the result
+    num_seeds: int = 1  # orders of the rows, from `config.training.seed` on
+    run: str | None = None  # a run folder that gets a copy of the result, for its report
+    resume: bool = False  # sizes that are in the folder's result are not trained again
+
+
 class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     """Score a data file with a run's prompt in torch."""
 
@@ -54,6 +65,21 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     max_rows: int | None = None
     prompt_field: str | None = None  # None: as in training
     response_field: str | None = None
+    force: bool = False  # on other weights than it was trained on
+
+
+class InspectTask(Struct, frozen=True, tag="inspect"):
+    """Look at a trained prompt: neighbours, norms, attention, and what its parts are worth."""
+
+    target: str  # a run, or the folder of a PEFT adapter
+    command: str  # that makes it again, for the result
+    model: str | None = None  # of an adapter; None: the one it names
+    data: str | None = None  # None: a run's validation rows
+    template: str | None = None  # of an adapter that another program wrote
+    prompt_field: str | None = None  # None: as in training
+    response_field: str | None = None
+    num_rows: int = 100
+    num_nearest: int = 5
     force: bool = False  # on other weights than it was trained on
 
 
@@ -102,7 +128,9 @@ class BenchRunTask(Struct, frozen=True, tag="bench-run"):
 Task = (
     TrainTask
     | FindRateTask
+    | LearningCurveTask
     | EvaluateTask
+    | InspectTask
     | ExportTask
     | PreviewTask
     | TokenizerTask

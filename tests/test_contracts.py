@@ -44,6 +44,7 @@ ONE_OF_EACH: list[events.Event] = [
     events.RolledBack(3, 0, 0.1, "the loss is not finite"),
     events.RateTried(0.1, 2.5),
     events.RateProposed(0.3, "the loss falls fastest there"),
+    events.CurvePointMeasured(32, 0, 0.75, 12.5, 2, 9),
     events.ParityMeasured("exact", 1e-6, 1e-9, 1.0, 3, 3, True),
     events.ExportDone("bundle", 1000),
     events.PreviewMade([events.PreviewRow(["a", "b"], [False, True], False)]),

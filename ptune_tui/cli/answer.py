@@ -31,6 +31,14 @@ PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="Left out: the bundle's own choice.")
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Processor threads; 0: all cores.")]
+SpinOption = Annotated[
+    bool,
+    typer.Option(
+        "--spin/--no-spin",
+        help="Threads burn their core while they wait within an answer: faster; without, kinder "
+        "to what runs beside.",
+    ),
+]
 
 _CHUNK_TEXTS = 128  # scored together, then written
 _CUT = "note: text {} was too long; it was cut from the left."
@@ -89,6 +97,7 @@ def run(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an answer.")] = False,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
+    spin: SpinOption = True,
 ) -> None:
     """Answer one text, a file of texts, or standard input."""
     from export.runtime import Bundle
@@ -96,7 +105,7 @@ def run(
 
     if text is not None and input_file is not None:
         raise UsageError("A text and `--input` were both given.", "Give one of them.")
-    opened = Bundle.open(bundle, precision, threads)
+    opened = Bundle.open(bundle, precision, threads, spin)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
     texts = _texts(text) if input_file is None else requests_in(input_file, prompt_field, answerer)
     is_scored = answerer.record.labels is not None and not generate
@@ -123,13 +132,14 @@ def chat(
     prompt: PromptOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
+    spin: SpinOption = True,
     plain: Annotated[
         bool,
         typer.Option("--plain", help="Lines in and out; so does any option but the bundle."),
     ] = False,
 ) -> None:
     """Talk to a bundle: base beside tuned."""
-    is_plain = plain or prompt is not None or precision is not None or threads != 0
+    is_plain = plain or prompt is not None or precision is not None or threads != 0 or not spin
     if sys.stdin.isatty() and sys.stdout.isatty() and not is_plain:
         from ptune_tui.cli.app import open_chat
 
@@ -137,7 +147,7 @@ def chat(
         return
     from export.runtime import Bundle
 
-    opened = Bundle.open(bundle, precision, threads)
+    opened = Bundle.open(bundle, precision, threads, spin)
     speakers = {"base": opened.base(prompt), "tuned": opened.tuned(prompt)}
     if sys.stdin.isatty():
         say("One text a line; an empty line or Ctrl-D ends.")

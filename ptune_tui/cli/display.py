@@ -8,6 +8,7 @@ from typing import Protocol
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.events import (
     CheckpointSaved,
+    CurvePointMeasured,
     DataReady,
     Diverged,
     EvaluationDone,
@@ -148,6 +149,11 @@ def sentence(event: Event) -> str | None:
             return _plan(event)
         case RateProposed():
             return f"  learning rate {event.learning_rate:.3g}: {event.reason}"
+        case CurvePointMeasured():
+            return (
+                f"  {event.num_rows} rows, seed {event.seed}: score {event.score:.3f} after "
+                f"{minutes(event.seconds)} ({event.num_done} of {event.num_points})"
+            )
         case ParityMeasured():
             return _parity(event)
         case ExportDone():

@@ -21,6 +21,8 @@ from ptune_tui.cli import (
     serve,
     train,
 )
+from ptune_tui.cli import learning_curve as curve
+from ptune_tui.cli.inspect_prompt import inspect_prompt
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
 
@@ -61,8 +63,10 @@ def start(
 
 app.command()(demo.demo)
 app.command()(train.train)
+app.command(name="learning-curve")(curve.learning_curve)
 app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)
+app.command(name="inspect")(inspect_prompt)
 app.command()(export.export)
 app.command()(answer.run)
 app.command()(answer.chat)

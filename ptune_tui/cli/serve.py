@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ptune_tui.cli.answer import BundleArgument, PrecisionOption, ThreadsOption
+from ptune_tui.cli.answer import BundleArgument, PrecisionOption, SpinOption, ThreadsOption
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
 
@@ -28,6 +28,7 @@ def serve(
     ] = False,
     precision: PrecisionOption = None,
     threads: ThreadsOption = 0,
+    spin: SpinOption = True,
     queue: Annotated[
         int, typer.Option(help="Requests that may wait; the next one gets 503.", min=0)
     ] = 16,
@@ -49,7 +50,7 @@ def serve(
     with bind(host, port) as listener:
         address, bound_port = listener.getsockname()[:2]
         access = choose_access(host, address, key, is_open=no_key)
-        opened = Bundle.open(bundle, precision, threads)
+        opened = Bundle.open(bundle, precision, threads, spin)
         served = serve_bundle(opened)
         if opened.manifest.model_name in opened.manifest.prompts:
             say("note: a prompt has the base's name; the base alone cannot be asked for.")

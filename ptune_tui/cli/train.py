@@ -68,45 +68,7 @@ def train(
     display: option.Display = "plain",
 ) -> None:
     """Train a soft prompt."""
-    changes = {
-        "model.source": model,
-        "model.scheme": scheme,
-        "model.kernel": kernel,
-        "model.num_outlier_channels": num_outlier_channels,
-        "model.prefix_type": prefix_type,
-        "model.device": device,
-        "model.compute_type": compute_type,
-        "data.train": data,
-        "data.validation": validation,
-        "data.template": _unescaped(template),
-        "data.prompt_field": prompt_field,
-        "data.response_field": response_field,
-        "data.max_tokens": max_tokens,
-        "data.scoring": scoring,
-        "method.name": method,
-        "method.num_virtual_tokens": num_virtual_tokens,
-        "method.init": init,
-        "method.init_text": init_text,
-        "method.init_prompt": init_prompt,
-        "method.mlp_size": mlp_size,
-        "method.rank": rank,
-        "method.reparametrise": reparametrise,
-        "training.max_steps": max_steps,
-        "training.batch_size": batch_size,
-        "training.micro_batch_size": micro_batch_size,
-        "training.checkpointing": checkpointing,
-        "training.bucket_width": bucket_width,
-        "training.learning_rate": learning_rate,
-        "training.warmup_steps": warmup_steps,
-        "training.weight_decay": weight_decay,
-        "training.max_gradient_norm": max_gradient_norm,
-        "training.evaluate_every": evaluate_every,
-        "training.max_validation_rows": max_validation_rows,
-        "training.early_stopping": early_stopping,
-        "training.save_every": save_every,
-        "training.seed": seed,
-        "training.num_threads": threads,
-    }
+    changes = option.changes(locals())
     if as_json and not find_rate:
         raise UsageError(
             "`--json` goes with `--find-lr`.", "For a run's events as JSON: `--display json`."
@@ -230,8 +192,3 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
         f"  ptune export {folder} --out {folder.name}-bundle",
         f"  ptune eval {folder} --data FILE",
     ]
-
-
-def _unescaped(template: str | None) -> str | None:
-    r"""Let `\n` on a command line mean a line break."""
-    return None if template is None else template.replace("\\n", "\n")

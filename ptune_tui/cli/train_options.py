@@ -1,7 +1,12 @@
-"""The options of `ptune train`; what each means is said once, in the configuration."""
+"""The options of `ptune train`; what each means is said once, in the configuration.
+
+`with_settings` gives another command those that set a field of the configuration.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -93,3 +98,97 @@ AsJson = Annotated[
 Display = Annotated[
     DisplayName, typer.Option(help="`full` opens the app; `json` writes the events to stdout.")
 ]
+
+FIELDS = {
+    "model": "model.source",
+    "scheme": "model.scheme",
+    "kernel": "model.kernel",
+    "num_outlier_channels": "model.num_outlier_channels",
+    "prefix_type": "model.prefix_type",
+    "device": "model.device",
+    "compute_type": "model.compute_type",
+    "data": "data.train",
+    "validation": "data.validation",
+    "template": "data.template",
+    "prompt_field": "data.prompt_field",
+    "response_field": "data.response_field",
+    "max_tokens": "data.max_tokens",
+    "scoring": "data.scoring",
+    "method": "method.name",
+    "num_virtual_tokens": "method.num_virtual_tokens",
+    "init": "method.init",
+    "init_text": "method.init_text",
+    "init_prompt": "method.init_prompt",
+    "mlp_size": "method.mlp_size",
+    "rank": "method.rank",
+    "reparametrise": "method.reparametrise",
+    "max_steps": "training.max_steps",
+    "batch_size": "training.batch_size",
+    "micro_batch_size": "training.micro_batch_size",
+    "checkpointing": "training.checkpointing",
+    "bucket_width": "training.bucket_width",
+    "learning_rate": "training.learning_rate",
+    "warmup_steps": "training.warmup_steps",
+    "weight_decay": "training.weight_decay",
+    "max_gradient_norm": "training.max_gradient_norm",
+    "evaluate_every": "training.evaluate_every",
+    "max_validation_rows": "training.max_validation_rows",
+    "early_stopping": "training.early_stopping",
+    "save_every": "training.save_every",
+    "seed": "training.seed",
+    "threads": "training.num_threads",
+}
+"""The field that each option sets, by the parameter of `train`."""
+
+
+def changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    r"""What a command line asks for, by the configuration's dotted names; None where it does not.
+
+    Args:
+        options (Mapping[str, Any]): Values by parameter, others among them. `\n` in a template
+            means a line break.
+    """
+    asked = {field: options[name] for name, field in FIELDS.items()}
+    template: str | None = asked["data.template"]
+    asked["data.template"] = None if template is None else template.replace("\\n", "\n")
+    return asked
+
+
+def with_settings(
+    like: Callable[..., None], without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command every option of another one that sets a field; it gets them as `asked`.
+
+    Args:
+        like (Callable[..., None]): The command that has them, `train`.
+        without (Collection[str]): Parameters that mean nothing to the new command.
+    """
+    settings = [
+        parameter
+        for parameter in inspect.signature(like, eval_str=True).parameters.values()
+        if parameter.name in FIELDS and parameter.name not in without
+    ]
+
+    def give(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter
+            for parameter in inspect.signature(command, eval_str=True).parameters.values()
+            if parameter.name != "asked"
+        ]
+
+        def run(**options: Any) -> None:
+            command(
+                asked=changes(dict.fromkeys(FIELDS) | options),
+                **{parameter.name: options[parameter.name] for parameter in own},
+            )
+
+        run.__doc__ = command.__doc__
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+                for parameter in (*own, *settings)
+            ]
+        )
+        return run
+
+    return give

@@ -9,7 +9,12 @@ from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
-from ptune_tui.tasks import Task, TrainTask
+from ptune_tui.tasks import LearningCurveTask, Task, TrainTask
+
+_STOPPING = {
+    TrainTask: "Stopping after this step and saving; interrupt again to end at once.",
+    LearningCurveTask: "Stopping after this step; the points so far are kept.",
+}
 
 
 class WorkerError(PTuneError):
@@ -30,8 +35,8 @@ def make_display(name: str) -> Display:
 def work(folder: Path, task: Task, display: Display) -> list[Event]:
     """Run a task in a worker and return its events.
 
-    The first interrupt asks a training run to stop and save; a second one, or any interrupt of
-    another task, ends the worker.
+    The first interrupt asks a training run or a learning curve to stop and save; a second one, or
+    any interrupt of another task, ends the worker.
 
     Args:
         folder (Path): The task's folder.
@@ -49,11 +54,12 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     try:
         _follow(job, display, events)
     except KeyboardInterrupt:
-        if not isinstance(task, TrainTask):
+        stopping = _STOPPING.get(type(task))
+        if stopping is None:
             job.kill()
             raise
         display.close()
-        say("Stopping after this step and saving; interrupt again to end at once.")
+        say(stopping)
         job.send(Stop(save=True))
         try:
             _follow(job, display, events)

@@ -124,13 +124,14 @@ class Evaluator:
             return [self.labels[label] for label in found], None
         limit = self.max_response_tokens
         ids = generate_greedily(self.frozen, prefix, texts, limit, on_progress)
-        return [self._text(answer) for answer in ids], self._loss(prefix, encoded, num_lead)
+        return [self._text(answer) for answer in ids], self.loss(prefix, encoded, num_lead)
 
     def _text(self, ids: list[int]) -> str:
         text: str = self.encoder.tokenizer.decode(ids)
         return text.removeprefix(self.encoder.renderer.response_prefix)
 
-    def _loss(self, prefix: Prefix, encoded: Sequence[EncodedRow], num_lead: int) -> float:
+    def loss(self, prefix: Prefix, encoded: Sequence[EncodedRow], num_lead: int) -> float:
+        """Mean cross-entropy of the response tokens behind a prefix."""
         total, count = 0.0, 0
         for numbers in sorted_batches([row.num_tokens for row in encoded], _MAX_BATCH_TOKENS):
             batch = collate([encoded[number] for number in numbers], num_lead)

@@ -47,7 +47,7 @@ class Trainer:
         validation: The scores; holds the best prompt once `run` is through.
         settings: How to train.
         save: Writes a state and returns where.
-        progress: Where the run is.
+        progress: Where the run is; a base that was scored already is not scored again.
         stopped_early: Whether it was told to stop before its last step.
         is_discarded: Whether it was told not to keep what it has.
     """
@@ -83,7 +83,8 @@ class Trainer:
             DataError: The data order is not the one that the state was saved in.
         """
         if resumed is None:
-            yield from self.validation.base(self.progress)
+            if self.progress.base_accuracy is None:
+                yield from self.validation.base(self.progress)
             self.progress.start_size = root_mean_square(self.optimisation.method())
             yield self._save()
         else:

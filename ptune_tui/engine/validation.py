@@ -119,12 +119,21 @@ class Validation:
         self.save(self.best, step, scores.accuracy)
 
     def _sample(self) -> tuple[list[Row], list[EncodedRow]]:
-        """The rows of each validation: always the same ones, spread over the set."""
-        num_rows = len(self.rows.validation)
-        limit = min(self.settings.max_validation_rows, num_rows)
-        numbers = sorted(random.Random(self.settings.seed).sample(range(num_rows), limit))
-        rows = [self.rows.validation_rows[number] for number in numbers]
-        return rows, [self.rows.validation[number] for number in numbers]
+        return validation_rows(self.rows, self.settings)
+
+
+def validation_rows(rows: TaskRows, settings: TrainingConfig) -> tuple[list[Row], list[EncodedRow]]:
+    """The rows of each validation: always the same ones, spread over the set.
+
+    Args:
+        rows (TaskRows): Of the run.
+        settings (TrainingConfig): How many, and the seed of their choice.
+    """
+    num_rows = len(rows.validation)
+    limit = min(settings.max_validation_rows, num_rows)
+    numbers = sorted(random.Random(settings.seed).sample(range(num_rows), limit))
+    words = [rows.validation_rows[number] for number in numbers]
+    return words, [rows.validation[number] for number in numbers]
 
 
 def _samples(step: int, rows: Sequence[Row], scores: Scores) -> Iterator[Event]:

@@ -16,14 +16,15 @@ _OPTIONS = {
 }
 
 
-def train_command(config: RunConfig) -> str:
+def train_command(config: RunConfig, command: str = "train") -> str:
     """`ptune train` with an option for every field that is not at its default.
 
     Args:
         config (RunConfig): The run.
+        command (str): Another command that takes the same options.
     """
     chosen, defaults = msgspec.to_builtins(config), msgspec.to_builtins(RunConfig())
-    words = ["ptune", "train"]
+    words = ["ptune", command]
     for name in field_names():
         part, key = name.split(".")
         value = chosen[part][key]

@@ -23,6 +23,8 @@ from ptune_tui.tasks import (
     EvaluateTask,
     ExportTask,
     FindRateTask,
+    InspectTask,
+    LearningCurveTask,
     PreviewTask,
     Task,
     TokenizerTask,
@@ -34,7 +36,9 @@ from ptune_tui.worker.channel import Channel
 _KINDS = {
     TrainTask: "train",
     FindRateTask: "find_rate",
+    LearningCurveTask: "learning_curve",
     EvaluateTask: "evaluate",
+    InspectTask: "inspect",
     ExportTask: "export",
     PreviewTask: "preview",
     TokenizerTask: "tokenizer",
@@ -106,10 +110,18 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.find_rate import find_rate
 
         return find_rate(task, channel)
+    if isinstance(task, LearningCurveTask):
+        from ptune_tui.worker.learning_curve import learning_curve
+
+        return learning_curve(task, folder, channel)
     if isinstance(task, EvaluateTask):
         from ptune_tui.worker.evaluate import evaluate
 
         return evaluate(task, folder, channel)
+    if isinstance(task, InspectTask):
+        from ptune_tui.worker.inspect_prompt import inspect_prompt
+
+        return inspect_prompt(task, folder, channel)
     if isinstance(task, ExportTask):
         from ptune_tui.worker.export import export
 

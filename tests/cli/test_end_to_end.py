@@ -167,6 +167,8 @@ def test_run_answers_an_argument_a_file_and_standard_input_alike(
     answer = json.loads(one.out)
     assert answer["answer"] in ("good", "bad red", "bad green")
     assert 0 < answer["probability"] <= 1
+    calm = journey.ptune("run", journey.bundle, "the cat sat", "--json", "--no-spin")
+    assert json.loads(calm.out)["answer"] == answer["answer"]
     piped = journey.ptune("run", journey.bundle, stdin="the cat sat\nthe dog\n")
     assert piped.out.splitlines()[0] == answer["answer"]
     source, target = tmp_path / "in.jsonl", tmp_path / "out.txt"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from export.encoding import EncodedRow
 from export.labels import LabelTrie
+from ptune_tui.engine.attention import attention_masses, eager_attention
 from ptune_tui.engine.batches import collate
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.gradient import LayerStep
@@ -200,6 +201,30 @@ def test_logits_behind_the_prompt_equal_those_of_transformers(families: Any, nam
     with torch.no_grad():
         expected = plain_logits(family.twin, prompt, ids)
     torch.testing.assert_close(torch.from_numpy(ours), expected, rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SHARED)
+def test_attention_on_the_prompt_equals_that_of_a_plain_eager_forward(
+    families: Any, name: str
+) -> None:
+    family = families(name)
+    prompt = start(family).detach()
+    found = attention_masses(family.frozen, VirtualTokens(prompt), ROWS, LEAD)
+    text, answer = torch.zeros_like(found.text_LP), torch.zeros_like(found.answer_LP)
+    with eager_attention(family.twin):
+        for row in ROWS:
+            ids = torch.tensor(row.prompt_ids + row.response_ids[:-1])
+            whole = torch.cat([prompt, family.twin.get_input_embeddings()(ids)]).unsqueeze(0)
+            output = family.twin(inputs_embeds=whole, use_cache=False, output_attentions=True)
+            heads = torch.stack(output.attentions)[:, 0, :, len(prompt) :, : len(prompt)]
+            last = len(row.prompt_ids) - 1
+            text += heads.mean(1)[:, len(LEAD) : last].sum(1)
+            answer += heads.mean(1)[:, last:].sum(1)
+    num_text = sum(len(row.prompt_ids) - 1 - len(LEAD) for row in ROWS)
+    num_answer = sum(len(row.response_ids) for row in ROWS)
+    torch.testing.assert_close(found.text_LP, text / num_text, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.answer_LP, answer / num_answer, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["gemma2", "gpt2", "falcon_h1"])

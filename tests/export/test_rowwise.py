@@ -82,8 +82,8 @@ def run_one_product(
 
     from export.blobs import BlobFile
     from export.nodes import NodeWriter
-    from export.projection import deployable
     from export.rowwise import Inputs
+    from export.stored_weight import deployable
     from quant.int8 import int8_weight
 
     module = f"{name.replace('mlp.down', 'mlp.down_proj')}.weight"

@@ -52,6 +52,13 @@ def test_classify_agrees_with_scoring_every_label(exported: Exported) -> None:
         assert found.log_probability == pytest.approx(scores[found.label], abs=1e-5)
 
 
+@pytest.mark.parametrize(("spin", "setting"), [(True, "1"), (False, "0")])
+def test_threads_spin_only_where_they_may(exported: Exported, spin: bool, setting: str) -> None:
+    session = Bundle.open(exported.bundle, num_threads=1, spin=spin).session._session
+    options = session.get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == setting
+
+
 @pytest.mark.parametrize("which", ["exported_text", "exported_prefix_text"])
 def test_swapping_prompts_back_and_forth_changes_no_answer(
     request: pytest.FixtureRequest, which: str
