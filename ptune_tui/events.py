@@ -107,6 +107,39 @@ class DataReady(Struct, frozen=True, tag=True):
     num_shared_tokens: int  # leading template tokens that every row shares
 
 
+class DataFile(Struct, frozen=True):
+    """A file that a run read its rows from."""
+
+    role: Literal["train", "validation"]
+    path: str
+    sha256: str
+    num_bytes: int
+
+
+class ProvenanceNoted(Struct, frozen=True, tag=True):
+    """What a run reads and computes on, so that another person can make it again.
+
+    Attributes:
+        files: Those of the rows that are files of this disk.
+        rows_hash: sha256 of all rows in tokens: the same for the same rows in any file format.
+        versions: Of Python and of the packages that compute, by name.
+        system: The operating system.
+        processor: The processor's name, where it says one.
+        num_usable_cores: Logical cores that the worker may use.
+        total_memory_bytes: Of the machine, or the container's limit.
+        accelerator: The graphics card's name, where there is one.
+    """
+
+    files: list[DataFile]
+    rows_hash: str
+    versions: dict[str, str]
+    system: str
+    processor: str | None
+    num_usable_cores: int | None
+    total_memory_bytes: int | None
+    accelerator: str | None
+
+
 class PlanMade(Struct, frozen=True, tag=True):
     """How the steps will be computed, and why; every choice can be forced."""
 
@@ -308,6 +341,7 @@ Event = (
     | StageFinished
     | ModelReady
     | DataReady
+    | ProvenanceNoted
     | PlanMade
     | StepDone
     | EvaluationDone

@@ -18,6 +18,7 @@ from ptune_tui.cli import (
     evaluate,
     export,
     listing,
+    report,
     serve,
     train,
 )
@@ -67,6 +68,7 @@ app.command(name="learning-curve")(curve.learning_curve)
 app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)
 app.command(name="inspect")(inspect_prompt)
+app.command()(report.report)
 app.command()(export.export)
 app.command()(answer.run)
 app.command()(answer.chat)

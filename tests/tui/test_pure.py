@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.data import load_data
 from ptune_tui.events import Diverged, PreviewRow, RolledBack, TaskFailed
 from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
+from ptune_tui.series import decimate
 from ptune_tui.tui import fields, fitting, preset_form
-from ptune_tui.tui.command_line import train_command
 from ptune_tui.tui.run_state import ExportState, RunState
-from ptune_tui.tui.series import decimate
 from ptune_tui.tui.widgets.curve import RateAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
