@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ptune_tui.cli.answer_form import JsonObjectOption, JsonSchemaOption, form_of
-from ptune_tui.cli.answer_input import requests_in
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
 from ptune_tui.tasks import write_atomically
@@ -102,6 +101,7 @@ def run(
     """Answer one text, a file of texts, or standard input."""
     from export.runtime import Bundle
     from export.sampling import Sampling
+    from ptune_tui.cli.answer_input import requests_in
 
     if text is not None and input_file is not None:
         raise UsageError("A text and `--input` were both given.", "Give one of them.")

@@ -68,7 +68,7 @@ class ColumnTemplate:
             found = ", ".join(f"`{name}`" for name in record.fields)
             raise DataError(
                 f"{record.place}: the template cannot be filled in: {error}.",
-                f"The row has {found}.",
+                f"The row has {found}. Mend the template, or name the input with `--prompt-field`.",
             ) from None
         if not text.strip():
             raise DataError(

@@ -25,6 +25,12 @@ def is_hub_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def cached(name: str, split: str | None) -> Path | None:
+    """The folder of a data set that was downloaded, whole or only that split; else None."""
+    folders = (_folder(name, None), _folder(name, split))
+    return next((folder for folder in folders if folder.is_dir()), None)
+
+
 def fetch(name: str, split: str | None) -> Path:
     """The folder of a hub data set, downloaded into the cache unless it is there.
 
@@ -37,12 +43,10 @@ def fetch(name: str, split: str | None) -> Path:
         DataError: The hub has no such data set, or it holds no such files.
         ResourceError: The hub cannot be reached.
     """
-    cache = data_sets_folder()
-    key = name.replace("/", "--")
-    folder = cache / (key if split is None else f"{key}--split-{split}")
-    for there in (cache / key, folder):
-        if there.is_dir():
-            return there
+    there = cached(name, split)
+    if there is not None:
+        return there
+    cache, folder = data_sets_folder(), _folder(name, split)
     if hub.is_switched_off():
         raise ResourceError(
             f"HF_HUB_OFFLINE is set, and the data set {name} is neither on this disk nor in the "
@@ -54,6 +58,11 @@ def fetch(name: str, split: str | None) -> Path:
     _download(name, split, part)
     part.replace(folder)
     return folder
+
+
+def _folder(name: str, split: str | None) -> Path:
+    key = name.replace("/", "--")
+    return data_sets_folder() / (key if split is None else f"{key}--split-{split}")
 
 
 def _download(name: str, split: str | None, folder: Path) -> None:
@@ -77,7 +86,9 @@ def _download(name: str, split: str | None, folder: Path) -> None:
             local_dir=folder,
             allow_patterns=[glob.escape(str(file)) for file in _of_split(names, name, split)],
         )
-    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError) as error:
+    except errors.RevisionNotFoundError as error:  # of what the hub would have converted
+        raise _no_files(hub_id, part) from error
+    except errors.RepositoryNotFoundError as error:
         raise DataError(
             f"There is no file or folder {name} here, and no such data set on the hub that you "
             "may read.",
@@ -100,7 +111,11 @@ def _files(api: Any, hub_id: str, part: str) -> tuple[str, list[PurePosixPath]]:
             below = [name for name in files if not part or name.is_relative_to(part)]
             if below:
                 return info.sha, below
-    raise DataError(
+    raise _no_files(hub_id, part)
+
+
+def _no_files(hub_id: str, part: str) -> DataError:
+    return DataError(
         f"The hub data set {hub_id} holds no Parquet, JSON or CSV files"
         f"{f' below `{part}`' if part else ''}.",
         "Name another one, or a part that it has.",

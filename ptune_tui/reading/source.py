@@ -11,9 +11,10 @@ from pathlib import Path
 from ptune_tui.errors import DataError
 from ptune_tui.reading import hub_sets
 from ptune_tui.reading.folder import splits_of
-from ptune_tui.reading.formats import KINDS, kind_of
+from ptune_tui.reading.formats import kind_of
 from ptune_tui.reading.splits import TRAINING, VALIDATION
 
+_FILE_ENDING = re.compile(r"\.[a-z]{2,7}")
 _SPLIT_NAME = re.compile(r"[\w.-]+")
 
 
@@ -89,6 +90,12 @@ def is_known(name: str) -> bool:
     return Path(whole).exists() or (hub_sets.is_hub_name(whole) and not _is_file_name(whole))
 
 
+def is_here(name: str) -> bool:
+    """Whether a data set can be read without the network."""
+    whole, split = parted(name)
+    return Path(whole).exists() or hub_sets.cached(whole, split) is not None
+
+
 def _one_of(name: str, wanted: tuple[str, ...]) -> str | None:
     whole, split = parted(name)
     if split is not None or Path(whole).is_file():
@@ -109,7 +116,8 @@ def _splits(whole: str, split: str | None) -> dict[str, list[Path]]:
 
 
 def _is_file_name(name: str) -> bool:
-    return kind_of(Path(name)) in KINDS
+    """Whether a name ends like a file's, so that a mistyped path is not looked for on the hub."""
+    return _FILE_ENDING.fullmatch(kind_of(Path(name))) is not None
 
 
 def _listed(found: dict[str, list[Path]]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.data import load_data
+from ptune_tui.errors import DataError
 from ptune_tui.events import Diverged, PreviewRow, RolledBack, TaskFailed
 from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
@@ -176,6 +177,18 @@ def test_size_of_the_data_is_that_of_the_rows_to_train_on(tmp_path: Path) -> Non
     assert len(split.train) == size.num_train_rows
     own = DataConfig(train=str(path), validation=str(path))
     assert preset_form.data_size(own).num_train_rows == 40
+
+
+def test_size_of_a_folder_is_that_of_its_training_split(tmp_path: Path) -> None:
+    line = '{"prompt": "abc", "response": "b"}\n'
+    (tmp_path / "train.jsonl").write_text(line * 40)
+    assert preset_form.data_size(DataConfig(train=str(tmp_path))).num_train_rows == 36
+    (tmp_path / "dev.jsonl").write_text(line * 4)
+    data = DataConfig(train=str(tmp_path), max_tokens=64)
+    assert preset_form.data_size(data).num_train_rows == len(load_data(data, 0).train) == 40
+    assert fitting.row_tokens(data) == 64
+    with pytest.raises(DataError, match="owner/name is not on this disk yet"):
+        preset_form.data_size(DataConfig(train="owner/name"))
 
 
 def test_rates_are_named_on_their_axis() -> None:
