@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from export.errors import RowError
+from export.preface import NO_PREFACE, Preface
 from export.template import Messages, RenderedPrompt, Renderer, Template
 
 if TYPE_CHECKING:
@@ -67,11 +68,18 @@ class RowEncoder:
         tokenizer (Tokenizer): The model's tokenizer.
         template (Template): How a row becomes text.
         end_token_id (int): The token that ends a response.
+        preface (Preface): What stands before every row.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: Template, end_token_id: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: Template,
+        end_token_id: int,
+        preface: Preface = NO_PREFACE,
+    ) -> None:
         self.tokenizer = tokenizer
-        self.renderer = Renderer(template)
+        self.renderer = Renderer(template, preface)
         self.end_token_id = end_token_id
 
     def encode_prompt(

@@ -16,6 +16,7 @@ from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from export.errors import TemplateError
+from export.preface import NO_PREFACE, Preface
 
 CHAT = "chat"
 PLAIN = "{prompt}\n"
@@ -95,18 +96,23 @@ class Renderer:
 
     Args:
         template (Template): What to render by.
+        preface (Preface): What stands before every row: in a text template as lines above it, each
+            example followed by a line break; in a chat the instruction begins the first message and
+            examples are earlier turns.
 
     Raises:
         TemplateError: The template has no `{prompt}`, or the chat template is missing or broken.
     """
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, preface: Preface = NO_PREFACE) -> None:
         self.template = template
+        self.preface = preface
         self.is_chat = template.text == CHAT
         if self.is_chat:
             self.lead, self.tail, self.response_prefix = self._split_chat()
         else:
             self.lead, self.tail, self.response_prefix = split_text(template.text)
+            self.lead = self._above() + self.lead
 
     def render(self, prompt: str) -> RenderedPrompt:
         """The text before the response, and where the prompt lies in it."""
@@ -120,7 +126,7 @@ class Renderer:
             TemplateError: The template is not `chat`, or does not take the conversation.
         """
         last = {**messages[-1], "content": _MARKER}
-        lead, marker, tail = self.chat([*messages[:-1], last]).partition(_MARKER)
+        lead, marker, tail = self.chat(self._told([*messages[:-1], last])).partition(_MARKER)
         if not marker or _MARKER in tail:
             raise TemplateError(
                 "The model's chat template does not place the last message exactly once.",
@@ -133,9 +139,32 @@ class Renderer:
         """The response as it is tokenised."""
         return self.response_prefix + response
 
+    def _above(self) -> str:
+        """The preface as text above a row."""
+        preface = self.preface
+        instruction = f"{preface.instruction}\n\n" if preface.instruction else ""
+        examples = (
+            f"{self.render(example.prompt).text}{self.response(example.response)}\n"
+            for example in preface.examples
+        )
+        return instruction + "".join(examples)
+
+    def _told(self, messages: Messages) -> Messages:
+        """A conversation with the preface in it, behind what the system says."""
+        start = 1 if messages[0]["role"] == "system" else 0
+        told = []
+        for example in self.preface.examples:
+            told.append({"role": "user", "content": example.prompt})
+            told.append({"role": "assistant", "content": example.response})
+        told += messages[start:]
+        if self.preface.instruction:
+            content = f"{self.preface.instruction}\n\n{told[0]['content']}"
+            told[0] = {**told[0], "content": content}
+        return [*messages[:start], *told]
+
     def _split_chat(self) -> tuple[str, str, str]:
         """Lead and tail of the chat template around one user message."""
-        rendered = self.chat([{"role": "user", "content": _MARKER}])
+        rendered = self.chat(self._told([{"role": "user", "content": _MARKER}]))
         lead, marker, tail = rendered.partition(_MARKER)
         if not marker or _MARKER in tail:
             raise TemplateError(

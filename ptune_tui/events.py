@@ -180,6 +180,7 @@ class EvaluationDone(Struct, frozen=True, tag=True):
     seconds: float
     tuned: bool  # whether the soft prompt took part
     is_best: bool = False
+    contender: str = ""  # in `ptune eval`: the line of its table
 
 
 class SampleMade(Struct, frozen=True, tag=True):
@@ -307,14 +308,6 @@ class PreviewMade(Struct, frozen=True, tag=True):
     """The first rows, tokenised, with their label mask."""
 
     rows: list[PreviewRow]
-
-
-class Prediction(Struct, frozen=True):
-    """One scored row."""
-
-    prompt: str
-    expected: str
-    answer: str
 
 
 class TaskFinished(Struct, frozen=True, tag=True):

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from ptune_tui.errors import DataError
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.tasks import write_atomically
 
 EVALUATION_FILE = "evaluation.json"
@@ -21,7 +22,6 @@ LEARNING_CURVE_FILE = "learning_curve.json"
 MetricName = Literal[
     "accuracy", "macro_f1", "calibration_error", "exact_match", "rouge_l", "bleu", "chrf"
 ]
-ContenderKey = Literal["base", "instruction", "few_shot", "tuned", "bundle", "lora"]
 
 
 class Metric(Struct, frozen=True):
@@ -65,6 +65,10 @@ class ContenderScores(Struct, frozen=True):
     confusion: list[list[int]] = []  # expected by answered, in the order of the labels
     calibration: list[CalibrationBin] = []
     num_cut_rows: int = 0  # whose prompt was cut from the left to fit
+
+    def score(self, name: MetricName) -> float | None:
+        """The value of a metric; None where it was not computed."""
+        return next((metric.value for metric in self.metrics if metric.name == name), None)
 
 
 class PairTest(Struct, frozen=True):
@@ -118,8 +122,8 @@ class ForgettingProbe(Struct, frozen=True):
 class Evaluation(Struct, frozen=True):
     """A table: who answered a data set how well."""
 
-    data: str
-    data_hash: str  # sha256 of the file
+    data: str  # as the user names it
+    data_hash: str  # sha256 of its file, or of its files one behind the other
     num_rows: int
     labels: list[str] | None  # None for free text
     contenders: list[ContenderScores]

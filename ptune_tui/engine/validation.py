@@ -154,7 +154,9 @@ def _samples(step: int, rows: Sequence[Row], scores: Scores) -> Iterator[Event]:
         yield SampleMade(step, row.prompt, row.response, answer)
 
 
-def evaluation_event(step: int, scores: Scores, *, tuned: bool, is_best: bool) -> EvaluationDone:
+def evaluation_event(
+    step: int, scores: Scores, *, tuned: bool, is_best: bool, contender: str = ""
+) -> EvaluationDone:
     """The event of an evaluation."""
     return EvaluationDone(
         step=step,
@@ -165,4 +167,5 @@ def evaluation_event(step: int, scores: Scores, *, tuned: bool, is_best: bool) -
         seconds=scores.seconds,
         tuned=tuned,
         is_best=is_best,
+        contender=contender,
     )

@@ -10,13 +10,14 @@ from pathlib import Path
 from export.encoding import EncodedRow, RowEncoder, answer_limit
 from ptune_tui.config import DataConfig, ModelConfig
 from ptune_tui.data import check_labels, data_path, encode_rows, load_data, prompt_limit
-from ptune_tui.engine.adapter import PromptCard, other_weights, read_card
+from ptune_tui.engine.adapter import other_weights
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Event, Notice
+from ptune_tui.prompt_card import PromptCard, read_card
 from ptune_tui.rows import Row, RowsRead, closed_set, recognise_rows
 from ptune_tui.tasks import InspectTask
 from ptune_tui.worker.channel import Channel
