@@ -44,6 +44,38 @@ class Template(msgspec.Struct, frozen=True):
     columns: str = ""
 
 
+class ModelTexts(msgspec.Struct, frozen=True):
+    """What a model brings along for templates.
+
+    Attributes:
+        chat_template: Jinja source, or None.
+        bos_token: Text of the first token, or "".
+        eos_token: Text of the end token.
+    """
+
+    chat_template: str | None
+    bos_token: str
+    eos_token: str
+
+    def template(self, text: str | None, is_free_text: bool, columns: str = "") -> Template:
+        """The template of a task; left out, the chat template for free text, else plain.
+
+        Args:
+            text (str | None): The user's template.
+            is_free_text (bool): Whether the responses are not a closed set.
+            columns (str): Jinja that made the prompts, where several columns did.
+        """
+        if text is None:
+            text = CHAT if is_free_text and self.chat_template else PLAIN
+        return Template(
+            text=text,
+            chat_template=self.chat_template if text == CHAT else None,
+            bos_token=self.bos_token,
+            eos_token=self.eos_token,
+            columns=columns,
+        )
+
+
 @dataclass(frozen=True)
 class RenderedPrompt:
     """A rendered row up to the response.

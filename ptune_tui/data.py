@@ -77,13 +77,7 @@ def load_data(config: DataConfig, seed: int) -> DataSet:
         training, validation = train.rows, held_out.rows
     if labels is not None:
         check_labels(validation, labels)
-    template, columns = config.template, ""
-    if template is None and config.train in builtin_names():
-        template = read_task(config.train).template
-    elif template is not None and is_jinja(template):
-        template, columns = taken_apart(template)
-    if template is None and any(row.turns for row in training):
-        template = CHAT
+    template, columns = task_template(config, any(row.turns for row in training))
     about = dict.fromkeys(read.about for read in (train, held_out) if read and read.about)
     return DataSet(training, validation, labels, template, columns, tuple(about))
 
@@ -99,6 +93,21 @@ def _read(config: DataConfig) -> tuple[RowsRead, RowsRead | None]:
         train = recognise_rows(Path(training_split(config.train)), config)
         held_out = config.validation or validation_split(config.train)
     return train, recognise_rows(Path(held_out), config) if held_out else None
+
+
+def task_template(config: DataConfig, has_turns: bool) -> tuple[str | None, str]:
+    """The template of a task, or None for the model's; and Jinja that makes prompts of columns.
+
+    Args:
+        config (DataConfig): Its data.
+        has_turns (bool): Whether its prompts are conversations.
+    """
+    template, columns = config.template, ""
+    if template is None and config.train in builtin_names():
+        template = read_task(config.train).template
+    elif template is not None and is_jinja(template):
+        template, columns = taken_apart(template)
+    return (CHAT if template is None and has_turns else template), columns
 
 
 def read_task(name: str) -> BuiltinTask:

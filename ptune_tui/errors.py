@@ -52,6 +52,10 @@ class DataError(PTuneError):
     category: Category = "data"
 
 
+class EmptyFieldError(DataError):
+    """The prompt or the response of a row is empty."""
+
+
 class ModelError(PTuneError):
     """A model cannot be found, read or supported."""
 

@@ -45,6 +45,7 @@ class TaskStarted(Struct, frozen=True, tag=True):
         "inspect",
         "export",
         "preview",
+        "tokenizer",
         "bench_train",
         "bench_run",
     ]

@@ -16,9 +16,18 @@ from ptune_tui.reading.mapping import recognise
 from ptune_tui.reading.records import iter_records
 from ptune_tui.reading.row import Row
 
-__all__ = ["Row", "RowsRead", "closed_set", "num_held_out", "read_rows", "recognise_rows"]
+__all__ = [
+    "MAX_LABELS",
+    "Row",
+    "RowsRead",
+    "closed_set",
+    "is_closed_set",
+    "num_held_out",
+    "read_rows",
+    "recognise_rows",
+]
 
-_MAX_LABELS = 200
+MAX_LABELS = 200
 _MIN_ROWS_PER_LABEL = 4
 
 
@@ -76,10 +85,20 @@ def closed_set(rows: Sequence[Row], scoring: Scoring) -> list[str] | None:
         scoring (Scoring): `auto` takes few responses that each occur several times for labels.
     """
     labels = sorted({row.response for row in rows})
-    if scoring == "text":
-        return None
-    is_closed = len(labels) <= _MAX_LABELS and len(labels) * _MIN_ROWS_PER_LABEL <= len(rows)
-    return labels if scoring == "labels" or is_closed else None
+    return labels if is_closed_set(len(labels), len(rows), scoring) else None
+
+
+def is_closed_set(num_responses: int, num_rows: int, scoring: Scoring) -> bool:
+    """Whether responses are labels.
+
+    Args:
+        num_responses (int): Different responses of the training rows.
+        num_rows (int): Training rows.
+        scoring (Scoring): As in `closed_set`.
+    """
+    if scoring != "auto":
+        return scoring == "labels"
+    return num_responses <= MAX_LABELS and num_responses * _MIN_ROWS_PER_LABEL <= num_rows
 
 
 def num_held_out(num_rows: int) -> int:

@@ -114,6 +114,14 @@ class PreviewTask(Struct, frozen=True, tag="preview"):
     num_rows: int = 8
 
 
+class TokenizerTask(Struct, frozen=True, tag="tokenizer"):
+    """Write a model's tokenizer as a card that is read without transformers."""
+
+    model: str  # a GGUF file or a folder
+    name: str  # what to call it
+    destination: str
+
+
 class BenchTrainTask(Struct, frozen=True, tag="bench-train"):
     """Measure our training step beside PEFT's; the figures go to `result.json`."""
 
@@ -134,6 +142,7 @@ Task = (
     | InspectTask
     | ExportTask
     | PreviewTask
+    | TokenizerTask
     | BenchTrainTask
     | BenchRunTask
 )

@@ -32,6 +32,8 @@ APP = TRAINING | {
         ),
         ("import ptune_tui.worker.bench.ours", {"textual", "typer", "peft", "bitsandbytes"}),
         ("import ptune_tui.limits, ptune_tui.known_models", APP | {"textual"}),
+        ("import ptune_tui.data_check.cleaning", TRAINING | {"textual", "typer", "onnxruntime"}),
+        ("import ptune_tui.data_check.report", APP | {"textual", "numpy", "tokenizers"}),
         ("import ptune_tui.report.page", APP | {"textual", "typer"}),
         ("import ptune_tui.data, ptune_tui.metrics", TRAINING | {"textual", "onnxruntime"}),
         ("import ptune_tui.engine.trainer, export.writer, quant.loading", {"textual", "typer"}),
@@ -72,6 +74,7 @@ def test_help_loads_nothing_heavy() -> None:
     for command in [
         "demo",
         "train",
+        "data",
         "learning-curve",
         "estimate",
         "eval",

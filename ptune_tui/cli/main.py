@@ -12,6 +12,7 @@ from ptune_tui import __version__
 from ptune_tui.cli import (
     answer,
     bench,
+    data,
     demo,
     estimate,
     evaluate,
@@ -75,6 +76,7 @@ app.command()(serve.serve)
 app.command()(listing.models)
 app.command()(listing.runs)
 app.command()(listing.doctor)
+app.add_typer(data.data)
 app.add_typer(bench.bench)
 
 

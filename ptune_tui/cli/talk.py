@@ -17,10 +17,13 @@ class ProgressLine:
 
     Args:
         every_percent (int): How often a line is written where there is no terminal.
+
+    Attributes:
+        is_terminal: Whether there is one.
     """
 
     def __init__(self, every_percent: int = 25) -> None:
-        self._is_terminal = sys.stderr.isatty()
+        self.is_terminal = sys.stderr.isatty()
         self._every = every_percent
         self._last = -1
         self._is_open = False
@@ -28,7 +31,7 @@ class ProgressLine:
     def show(self, what: str, done: int, total: int) -> None:
         """Show how far something is."""
         percent = 100 * done // max(1, total)
-        if self._is_terminal:
+        if self.is_terminal:
             sys.stderr.write(f"\r\x1b[2K  {what} {percent:3d} % ({done:,} of {total:,})")
             sys.stderr.flush()
             self._is_open = True
@@ -38,7 +41,7 @@ class ProgressLine:
 
     def update(self, text: str) -> None:
         """Show a text that the next one replaces; nothing where there is no terminal."""
-        if self._is_terminal:
+        if self.is_terminal:
             sys.stderr.write(f"\r\x1b[2K  {text}")
             sys.stderr.flush()
             self._is_open = True

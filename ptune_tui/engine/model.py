@@ -15,7 +15,7 @@ import transformers
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from export.template import CHAT, PLAIN, Template
+from export.template import ModelTexts, Template
 from ptune_tui.config import Kernel, Scheme
 from ptune_tui.engine.masks import device_of, shares_prefix
 from ptune_tui.engine.memory import return_freed_memory
@@ -44,23 +44,14 @@ class ModelTokenizer:
     eos_token: str
     end_token_id: int
 
-    def template(self, text: str | None, is_free_text: bool, columns: str = "") -> Template:
-        """The template of a task; left out, the chat template for free text, else plain.
+    @property
+    def texts(self) -> ModelTexts:
+        """What templates need of it."""
+        return ModelTexts(self.chat_template, self.bos_token, self.eos_token)
 
-        Args:
-            text (str | None): The user's template.
-            is_free_text (bool): Whether the responses are not a closed set.
-            columns (str): Jinja that made the prompts, where several columns did.
-        """
-        if text is None:
-            text = CHAT if is_free_text and self.chat_template else PLAIN
-        return Template(
-            text=text,
-            chat_template=self.chat_template if text == CHAT else None,
-            bos_token=self.bos_token,
-            eos_token=self.eos_token,
-            columns=columns,
-        )
+    def template(self, text: str | None, is_free_text: bool, columns: str = "") -> Template:
+        """The template of a task, see `ModelTexts.template`."""
+        return self.texts.template(text, is_free_text, columns)
 
 
 @dataclass(frozen=True)

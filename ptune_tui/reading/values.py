@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptune_tui.errors import DataError
+from ptune_tui.errors import DataError, EmptyFieldError
 from ptune_tui.reading.record import Record
 
 
@@ -38,5 +38,7 @@ def as_text(value: object, name: str, record: Record) -> str:
             "Each of the two fields holds one text.",
         )
     if not value.strip():
-        raise DataError(f"{record.place}: `{name}` is empty.", "Fill it in, or leave the row out.")
+        raise EmptyFieldError(
+            f"{record.place}: `{name}` is empty.", "Fill it in, or leave the row out."
+        )
     return value

@@ -27,6 +27,7 @@ from ptune_tui.tasks import (
     LearningCurveTask,
     PreviewTask,
     Task,
+    TokenizerTask,
     TrainTask,
     read_task,
 )
@@ -40,6 +41,7 @@ _KINDS = {
     InspectTask: "inspect",
     ExportTask: "export",
     PreviewTask: "preview",
+    TokenizerTask: "tokenizer",
     BenchTrainTask: "bench_train",
     BenchRunTask: "bench_run",
 }
@@ -132,6 +134,10 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.bench.run import bench_run
 
         return bench_run(task, folder, channel)
+    if isinstance(task, TokenizerTask):
+        from ptune_tui.worker.tokenizer import read_tokenizer
+
+        return read_tokenizer(task)
     from ptune_tui.worker.preview import preview
 
     return preview(task)

@@ -1,0 +1,65 @@
+"""Values of a fixed size for each row, in a temporary file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+_CHUNK_BYTES = 4 << 20
+
+Values = npt.NDArray[Any]
+
+
+class Column:
+    """Values by position; written in order, read in any.
+
+    Args:
+        dtype (npt.DTypeLike): Of one value; values of several numbers have a shape in it.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        # Without a buffer: most reads are of one value somewhere.
+        self._file = tempfile.TemporaryFile(prefix="ptune-", buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(self, values: Values) -> None:
+        """Write values behind the others."""
+        self._file.seek(0, 2)
+        self._file.write(values.astype(self._dtype.base, copy=False).tobytes())
+
+    def at(self, numbers: Iterable[int]) -> Values:
+        """The values of some positions."""
+        size = self._dtype.itemsize
+        content = bytearray()
+        for number in numbers:
+            self._file.seek(number * size)
+            content += self._file.read(size)
+        return np.frombuffer(content, self._dtype)
+
+    def chunks(self) -> Iterator[Values]:
+        """All values in order, some at a time."""
+        size = self._dtype.itemsize
+        position = 0
+        while True:
+            self._file.seek(position)
+            content = self._file.read(_CHUNK_BYTES // size * size)
+            if not content:
+                return
+            position += len(content)
+            yield np.frombuffer(content, self._dtype)

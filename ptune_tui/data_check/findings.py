@@ -1,0 +1,111 @@
+"""Collects findings: counts all of them, keeps the first places of each kind."""
+
+from __future__ import annotations
+
+import heapq
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+
+from ptune_tui.data_check.kinds import KINDS, LEFT
+from ptune_tui.data_check.report import Code, CodeSummary, Finding, Split
+from ptune_tui.rows import Row
+
+_SEVERITIES = ("error", "warning", "note")
+
+
+class Findings:
+    """What was found so far.
+
+    Args:
+        num_places (int): Places to keep of each kind; the first ones by row, in whatever order
+            they come.
+    """
+
+    def __init__(self, num_places: int) -> None:
+        self._num_places = num_places
+        self._counts: Counter[tuple[Code, Split]] = Counter()
+        # Heaps by falling position, so that the last of the kept places is on top.
+        self._places: dict[Code, list[tuple[int, int, Finding]]] = {}
+        self._num_added = 0
+        self._dropped = array("Q")
+
+    def add(
+        self,
+        code: Code,
+        split: Split,
+        number: int,
+        row: Row,
+        message: str,
+        *,
+        drop: Sequence[int] = (),
+        count: int = 1,
+    ) -> None:
+        """Add a finding.
+
+        Args:
+            code (Code): Its kind.
+            split (Split): Of the row.
+            number (int): Position of the row among all rows, for the order of the places.
+            row (Row): Where it is.
+            message (str): One sentence with the value.
+            drop (Sequence[int]): Positions of the rows that `--fix` drops for it.
+            count (int): How many rows it stands for.
+        """
+        self.add_place(code, split, number, row.source, row.line, message, count=count)
+        self._dropped.extend(drop)
+
+    def add_place(
+        self,
+        code: Code,
+        split: Split,
+        number: int,
+        source: str,
+        line: int,
+        message: str,
+        *,
+        count: int = 1,
+    ) -> None:
+        """Add a finding that is of no row: a malformed line, or a file as a whole (line 0)."""
+        self._counts[code, split] += count
+        heap = self._places.setdefault(code, [])
+        is_full = len(heap) >= self._num_places
+        if is_full and (not heap or -heap[0][0] <= number):
+            return
+        kind = KINDS[code]
+        fix = kind.fix if split == "training" else LEFT
+        finding = Finding(code, kind.severity, source, line, message, fix)
+        self._num_added += 1
+        entry = (-number, -self._num_added, finding)
+        if is_full:
+            heapq.heapreplace(heap, entry)
+        else:
+            heapq.heappush(heap, entry)
+
+    def dropped(self) -> set[int]:
+        """Positions of the rows that `--fix` drops."""
+        return set(self._dropped)
+
+    def num_errors_left(self) -> int:
+        """Errors that are still there after `--fix`."""
+        return sum(
+            count
+            for (code, split), count in self._counts.items()
+            if KINDS[code].severity == "error"
+            and not (KINDS[code].is_mended and (split == "training" or "overlap" in code))
+        )
+
+    def summaries(self) -> list[CodeSummary]:
+        """All kinds that were found, errors first."""
+        found = {code for code, _ in self._counts}
+        codes: list[Code] = [code for code in KINDS if code in found]
+        codes.sort(key=lambda code: _SEVERITIES.index(KINDS[code].severity))
+        return [self._summary(code) for code in codes]
+
+    def _summary(self, code: Code) -> CodeSummary:
+        kind = KINDS[code]
+        counts = {split: count for (name, split), count in self._counts.items() if name == code}
+        places = [entry[-1] for entry in sorted(self._places[code], reverse=True)]
+        return CodeSummary(
+            code, kind.severity, kind.title, sum(counts.values()), counts, kind.fix, places
+        )

@@ -1,0 +1,77 @@
+"""How many tokens rows have, by the model's own tokenizer and template, many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from export.encoding import Request, RowEncoder
+from export.errors import TemplateError
+from ptune_tui.rows import Row
+
+Counts = npt.NDArray[np.int32]
+_MOST_KEPT = 1 << 14
+
+
+class TokenCounter:
+    """Counts tokens; the tokenizer works in Rust, on all cores.
+
+    Args:
+        encoder (RowEncoder): Template and tokenizer.
+    """
+
+    def __init__(self, encoder: RowEncoder) -> None:
+        self._encoder = encoder
+        # Labels recur: each is counted once.
+        self._response_counts: dict[str, int] = {}
+
+    @property
+    def num_template_tokens(self) -> int:
+        """Tokens of a row that has no prompt."""
+        return len(self._encoder.encode_prompt("")[0])
+
+    def prompts(self, rows: Sequence[Row]) -> tuple[Counts, dict[int, str]]:
+        """Tokens in front of the responses, the template included.
+
+        Returns:
+            tuple[Counts, dict[int, str]]: The numbers [N]; and why the template does not take a
+            row, by its index, whose number is then 0.
+        """
+        is_chat = self._encoder.renderer.is_chat
+        refused: dict[int, str] = {}
+        texts = []
+        for index, row in enumerate(rows):
+            try:
+                texts.append(self._rendered(row.request(is_chat=is_chat)))
+            except TemplateError as error:
+                refused[index] = error.message
+                texts.append("")
+        counts = self._count(texts, add_special_tokens=not is_chat)
+        counts[list(refused)] = 0
+        return counts, refused
+
+    def responses(self, texts: Sequence[str]) -> Counts:
+        """Tokens [N] of responses, the end token included."""
+        known = self._response_counts
+        missing = list({text for text in texts if text not in known})
+        rendered = [self._encoder.renderer.response(text) for text in missing]
+        counts = self._count(rendered, add_special_tokens=False) + 1
+        fresh = dict(zip(missing, counts.tolist(), strict=True))
+        result = np.array([known.get(text) or fresh[text] for text in texts], np.int32)
+        if len(known) + len(fresh) <= _MOST_KEPT:
+            known.update(fresh)
+        return result
+
+    def _rendered(self, request: Request) -> str:
+        renderer = self._encoder.renderer
+        if isinstance(request, str):
+            return renderer.render(request).text
+        return renderer.render_messages(request).text
+
+    def _count(self, texts: list[str], *, add_special_tokens: bool) -> Counts:
+        encodings = self._encoder.tokenizer.encode_batch_fast(
+            texts, add_special_tokens=add_special_tokens
+        )
+        return np.fromiter(map(len, encodings), np.int32, len(texts))

@@ -1,0 +1,114 @@
+"""Damaged texts and secrets: what is found, what is left alone, and what mending makes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptune_tui.data_check.encodings import faults, repair
+from ptune_tui.data_check.secrets import masked, redact, secrets
+from tests.data_check.conftest import Checker, places
+
+CLEAN = [
+    "plain text, with a tab\tand a\nline break",
+    "naïve café, straße, Ångström, “quotes” – and a dash…",
+    "北京是中国的首都。",
+    "привет, как дела?",
+    "مرحبا بالعالم",
+    "می‌خواهم",  # a joiner that Persian needs
+    "👩‍👩‍👧 and 🇩🇪 ☕️",
+    "हिन्दी में लिखा",
+]
+
+
+@pytest.mark.parametrize("text", CLEAN)
+def test_good_texts_of_many_languages_are_left_alone(text: str) -> None:
+    assert list(faults(text)) == []
+    assert repair(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "mended"),
+    [
+        ("cafÃ© au lait", "mojibake", "café au lait"),
+        ("itâ€™s here", "mojibake", "it’s here"),
+        ("he\x92s here", "mojibake", "he’s here"),
+        ("bell\x07 rings", "control-character", "bell rings"),
+        ("nul\x00 byte", "control-character", "nul byte"),
+        ("lost \ufffd letter", "replacement-character", "lost \ufffd letter"),
+        ("zero\u200bwidth", "invisible-character", "zerowidth"),
+        ("\ufeffmarked", "invisible-character", "marked"),
+        ("cafe\u0301", "normal-form", "café"),
+    ],
+)
+def test_damage_is_named_and_mended(text: str, code: str, mended: str) -> None:
+    assert [found for found, _ in faults(text)] == [code]
+    assert repair(text) == mended
+    assert repair(mended) == mended
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("AKIAIOSFODNN7EXAMPLE", "an AWS access key"),
+        ("ghp_" + "a1B2" * 9, "a GitHub token"),
+        ("github_pat_" + "11AAAAAAA0" * 8, "a GitHub token"),
+        ("glpat-" + "x1" * 10, "a GitLab token"),
+        ("xoxb-123456789012-abcdef", "a Slack token"),
+        ("AIza" + "Sy0aB" * 7, "a Google API key"),
+        ("sk-proj-" + "a1B2c3" * 6, "an API key"),
+        ("sk_live_" + "a1" * 12, "a Stripe key"),
+        ("hf_" + "aB" * 17, "a Hugging Face token"),
+        ("npm_" + "a1B2c3" * 6, "an npm token"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0abc.c2lnbmF0dXJlMTIz", "a JSON web token"),
+        ("://user:hunter2@", "a password in an address"),
+        ("4111 1111 1111 1111", "a card number"),
+        ("378282246310005", "a card number"),
+        ("DE89 3704 0044 0532 0130 00", "an account number (IBAN)"),
+        ("GB82WEST12345698765432", "an account number (IBAN)"),
+    ],
+)
+def test_secrets_are_found_named_and_redacted(value: str, name: str) -> None:
+    text = f"see {value}host for it" if value.startswith("://") else f"see {value}, for it"
+    found = [secret for secret in secrets(text) if secret.code != "e-mail"]
+    assert [secret.name for secret in found] == [name]
+    assert text[found[0].start : found[0].stop] == value
+    assert value not in redact(text)
+    assert "[redacted]" in redact(text)
+    assert value[5:] not in masked(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "order 4111 1111 1111 1112",  # the last digit is wrong
+        "order 1234567890123",
+        "0000000000000000",
+        "number 94111111111111111119",
+        "DE89 3704 0044 0532 0130 01",
+        "learn sk-learn-and-all-the-other-things",
+        "AKIA is a prefix",
+        "meet me @ noon, or @home",
+        "http://example.org/a:b@c",
+        "-----BEGIN PUBLIC KEY-----",
+    ],
+)
+def test_what_only_looks_like_a_secret_is_left_alone(text: str) -> None:
+    assert list(secrets(text)) == []
+    assert redact(text) == text
+
+
+def test_a_private_key_goes_with_all_its_lines() -> None:
+    key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nabc\n-----END RSA PRIVATE KEY-----"
+    assert redact(f"before\n{key}\nafter") == "before\n[redacted]\nafter"
+    assert redact("-----BEGIN PRIVATE KEY-----\nMIIEow") == "[redacted]"
+
+
+def test_findings_name_the_right_row_and_never_show_the_value(check: Checker) -> None:
+    rows = [(f"text {number}", "x") for number in range(9)]
+    rows[4] = ("my key is AKIAIOSFODNN7EXAMPLE", "x")
+    rows[7] = ("write to jane.doe@example.org", "x")
+    report = check(rows).report
+    assert places(report, "secret") == [("training", 5)]
+    assert places(report, "e-mail") == [("training", 8)]
+    sentences = [place.message for found in report.findings for place in found.places]
+    assert not any("IOSFODNN" in text or "doe@" in text for text in sentences)
