@@ -1,10 +1,10 @@
 """How a bundle's precisions answer beside torch: scores and the rows that flip.
 
-    python bench/fidelity.py RUN DATA [RUN DATA ...] [--out FILE]
+    python bench/fidelity.py RUN DATA [RUN DATA ...] [--max-rows N] [--bundles FOLDER] [--out FILE]
 
 Each run is exported with all three graphs, then its data are scored in torch by the exact kernel
 and by each graph. Prints one JSON object a run: accuracy, flipped rows, seconds, and what the gate
-measured.
+measured. The bundles stay in FOLDER, where one is named.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ def answers(
     return scored, [json.loads(line)["answer"] for line in lines]
 
 
-def measure(run: Path, data: Path) -> dict[str, Any]:
+def measure(run: Path, data: Path, bundles: Path | None, more: list[object]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bundle = folder / "bundle"
-        ptune("export", run, "--out", bundle, "--precision", "throughput")
-        in_torch, expected = answers(run, data, folder)
+        bundle = (bundles or folder) / run.name
+        if not bundle.exists():
+            ptune("export", run, "--out", bundle, "--precision", "throughput")
+        in_torch, expected = answers(run, data, folder, *more)
         found: dict[str, Any] = {
             "run": run.name,
             "num_rows": len(expected),
@@ -55,7 +56,7 @@ def measure(run: Path, data: Path) -> dict[str, Any]:
         }
         parity = read_manifest(bundle).parity
         for precision in PRECISIONS:
-            scored, got = answers(bundle, data, folder, "--precision", precision)
+            scored, got = answers(bundle, data, folder, "--precision", precision, *more)
             flips = [
                 number
                 for number, pair in enumerate(zip(got, expected, strict=True))
@@ -73,11 +74,14 @@ def measure(run: Path, data: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pairs", nargs="+", type=Path, help="RUN DATA, as often as wanted")
+    parser.add_argument("--max-rows", type=int)
+    parser.add_argument("--bundles", type=Path)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    more: list[object] = ["--max-rows", options.max_rows] if options.max_rows else []
     found = []
     for run, data in zip(options.pairs[::2], options.pairs[1::2], strict=True):
-        found.append(measure(run, data))
+        found.append(measure(run, data, options.bundles, more))
         print(json.dumps(found[-1]), flush=True)
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
