@@ -195,6 +195,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def new_folder(parent: Path, name: str) -> Path:
     """A folder that does not exist yet, named by the time and `name`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = name.replace(":", "-")  # a data set's split; Windows takes no colon
     for number in range(1, 1000):
         folder = parent / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
         try:
