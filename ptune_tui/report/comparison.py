@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.report.axis import linear_axis, tick_text
 from ptune_tui.report.plot import NUM_STYLES
 from ptune_tui.report.words import ERRORS, METRIC_NAMES, MISSING, interval, p_value, score
 from ptune_tui.results import (
-    ContenderKey,
     ContenderScores,
     Evaluation,
     Metric,
