@@ -201,6 +201,7 @@ def _evaluation(
 
 def _store(evaluation: Evaluation, target: str, against: str | None, out: Path | None) -> None:
     """Keep the table with the run, where it is one, or where it was asked for."""
+    from ptune_tui.model_cards import write_adapter_card
     from ptune_tui.results import EVALUATION_FILE, write_result
     from ptune_tui.runs import find_run
 
@@ -209,6 +210,8 @@ def _store(evaluation: Evaluation, target: str, against: str | None, out: Path |
     path = out or find_run(target) / EVALUATION_FILE
     write_result(path, evaluation)
     say(f"written: {path}")
+    if out is None:
+        write_adapter_card(find_run(target))
 
 
 def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:

@@ -182,6 +182,8 @@ def test_eval_makes_one_table_of_the_run_its_baselines_and_its_bundle(journey: J
     assert max(map(len, done.out.splitlines()[2:8])) <= 80
     assert "12 rows, 3 labels" in done.out
     assert (journey.run / "evaluation.json").is_file()
+    card = (journey.run / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert "few-shot (4 examples)" in card
 
 
 def test_eval_refuses_what_no_line_of_the_table_would_read(journey: Journey) -> None:
