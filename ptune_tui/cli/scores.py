@@ -165,7 +165,7 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
         notes.append("No few-shot line: a bundle needs `--train FILE` to take examples from.")
     data = data_path(request.data)
     read = recognise_rows(data, request.columns.data_config(record.template.columns))
-    if read.about and not request.is_quiet:
+    if read.about:
         say(f"note: {read.about}")
     rows = read.rows[: request.max_rows]
     if labels is not None:

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from export.encoding import answer_limit
@@ -13,6 +14,7 @@ from export.runtime import Bundle
 from ptune_tui.config import DataConfig
 from ptune_tui.data import encode_rows
 from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.results import Evaluation
 from ptune_tui.rows import read_rows
 from tests.cli.conftest import Ptune, run_ptune
 from tests.export.conftest import Exported, train_and_export, tuned_model
@@ -60,7 +62,9 @@ def test_a_bundle_makes_its_prompts_of_columns_as_in_training(
 ) -> None:
     home = tmp_path / "home"
     scored = run_ptune(
-        *("eval", over_columns.bundle, "--data", over_columns.rows, "--json"), home=home
+        *("eval", over_columns.bundle, "--data", over_columns.rows, "--json"),
+        *("--baselines", "none"),
+        home=home,
     )
     assert scored.code == 0, scored.err
     assert "note: rows.parquet: input: `text`, `title`; answer: `label`" in scored.err
@@ -72,7 +76,8 @@ def test_a_bundle_makes_its_prompts_of_columns_as_in_training(
     assert [answer["prompt"] for answer in answers] == [row.prompt for row in rows]
     assert rows[0].prompt == "the cat 0 - it ran"
     right = [answer["answer"] == row.response for answer, row in zip(answers, rows, strict=True)]
-    assert json.loads(scored.out)["accuracy"] == pytest.approx(sum(right) / len(right))
+    (line,) = msgspec.json.decode(scored.out, type=Evaluation).contenders
+    assert line.score("accuracy") == pytest.approx(sum(right) / len(right))
     tuned = Bundle.open(over_columns.bundle, num_threads=1).tuned()
     assert tuned.record.template.text == "Seen: {prompt}\nColour:"
 
