@@ -2,9 +2,9 @@
 
     python bench/fidelity.py RUN DATA [RUN DATA ...] [--max-rows N] [--bundles FOLDER] [--out FILE]
 
-Each run is exported with the graphs that it can have, then its data are scored in torch by the exact kernel
-and by each graph. Prints one JSON object a run: accuracy, flipped rows, seconds, and what the gate
-measured. The bundles stay in FOLDER, where one is named.
+Each run is exported with the graphs it can have, then its data are scored in torch by the exact
+kernel and by each graph. Prints one JSON object a run: accuracy, flipped rows, seconds, and what
+the gate measured. The bundles stay in FOLDER, where one is named.
 """
 
 from __future__ import annotations
