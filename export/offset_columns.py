@@ -8,7 +8,7 @@ is left in each block, and what it adds to a product is the sum of the input's b
 remainder. So the input's block means are put behind its columns, twice, and the remainders, as
 4-bit codes of coarse and finer scales, behind the weight's. The codes of the weight itself are the
 trained ones; of weights of both signs the remainder is kept to 1/28 of a row's largest step and
-better, below what quantising the activations to 8 bits costs. A block whose values all lie on one side
+better, below what quantising the activations to 8 bits costs. A block whose values lie on one side
 of zero leaves more, in its row, for which the export's gate has an eye. `exact` graphs add what is
 still left in floats.
 """
