@@ -177,7 +177,7 @@ ACTIONS = (
         "runs.new",
         "runs",
         "n",
-        "new",
+        "app.show_place('setup')",
         "New",
         "Set up another run.",
         in_footer=False,

@@ -17,7 +17,7 @@ ColumnName = Literal[
 GLYPHS: dict[RunStatus, str] = {
     "running": "▸",
     "finished": "✓",
-    "stopped": "■",
+    "stopped": "□",
     "failed": "✗",
     "killed": "✗",
 }
@@ -43,7 +43,7 @@ class Column:
 COLUMNS = (
     Column("mark", "", 3, 3),
     Column("status", "Status", 11, 11),
-    Column("name", "Run", 28, 44),
+    Column("name", "Run", 32, 44),
     Column("model", "Model", 12, 28),
     Column("data", "Data", 12, 28),
     Column("method", "Method", 9, 11),

@@ -162,9 +162,6 @@ class Session:
     def open_run(self, run: Path) -> None:
         """Show another run and its bundle; what was shown before goes on by itself.
 
-        Args:
-            run (Path): Its folder.
-
         Raises:
             UsageError: It is gone.
         """

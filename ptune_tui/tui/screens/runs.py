@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from ptune_tui.errors import PTuneError
@@ -21,10 +21,10 @@ from ptune_tui.tui.run_rows import filtered
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.screens.questions import DeleteScreen
 from ptune_tui.tui.widgets.curve import MARKERS
-from ptune_tui.tui.widgets.run_curves import RunCurves
-from ptune_tui.tui.widgets.run_details import RunDetails, size_text
+from ptune_tui.tui.widgets.run_body import RunBody
+from ptune_tui.tui.widgets.run_details import belongings
+from ptune_tui.tui.widgets.run_filter import RunFilter
 from ptune_tui.tui.widgets.run_table import RunTable
-from ptune_tui.tui.widgets.steady import Steady
 
 EMPTY = """\
 No runs yet.
@@ -49,7 +49,6 @@ class RunsScreen(PlaceScreen):
         self.listing = RunListing()
         self.runs: list[RunSummary] | None = None  # None: not read yet
         self.marked: list[Path] = []
-        self.shows_curves = False
         self._looks = Looks()
         self._seen: dict[Path, Look] = {}
         self._is_reading = False
@@ -58,22 +57,15 @@ class RunsScreen(PlaceScreen):
         """What shows while there is no run; filter, table, and what is known of a run."""
         yield Static("Reading the runs ...", id="no-runs", classes="empty", markup=False)
         with Vertical(id="runs"):
-            with Horizontal(id="filter-line"):
-                box = Input(placeholder="words that stand in any column", id="filter", compact=True)
-                box.cursor_blink = False
-                yield Static("filter", id="filter-label")
-                yield box
-                yield Steady("", id="filter-count")
+            yield RunFilter()
             yield RunTable()
-            with Horizontal(id="runs-body"):
-                yield RunDetails(id="run-details", can_focus=False)
-                yield RunCurves()
+            yield RunBody()
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self.query_one("#filter-line").display = False
         self.query_one("#runs").display = False
         self.set_interval(READ_SECONDS, self._read_if_shown)
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._show_details())
 
     def on_screen_resume(self) -> None:
         """Read at once what has changed while another place was shown."""
@@ -81,8 +73,8 @@ class RunsScreen(PlaceScreen):
         self._read()
 
     def on_resize(self) -> None:
-        """Other columns may fit."""
-        self.call_after_refresh(self._redraw_table)
+        """Details and curves stand side by side only where it is wide."""
+        self.call_after_refresh(self._show_details)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None shows a key as disabled."""
@@ -95,7 +87,7 @@ class RunsScreen(PlaceScreen):
             "curves": run is not None and not self.has_class("-wide"),
             "delete": run is not None and not self._is_worked_on(run),
             "copy": run is not None,
-            "end_filter": self.query_one("#filter-line").display if self.is_mounted else False,
+            "end_filter": any(line.display for line in self.query(RunFilter)),
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
 
@@ -144,27 +136,26 @@ class RunsScreen(PlaceScreen):
 
     def action_curves(self) -> None:
         """Change between what is known of a run and the curves, where there is no room for both."""
-        self.shows_curves = not self.shows_curves
+        body = self.query_one(RunBody)
+        body.shows_curves = not body.shows_curves
         self._show_details()
 
     def action_filter(self) -> None:
         """Write into the filter."""
-        self.query_one("#filter-line").display = True
-        self.query_one("#filter").focus()
+        self.query_one(RunFilter).open()
         self.refresh_bindings()
 
     def action_end_filter(self) -> None:
         """Show all runs again."""
-        self.query_one("#filter", Input).value = ""
-        self._leave_filter()
-        self.query_one("#filter-line").display = False
+        self.query_one(RunTable).focus()
+        self.query_one(RunFilter).close()
         self.refresh_bindings()
 
-    @on(Input.Submitted, "#filter")
+    @on(Input.Submitted)
     def _leave_filter(self) -> None:
         self.query_one(RunTable).focus()
 
-    @on(Input.Changed, "#filter")
+    @on(Input.Changed)
     def _filter_changed(self) -> None:
         self._show_runs()
 
@@ -172,29 +163,16 @@ class RunsScreen(PlaceScreen):
         """Copy the run's path, through the terminal."""
         run = self.highlighted
         if run is not None:
-            self.app.copy_to_clipboard(str(run.path))
+            self.app.copy_to_clipboard(str(run.path.absolute()))
             self.notify(f"Copied: {run.path}", markup=False)
-
-    def action_new(self) -> None:
-        """Set up another run."""
-        self.ptune.action_show_place("setup")
 
     def action_delete(self) -> None:
         """Ask, then delete the run."""
         run = self.highlighted
         if run is None or self._is_worked_on(run):
             return
-        look = self._seen.get(run.path)
-        what = (
-            f"Its prompt, checkpoints and events go with it: {size_text(look.num_bytes)}."
-            if look
-            else ""
-        )
-        if look and any(name == "bundle" for name, _ in look.part_bytes):
-            what = f"Its exported bundle goes too. {what}"
-        self.ptune.push_screen(
-            DeleteScreen(run.name, what), lambda yes: self._delete(run.path) if yes else None
-        )
+        question = DeleteScreen(run.name, belongings(self._seen.get(run.path)))
+        self.ptune.push_screen(question, lambda yes: self._delete(run.path) if yes else None)
 
     @work(group="delete")
     async def _delete(self, run: Path) -> None:
@@ -239,23 +217,16 @@ class RunsScreen(PlaceScreen):
     def _show_runs(self) -> None:
         """Draw the table."""
         runs, now = self.runs or [], self.ptune.clock()
-        words = self.query_one("#filter", Input).value
-        shown = filtered(runs, words, now)
+        shown = filtered(runs, self.query_one(RunFilter).words, now)
         self.query_one("#no-runs", Static).update(EMPTY.format(folder=self.listing.folder))
         self.query_one("#no-runs").display = not runs
         self.query_one("#runs").display = bool(runs)
-        self.query_one("#filter-count", Steady).show_text(f"{len(shown)} of {len(runs)} runs")
+        self.query_one(RunFilter).show_count(len(shown), len(runs))
         self.query_one(RunTable).show(shown, self.marked, now)
         if self.focused is None and runs:
             self.query_one(RunTable).focus()
         self._show_details()
         self.refresh_place()
-
-    def _redraw_table(self) -> None:
-        if self.runs:
-            self.query_one(RunTable).redraw(self.marked, self.ptune.clock())
-            self._show_details()
-            self.refresh_place()
 
     @on(RunTable.RowHighlighted)
     def _highlighted(self) -> None:
@@ -275,12 +246,5 @@ class RunsScreen(PlaceScreen):
         """Draw what is known of the run, and the curves."""
         run = self.highlighted
         look = self._seen.get(run.path) if run else None
-        details, curves = self.query_one(RunDetails), self.query_one(RunCurves)
-        is_wide = self.has_class("-wide")
-        details.display = is_wide or not self.shows_curves
-        curves.display = is_wide or self.shows_curves
-        details.show(run, look, self.ptune.clock())
         marked = [self._seen[path] for path in self.marked if path in self._seen]
-        curves.show(marked or ([look] if look else []))
-        details.border_subtitle = "" if is_wide else "v: loss curves"
-        curves.border_subtitle = "" if is_wide else "v: details"
+        self.query_one(RunBody).show(run, look, marked, self.ptune.clock())

@@ -84,7 +84,7 @@ def _legend(looks: Sequence[Look], colours: Sequence[str]) -> Content:
         Content.assemble((f"{marker} {look.run.name}", colour), f" {_last_loss(look)}")
         for look, marker, colour in zip(looks, MARKERS, colours, strict=False)
     ]
-    return Content("\n").join(parts)
+    return Content("   ").join(parts)
 
 
 def _last_loss(look: Look) -> str:

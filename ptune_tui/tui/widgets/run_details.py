@@ -189,6 +189,18 @@ def _files(look: Look) -> Iterator[Line]:
     yield Line("files", " · ".join([*parts, f"all {size_text(look.num_bytes)}"]))
 
 
+def belongings(look: Look | None) -> str:
+    """What goes with a run that is deleted.
+
+    Args:
+        look (Look | None): The run; None where it was not read yet.
+    """
+    if look is None:
+        return "Its prompt, checkpoints and events go with it."
+    names = ", ".join(name for name, _ in look.part_bytes) or "its events"
+    return f"All its files go with it, {size_text(look.num_bytes)}: {names}."
+
+
 def size_text(num_bytes: int) -> str:
     """A size of files that may be small: `12 KiB`, `85 MiB`."""
     return bytes_text(num_bytes) if num_bytes >= 1 << 20 else f"{num_bytes / 1024:.0f} KiB"

@@ -33,6 +33,8 @@ class RunTable(DataTable[Text], inherit_bindings=False):
         super().__init__(id="runs-table", cursor_type="row", cell_padding=0, zebra_stripes=False)
         self._columns: list[Column] = []
         self._runs: list[RunSummary] = []
+        self._marked: list[Path] = []
+        self._now = 0.0
         self._drawn: dict[tuple[str, str], str] = {}
 
     @property
@@ -49,31 +51,42 @@ class RunTable(DataTable[Text], inherit_bindings=False):
             marked (Sequence[Path]): Those whose curves are compared, in the order of the curves.
             now (float): Seconds since the epoch.
         """
-        columns = fitting_columns(self.scrollable_content_region.width or self.size.width)
+        columns = self._fitting()
         is_same_table = columns == self._columns and self._paths(runs) == self._paths(self._runs)
         highlighted = self.highlighted
-        self._columns, self._runs = columns, list(runs)
+        self._runs, self._marked, self._now = list(runs), list(marked), now
         if is_same_table:
-            self._write_changes(marked, now)
+            self._write_changes()
         else:
-            self._write_all(marked, now, highlighted)
+            self._write_all(columns, highlighted)
 
-    def redraw(self, marked: Sequence[Path], now: float) -> None:
-        """Draw the same runs anew, as after a change of the width or of the colours."""
-        self._columns = []
-        self.show(self._runs, marked, now)
+    def on_mount(self) -> None:
+        """Cells hold their colours, so other colours need other cells."""
+        self.app.theme_changed_signal.subscribe(self, lambda _: self._redraw())
 
-    def _write_changes(self, marked: Sequence[Path], now: float) -> None:
+    def on_resize(self) -> None:
+        """Take the columns that fit now."""
+        if self._fitting() != self._columns:
+            self._redraw()
+
+    def _redraw(self) -> None:
+        self._write_all(self._fitting(), self.highlighted)
+
+    def _fitting(self) -> list[Column]:
+        """The columns that fit beside a scrollbar; none before there is a width."""
+        width = self.outer_size.width - 1
+        return fitting_columns(width) if width > 0 else []
+
+    def _write_changes(self) -> None:
         for run in self._runs:
             for column in self._columns:
-                key, text = (str(run.path), column.name), _text_of(run, column, marked, now)
+                key, text = (str(run.path), column.name), self._text_of(run, column)
                 if self._drawn[key] != text:
                     self._drawn[key] = text
-                    self.update_cell(*key, self._cell(run, column, text, marked))
+                    self.update_cell(*key, self._cell(run, column, text))
 
-    def _write_all(
-        self, marked: Sequence[Path], now: float, highlighted: RunSummary | None
-    ) -> None:
+    def _write_all(self, columns: list[Column], highlighted: RunSummary | None) -> None:
+        self._columns = columns
         self.clear(columns=True)
         self._drawn.clear()
         for column in self._columns:
@@ -81,21 +94,27 @@ class RunTable(DataTable[Text], inherit_bindings=False):
         for run in self._runs:
             cells = []
             for column in self._columns:
-                text = _text_of(run, column, marked, now)
+                text = self._text_of(run, column)
                 self._drawn[str(run.path), column.name] = text
-                cells.append(self._cell(run, column, text, marked))
+                cells.append(self._cell(run, column, text))
             self.add_row(*cells, key=str(run.path))
         paths = self._paths(self._runs)
         if highlighted is not None and highlighted.path in paths:
             self.move_cursor(row=paths.index(highlighted.path))
 
-    def _cell(self, run: RunSummary, column: Column, text: str, marked: Sequence[Path]) -> Text:
+    def _text_of(self, run: RunSummary, column: Column) -> str:
+        if column.name == "mark":
+            is_marked = run.path in self._marked
+            return f" {MARKERS[self._marked.index(run.path)]}" if is_marked else ""
+        return cell_text(run, column.name, self._now)
+
+    def _cell(self, run: RunSummary, column: Column, text: str) -> Text:
         colours = self.app.theme_variables
         style = ""
         if column.name == "status":
             style = colours[STATUS_TONES[run.status]]
         elif column.name == "mark" and text:
-            style = line_colours(colours)[marked.index(run.path)]
+            style = line_colours(colours)[self._marked.index(run.path)]
         cell = Text(text, style=style, no_wrap=True, overflow="ellipsis")
         cell.truncate(column.width - 1, overflow="ellipsis")
         return cell
@@ -109,9 +128,3 @@ def line_colours(theme_variables: dict[str, str]) -> list[str]:
     """The colours of the compared curves, in order; as many as there are markers."""
     names = ("primary", "warning", "success", "error", "accent", "secondary")
     return [theme_variables[name] for name in names]
-
-
-def _text_of(run: RunSummary, column: Column, marked: Sequence[Path], now: float) -> str:
-    if column.name == "mark":
-        return f" {MARKERS[marked.index(run.path)]}" if run.path in marked else ""
-    return cell_text(run, column.name, now)
