@@ -33,7 +33,7 @@ class RunListing:
     def read(self) -> list[RunSummary]:
         """Every run, the latest first; of those that did not change nothing is opened."""
         found: dict[Path, tuple[_Stamp, RunSummary]] = {}
-        for run in self._folders():
+        for run in self.folders():
             try:
                 stamp = _stamp(run)
                 known = self._known.get(run)
@@ -47,7 +47,8 @@ class RunListing:
         self._readers = {run: self._readers[run] for run in found}
         return latest_first(summary for _, summary in found.values())
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
+        """Where the runs lie now."""
         try:
             return list(run_folders(self.folder))
         except OSError:
@@ -60,7 +61,7 @@ def has_runs(folder: Path | None = None) -> bool:
     Args:
         folder (Path | None): Where to look; None for the folder of all runs.
     """
-    return any(True for _ in run_folders(folder or runs_folder()))
+    return bool(RunListing(folder).folders())
 
 
 def delete_run(run: Path) -> None:

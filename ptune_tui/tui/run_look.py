@@ -16,10 +16,13 @@ from ptune_tui.run_listing import num_bytes_in
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.series import Point, decimate, smoothed
 from ptune_tui.tui.session import BUNDLE_FOLDER
 
 PARTS = ("adapter", BUNDLE_FOLDER, CHECKPOINTS_FOLDER)
 MAX_LOOKS = 20  # runs that are kept in memory
+MAX_POINTS = 1000  # of a curve
+SMOOTHING = 0.9  # single batches would hide each other's curves
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Look:
     Attributes:
         run: Its folder.
         state: Its events, folded. A later look at the same run may go on with it.
+        curve: Its losses, smoothed, with few enough points to be drawn at once.
+        last_loss: The last of them; None where no step was done.
         settings: (name, value) of what is not at its default.
         evaluation: What `ptune eval` found.
         part_bytes: (name, bytes) of the parts of its folder that are there.
@@ -37,6 +42,8 @@ class Look:
 
     run: Path
     state: RunState
+    curve: list[Point]
+    last_loss: float | None
     settings: list[tuple[str, str]]
     evaluation: Evaluation | None
     part_bytes: list[tuple[str, int]]
@@ -80,9 +87,12 @@ class Looks:
             del self._followed[oldest]
         parts = [(name, num_bytes_in(run / name)) for name in PARTS if (run / name).is_dir()]
         config = run_config(run)
+        losses = smoothed(state.losses, SMOOTHING)
         return Look(
             run=run,
             state=state,
+            curve=decimate(losses, MAX_POINTS),
+            last_loss=losses[-1][1] if losses else None,
             settings=changed_settings(config) if config else [],
             evaluation=_evaluation(run),
             part_bytes=parts,

@@ -164,7 +164,7 @@ def test_failed_run_tells_what_happened_and_what_to_do(some_runs: Path) -> None:
     assert finished["accuracy"].startswith("base 61.4 %, best 89.4 % at step 300, macro-F1 88.4 %")
     assert "adapter 39 KiB" in finished["files"]
     assert finished["notice"].startswith("3 rows were too long")
-    assert Looks().look([Path("gone")])[Path("gone")].state.losses == []
+    assert Looks().look([Path("gone")])[Path("gone")].curve == []
 
 
 def test_columns_fit_and_the_least_telling_are_left_out_first() -> None:

@@ -9,12 +9,11 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from ptune_tui.tui.run_look import Look
-from ptune_tui.tui.series import Point, smoothed
+from ptune_tui.tui.series import Point
 from ptune_tui.tui.widgets.curve import MARKERS, Curve, Line
 from ptune_tui.tui.widgets.run_table import line_colours
 from ptune_tui.tui.widgets.steady import Steady
 
-SMOOTHING = 0.9  # single batches would hide each other's curves
 STEEP = 8.0  # the highest loss over the lowest from where the axis counts in powers of ten
 
 
@@ -45,16 +44,13 @@ class RunCurves(Curve):
         self._draw()
 
     def _draw(self) -> None:
-        lengths = [
-            (look.run, len(look.state.losses), look.state.losses[-1:]) for look in self._looks
-        ]
-        picture = (lengths, self.size, self.app.theme)
+        picture = ([(look.run, look.curve) for look in self._looks], self.size, self.app.theme)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
         self._drawn = picture
         has_several = len(self._looks) > 1
         colours = line_colours(self.app.theme_variables)
-        curves = [smoothed(look.state.losses, SMOOTHING) for look in self._looks]
+        curves = [look.curve for look in self._looks]
         in_tens = fall_is_steep([loss for curve in curves for _, loss in curve])
         self.count_up_in_tens(in_tens)
         self.draw_lines(
@@ -88,5 +84,4 @@ def _legend(looks: Sequence[Look], colours: Sequence[str]) -> Content:
 
 
 def _last_loss(look: Look) -> str:
-    curve = smoothed(look.state.losses, SMOOTHING)
-    return f"{curve[-1][1]:.3f}" if curve else "no step"
+    return "no step" if look.last_loss is None else f"{look.last_loss:.3f}"
