@@ -105,6 +105,18 @@ def run_config(run: Path) -> RunConfig | None:
     return task.config if isinstance(task, TrainTask) else None
 
 
+def training_seconds(run: Path) -> float | None:
+    """How long a run trained, its validations included; None where it made no step.
+
+    Args:
+        run (Path): Its folder.
+    """
+    fold = RunFold()
+    for line in LineFollower(run / EVENTS_FILE).new_lines():
+        fold.add_line(line)
+    return None if fold.last_step is None else fold.last_step.elapsed_seconds
+
+
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
     """Every training run of a folder, the latest first.
 

@@ -14,9 +14,9 @@ from ptune_tui.events import LineFollower, decode_event
 from ptune_tui.results import Evaluation, read_evaluation
 from ptune_tui.run_listing import num_bytes_in
 from ptune_tui.runs import run_config
+from ptune_tui.series import Point, decimate, smoothed
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE
 from ptune_tui.tui.run_state import RunState
-from ptune_tui.tui.series import Point, decimate, smoothed
 from ptune_tui.tui.session import BUNDLE_FOLDER
 
 PARTS = ("adapter", BUNDLE_FOLDER, CHECKPOINTS_FOLDER)

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.content import Content
 
+from ptune_tui.series import Point
 from ptune_tui.tui.run_look import Look
-from ptune_tui.tui.series import Point
 from ptune_tui.tui.widgets.curve import MARKERS, Curve, Line
 from ptune_tui.tui.widgets.run_table import line_colours
 from ptune_tui.tui.widgets.steady import Steady
