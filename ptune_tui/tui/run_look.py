@@ -73,10 +73,8 @@ class Looks:
         return looks
 
     def _look_at(self, run: Path) -> Look:
-        follower, state = self._followed.pop(run, None) or (
-            LineFollower(run / EVENTS_FILE),
-            RunState(),
-        )
+        known = self._followed.pop(run, None)
+        follower, state = known or (LineFollower(run / EVENTS_FILE), RunState())
         for line in follower.new_lines():
             try:
                 state.add(decode_event(line))

@@ -171,8 +171,14 @@ class RunsScreen(PlaceScreen):
         run = self.highlighted
         if run is None or self._is_worked_on(run):
             return
-        question = DeleteScreen(run.name, belongings(self._seen.get(run.path)))
-        self.ptune.push_screen(question, lambda yes: self._delete(run.path) if yes else None)
+        path = run.path
+
+        def answered(is_yes: bool | None) -> None:
+            if is_yes:
+                self._delete(path)
+
+        question = DeleteScreen(run.name, belongings(self._seen.get(path)))
+        self.ptune.push_screen(question, answered)
 
     @work(group="delete")
     async def _delete(self, run: Path) -> None:

@@ -23,7 +23,7 @@ class RunBody(Horizontal):
 
     def compose(self) -> ComposeResult:
         """Details and curves."""
-        yield RunDetails(id="run-details", can_focus=False)
+        yield RunDetails(id="run-details")
         yield RunCurves()
 
     def show(

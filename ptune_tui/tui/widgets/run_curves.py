@@ -63,7 +63,7 @@ class RunCurves(Curve):
         self.border_title = f"{title}, smoothed" + (", log scale" if in_tens else "")
         legend = self.query_one("#legend-line", Steady)
         legend.display = has_several
-        legend.show_text(_legend(self._looks, colours))
+        legend.show_text(_legend(self._looks, colours, self.size.width - 2))
 
 
 def fall_is_steep(losses: Sequence[float]) -> bool:
@@ -75,12 +75,14 @@ def _in_tens(curve: Sequence[Point]) -> list[Point]:
     return [(step, math.log10(loss)) for step, loss in curve]
 
 
-def _legend(looks: Sequence[Look], colours: Sequence[str]) -> Content:
+def _legend(looks: Sequence[Look], colours: Sequence[str], width: int) -> Content:
+    """The runs in one line, or where that is too long in a line each."""
     parts = [
         Content.assemble((f"{marker} {look.run.name}", colour), f" {_last_loss(look)}")
         for look, marker, colour in zip(looks, MARKERS, colours, strict=False)
     ]
-    return Content("   ").join(parts)
+    line = Content("   ").join(parts)
+    return line if line.cell_length <= width else Content("\n").join(parts)
 
 
 def _last_loss(look: Look) -> str:
