@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ptune_tui.config import RunConfig, differences
+from ptune_tui.errors import DataError
 from ptune_tui.events import LineFollower, decode_event
 from ptune_tui.results import Evaluation, read_evaluation
 from ptune_tui.run_listing import num_bytes_in
@@ -36,6 +37,7 @@ class Look:
         last_loss: The last of them; None where no step was done.
         settings: (name, value) of what is not at its default.
         evaluation: What `ptune eval` found.
+        damage: Why that cannot be read; empty where it can, or was not made.
         part_bytes: (name, bytes) of the parts of its folder that are there.
         num_bytes: Of all its files.
     """
@@ -46,6 +48,7 @@ class Look:
     last_loss: float | None
     settings: list[tuple[str, str]]
     evaluation: Evaluation | None
+    damage: str
     part_bytes: list[tuple[str, int]]
     num_bytes: int
 
@@ -85,6 +88,7 @@ class Looks:
             del self._followed[oldest]
         parts = [(name, num_bytes_in(run / name)) for name in PARTS if (run / name).is_dir()]
         config = run_config(run)
+        evaluation, damage = _evaluation(run)
         losses = smoothed(state.losses, SMOOTHING)
         return Look(
             run=run,
@@ -92,7 +96,8 @@ class Looks:
             curve=decimate(losses, MAX_POINTS),
             last_loss=losses[-1][1] if losses else None,
             settings=changed_settings(config) if config else [],
-            evaluation=_evaluation(run),
+            evaluation=evaluation,
+            damage=damage,
             part_bytes=parts,
             num_bytes=num_bytes_in(run),
         )
@@ -105,8 +110,9 @@ def changed_settings(config: RunConfig) -> list[tuple[str, str]]:
     return [(f"{part}.{field}", str(raw[part][field])) for part, field in parts]
 
 
-def _evaluation(run: Path) -> Evaluation | None:
+def _evaluation(run: Path) -> tuple[Evaluation | None, str]:
+    """What `ptune eval` found, or why it cannot be read."""
     try:
-        return read_evaluation(run)
-    except msgspec.DecodeError:
-        return None  # of another version
+        return read_evaluation(run), ""
+    except DataError as error:
+        return None, error.message

@@ -154,6 +154,7 @@ def test_failed_run_tells_what_happened_and_what_to_do(some_runs: Path) -> None:
     assert "not finite any more at step 60" in lines["error"].text
     assert lines["hint"].text.startswith("Lower `--learning-rate`")
     assert lines["log"].text.endswith("worker.log")
+    assert "of another version" in lines["ptune eval"].text
     finished = {
         line.label: line.text
         for line in details(summarise(some_runs / "finished"), look[some_runs / "finished"], NOW)

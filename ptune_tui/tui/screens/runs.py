@@ -52,6 +52,7 @@ class RunsScreen(PlaceScreen):
         self._looks = Looks()
         self._seen: dict[Path, Look] = {}
         self._is_reading = False
+        self._minute = -1  # in which the table was drawn
 
     def compose_body(self) -> ComposeResult:
         """What shows while there is no run; filter, table, and what is known of a run."""
@@ -216,8 +217,11 @@ class RunsScreen(PlaceScreen):
         self.runs = runs
         gone = before.keys() - {run.path for run in runs}
         self.marked = [run for run in self.marked if run not in gone]
-        self._show_runs()
-        if changed | gone:
+        minute = int(self.ptune.clock() // 60)
+        if changed or gone or minute != self._minute:  # ages count in minutes
+            self._minute = minute
+            self._show_runs()
+        if changed or gone:
             self._look()
 
     def _show_runs(self) -> None:

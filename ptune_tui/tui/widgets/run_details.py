@@ -149,6 +149,8 @@ def _scores(look: Look) -> Iterator[Line]:
         yield Line("accuracy", ", ".join([*parts, _num_rows(best or state.base)]))
     if look.evaluation is not None:
         yield from _evaluation(look.evaluation)
+    if look.damage:
+        yield Line("ptune eval", look.damage, "warning")
 
 
 def _num_rows(done: EvaluationDone | None) -> str:
