@@ -155,6 +155,28 @@ class Session:
         if (run / BUNDLE_FOLDER / MANIFEST_FILE).is_file():
             self.bundle = self.bundle or run / BUNDLE_FOLDER
 
+    def shows(self, run: Path) -> bool:
+        """Whether the run that is shown is the one of a folder."""
+        return self.run is not None and self.run.job.folder.absolute() == run.absolute()
+
+    def open_run(self, run: Path) -> None:
+        """Show another run and its bundle; what was shown before goes on by itself.
+
+        Raises:
+            UsageError: It is gone.
+        """
+        if not self.shows(run):
+            self.bundle = None
+            self.attach(run)
+            self.poll()
+
+    def forget_run(self, run: Path) -> None:
+        """Show a run no longer that was deleted."""
+        if self.shows(run):
+            self.run = self.run_config = self.export = None
+        if self.bundle is not None and self.bundle.is_relative_to(run):
+            self.bundle = None
+
     def stop_run(self, *, save: bool) -> None:
         """Ask the run to stop after its step."""
         if self.run is not None and self.is_training:

@@ -6,7 +6,7 @@ import math
 import sys
 from pathlib import Path
 
-from ptune_tui.config import RunConfig
+from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.events import (
     CheckpointSaved,
     DataReady,
@@ -36,7 +36,7 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.locks import write_lock
-from ptune_tui.tasks import EVENTS_FILE, TrainTask, write_task
+from ptune_tui.tasks import EVENTS_FILE, LOG_FILE, TrainTask, write_task
 
 START = 1_700_000_000.0
 
@@ -249,6 +249,31 @@ def write_run(folder: Path, events: list[Event], *, is_held: bool = False) -> Pa
     (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
     if is_held:
         write_lock(folder)
+    return folder
+
+
+def write_runs(folder: Path) -> Path:
+    """A run of each kind: `running` the newest, then `failed`, `finished`, `stopped`, `killed`."""
+    config = RunConfig(
+        data=DataConfig(train="/data/ag_news/train.jsonl"),
+        method=MethodConfig(name="prefix"),
+        training=TrainingConfig(learning_rate=0.02),
+    )
+    stopped: list[Event] = [*running(), TaskFinished(100.0, stopped_early=True)]
+    kinds: dict[str, list[Event]] = {
+        "killed": running()[:30],
+        "stopped": stopped,
+        "finished": finished(),
+        "failed": failed(str(folder / "failed" / LOG_FILE)),
+        "running": running(),
+    }
+    for number, (name, events) in enumerate(kinds.items()):
+        begun = TaskStarted(START + 3600 * number, 4242, "train")
+        run = write_run(folder / name, [begun, *events[1:]], is_held=name == "running")
+        if name == "finished":
+            write_task(run, TrainTask(config))
+            (run / "adapter").mkdir()
+            (run / "adapter" / "adapter_model.safetensors").write_bytes(bytes(40_000))
     return folder
 
 

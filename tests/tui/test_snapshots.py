@@ -13,7 +13,7 @@ from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import shown, wait_for
+from tests.tui.helpers import settled, shown, wait_for
 
 Compare = Callable[..., bool]
 Prepare = Callable[[Pilot[None]], Awaitable[None]]
@@ -31,6 +31,39 @@ async def settle(pilot: Pilot[None]) -> None:
     await pilot.pause(0.5)
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
+
+
+def runs_after(*keys: str) -> Prepare:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await wait_for(pilot, lambda: pilot.app.screen.runs is not None)  # type: ignore[attr-defined]
+        for key in keys:
+            await pilot.press(key)
+        await settled(pilot)
+
+    return prepare
+
+
+@both_sizes
+def test_runs_without_a_run(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PTUNE_HOME", "home")
+    assert snap_compare(PTuneApp("runs"), terminal_size=size, run_before=runs_after())
+
+
+@both_sizes
+@pytest.mark.usefixtures("some_runs")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(("down",), id="failed"),
+        pytest.param(("down", "down", "space", "down", "space", "v"), id="compared"),
+    ],
+)
+def test_runs(snap_compare: Compare, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    app = PTuneApp(clock=lambda: fakes.START + 5 * 3600)
+    assert snap_compare(app, terminal_size=size, run_before=runs_after(*keys))
 
 
 @both_sizes
