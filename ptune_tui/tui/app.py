@@ -1,4 +1,4 @@
-"""The app: three places over one session, polled four times a second.
+"""The app: four places over one session, polled four times a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
 
-InitialScreen = Literal["setup", "train", "chat"]
+InitialScreen = Literal["setup", "train", "chat", "export"]
 
 
 def run_app(
@@ -78,6 +78,12 @@ def _chat_screen() -> Screen[Any]:
     return ChatScreen()
 
 
+def _export_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.export import ExportScreen
+
+    return ExportScreen()
+
+
 class PTuneApp(App[None]):
     """The terminal app.
 
@@ -94,7 +100,12 @@ class PTuneApp(App[None]):
 
     TITLE = "ptune"
     CSS_PATH = "app.tcss"
-    MODES = {"setup": _setup_screen, "train": _train_screen, "chat": _chat_screen}  # noqa: RUF012
+    MODES = {  # noqa: RUF012
+        "setup": _setup_screen,
+        "train": _train_screen,
+        "chat": _chat_screen,
+        "export": _export_screen,
+    }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
