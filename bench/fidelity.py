@@ -21,6 +21,7 @@ import msgspec
 
 from export.bundle import read_manifest
 from export.precisions import PRECISIONS
+from ptune_tui.results import ContenderScores, Evaluation
 
 
 def ptune(*arguments: object) -> str:
@@ -30,11 +31,15 @@ def ptune(*arguments: object) -> str:
 
 def answers(
     target: Path, data: Path, folder: Path, *more: object
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[ContenderScores, list[str]]:
     file = folder / "answers.jsonl"
-    said = ptune("eval", target, "--data", data, "--predictions", file, "--json", *more)
+    said = ptune(
+        *("eval", target, "--data", data, "--predictions", file, "--json"),
+        *("--baselines", "none", "--no-calibration", *more),
+    )
     lines = file.read_text(encoding="utf-8").splitlines()
-    return json.loads(said), [json.loads(line)["answer"] for line in lines]
+    scored = msgspec.json.decode(said, type=Evaluation).contenders[0]
+    return scored, [json.loads(line)["answer"] for line in lines]
 
 
 def measure(run: Path, data: Path) -> dict[str, Any]:
@@ -46,7 +51,7 @@ def measure(run: Path, data: Path) -> dict[str, Any]:
         found: dict[str, Any] = {
             "run": run.name,
             "num_rows": len(expected),
-            "torch": {"accuracy": in_torch["accuracy"], "seconds": in_torch["seconds"]},
+            "torch": {"accuracy": in_torch.score("accuracy"), "seconds": in_torch.seconds},
         }
         parity = read_manifest(bundle).parity
         for precision in PRECISIONS:
@@ -57,9 +62,9 @@ def measure(run: Path, data: Path) -> dict[str, Any]:
                 if pair[0] != pair[1]
             ]
             found[precision] = {
-                "accuracy": scored["accuracy"],
+                "accuracy": scored.score("accuracy"),
                 "flips": flips,
-                "seconds": scored["seconds"],
+                "seconds": scored.seconds,
                 "parity": msgspec.to_builtins(parity[precision]),
             }
         return found

@@ -2,8 +2,8 @@ r"""The whole path on one data set through the command line: train, score, expor
 
     python bench/path_on_data.py FOLDER --template "Review: {prompt}\\nSentiment:" --out o.json
 
-FOLDER holds train.jsonl and validation.jsonl. Prints one JSON object: accuracies of the base, of
-the run in torch and of the bundle in both precisions, the rows that flip, and the settings.
+FOLDER holds train.jsonl and validation.jsonl. Prints one JSON object: scores of the base, of the
+run in torch and of the bundle in both precisions, the rows that flip, and the settings.
 """
 
 from __future__ import annotations
@@ -15,6 +15,15 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import msgspec
+
+from ptune_tui.results import Evaluation
+
+
+def evaluation(target: Path, data: Path, *more: object) -> Evaluation:
+    said = ptune("eval", target, "--data", data, "--json", *more)
+    return msgspec.json.decode(said, type=Evaluation)
 
 
 def ptune(*arguments: object) -> str:
@@ -50,17 +59,16 @@ def main() -> None:
         training += ["--learning-rate", options.learning_rate]
     ptune("train", *training, "--out", run)
     ptune("export", run, "--out", bundle, "--overwrite")
-    in_torch = json.loads(ptune("eval", run, "--data", validation, "--base", "--json"))
-    found: dict[str, Any] = {"settings": [str(item) for item in training], "torch": in_torch}
+    in_torch = evaluation(run, validation, "--baselines", "base")
+    found: dict[str, Any] = {
+        "settings": [str(item) for item in training],
+        "torch": msgspec.to_builtins(in_torch.contenders),
+    }
     for precision in ("fast", "exact"):
-        against = json.loads(
-            ptune(
-                *("eval", bundle, "--precision", precision, "--data", validation),
-                *("--against", run, "--json"),
-            )
-        )
+        against = evaluation(bundle, validation, "--precision", precision, "--against", run)
         found[precision] = {
-            key: against[key] for key in ("accuracy", "macro_f1", "num_rows", "seconds", "flips")
+            **msgspec.to_builtins(against.contenders[0]),
+            "flips": msgspec.to_builtins(against.flips),
         }
     found["parity"] = json.loads((bundle / "manifest.json").read_text())["parity"]
     text = json.dumps(found, indent=2, ensure_ascii=False)

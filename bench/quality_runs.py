@@ -30,9 +30,6 @@ from quality_settings import (
     BAG_OF_WORDS,
     FEW_SHOT,
     LORA,
-    LORA_ALPHA,
-    LORA_RANK,
-    LORA_RATE,
     NUM_EXAMPLES,
     NUM_FREE_TEXT_SELECTION_ROWS,
     NUM_SELECTION_ROWS,
@@ -41,8 +38,10 @@ from quality_settings import (
     timed_by,
 )
 
+from ptune_tui.evaluation.lora_settings import ALPHA, LEARNING_RATE, RANK
 from ptune_tui.events import StageFinished, StepDone, TaskFinished, decode_event
 from ptune_tui.hardware import default_num_threads, machine
+from ptune_tui.results import Evaluation
 from ptune_tui.tasks import EVENTS_FILE
 
 KERNELS = {"fp32": "cached", "int8": "int8"}
@@ -118,12 +117,14 @@ class Workshop:
             _ptune(*options, "--out", run)
         answers_file = run / "answers.jsonl"
         test = self._test_file(key)
-        found = json.loads(
-            _ptune("eval", run, "--data", test, "--predictions", answers_file, "--json")
+        said = _ptune(
+            *("eval", run, "--data", test, "--predictions", answers_file, "--json"),
+            *("--baselines", "none", "--no-calibration"),
         )
-        if "int8" in found["computed_by"]:
+        scored = msgspec.json.decode(said, type=Evaluation).contenders[0]
+        if "int8" in scored.computed_by:
             raise RuntimeError(
-                f"{run} was scored by `{found['computed_by']}`; a cell needs the exact kernel"
+                f"{run} was scored by `{scored.computed_by}`; a cell needs the exact kernel"
             )
         lines = answers_file.read_text(encoding="utf-8").splitlines()
         answers = [json.loads(line)["answer"] for line in lines]
@@ -132,8 +133,8 @@ class Workshop:
             "scores": self._scores(key, answers),
             "num_rows": len(answers),
             "num_train_rows": len(read_pairs(train)),
-            "evaluation_seconds": found["seconds"],
-            "computed_by": found["computed_by"],
+            "evaluation_seconds": scored.seconds,
+            "computed_by": scored.computed_by,
             **training_figures(run),
         }
 
@@ -261,7 +262,7 @@ def settings_of(key: CellKey) -> dict[str, Setting]:
         kept = ("num_virtual_tokens", "max_steps", "batch_size", "learning_rate", "num_validations")
         settings |= {name: training[name] for name in kept}
     elif key.method == LORA:
-        settings |= {"rank": LORA_RANK, "alpha": LORA_ALPHA, "learning_rate": LORA_RATE}
+        settings |= {"rank": RANK, "alpha": ALPHA, "learning_rate": LEARNING_RATE}
         settings["batch_size"] = task.methods[timed_by(key).method].batch_size
     elif key.method == FEW_SHOT:
         settings["num_examples"] = NUM_EXAMPLES

@@ -21,7 +21,6 @@ NUM_FREE_TEXT_SELECTION_ROWS = 16  # each is generated at every validation
 
 # Methods that are not ours; one seed each.
 LORA, BASE, FEW_SHOT, BAG_OF_WORDS = "lora", "base", "few-shot", "bag-of-words"
-LORA_RANK, LORA_ALPHA, LORA_RATE = 8, 16, 5e-4
 NUM_EXAMPLES = 5  # of the few-shot base
 
 

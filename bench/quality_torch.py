@@ -2,48 +2,34 @@
 
     python bench/quality_torch.py REQUEST.json RESULT.json
 
-LoRA adapts every projection of the same dequantised weights in float32, right-padded, with logits
-at the labels alone, for a given wall-clock time. All three are scored by the program's own
+LoRA is `ptune eval`'s own (`ptune_tui.worker.lora`). All three are scored by the program's own
 `Evaluator`.
-
-Legend: B rows, T tokens of a row.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import resource
-import statistics
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-import peft
 import torch
-import transformers
 from msgspec import Struct
-from quality_scores import Pair, read_pairs
-from quality_settings import LORA_ALPHA, LORA_RANK, LORA_RATE
-from torch.nn import functional
 
-from export.encoding import EncodedRow, RowEncoder, answer_limit
+from export.encoding import RowEncoder, answer_limit
+from export.preface import Example, Preface
 from ptune_tui.config import DataConfig
 from ptune_tui.data import closed_set, encode_rows, prompt_limit
-from ptune_tui.engine.batches import collate, training_order
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel, load_frozen
-from ptune_tui.engine.prefix import head_reads
+from ptune_tui.evaluation.told import line_break_token
 from ptune_tui.hardware import default_num_threads
 from ptune_tui.models import resolve
 from ptune_tui.rows import read_rows
-from ptune_tui.worker.bench.prepare import write_float_model
-from quant.loading import LoadedModel
+from ptune_tui.worker.lora import LoraTraining, lora_model, train_lora
 
 _MAX_TOKENS = 512
 _ANSWER_ROOM = 16  # an answer may be so much longer than the longest response
@@ -101,15 +87,9 @@ def compute(request: Request) -> Result:
     # Beside LoRA's float copy the codes are enough.
     kernel = "cached" if request.kind in ("base", "few-shot") else "stream"
     frozen = load_frozen(found.path, found.name, "int4", kernel)
-    if request.kind == "few-shot":
-        template = few_shot_template(
-            request.template, read_pairs(Path(request.train))[: request.num_examples]
-        )
-    else:
-        template = request.template
     if request.is_free_text and request.kind in ("base", "few-shot"):
         frozen = ending_at_line_break(frozen)
-    task = _TaskRows(frozen, request, template)
+    task = _TaskRows(frozen, request)
     if request.kind in ("base", "few-shot"):
         return task.answered_by(frozen)
     adapted = lora_model(frozen, request.seed)
@@ -117,24 +97,35 @@ def compute(request: Request) -> Result:
         ours, theirs = task.answered_by(frozen), task.answered_by(adapted)
         pairs = zip(ours.answers, theirs.answers, strict=True)
         return msgspec.structs.replace(theirs, num_agreeing=sum(a == b for a, b in pairs))
-    trained = train_lora(adapted.network, task.train, request)
-    scored = task.answered_by(adapted)
+    training = LoraTraining(
+        request.training_seconds, request.batch_size, request.seed, request.max_steps
+    )
+    trained = train_lora(adapted.network, task.train, training)
+    peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return msgspec.structs.replace(
-        trained, answers=scored.answers, evaluation_seconds=scored.evaluation_seconds
+        task.answered_by(adapted),
+        training_seconds=trained.seconds,
+        steps=len(trained.losses),
+        tokens_per_second=trained.tokens_per_second,
+        peak_memory_bytes=peak_memory_bytes,
+        losses=trained.losses,
     )
 
 
 class _TaskRows:
     """A task's rows in tokens, encoded as the program does it."""
 
-    def __init__(self, frozen: FrozenModel, request: Request, template: str) -> None:
+    def __init__(self, frozen: FrozenModel, request: Request) -> None:
         train = read_rows(Path(request.train), DataConfig())
+        num_examples = request.num_examples if request.kind == "few-shot" else 0
+        examples = (Example(row.prompt, row.response) for row in train[:num_examples])
         self.rows = read_rows(Path(request.test), DataConfig())[: request.max_rows]
         self.labels = closed_set(train, "text" if request.is_free_text else "labels")
         self.encoder = RowEncoder(
             frozen.text.tokenizer,
-            frozen.text.template(template, request.is_free_text),
+            frozen.text.template(request.template, request.is_free_text),
             frozen.text.end_token_id,
+            Preface(examples=tuple(examples)),
         )
         # Examples make the template long.
         context = frozen.config.max_position_embeddings
@@ -150,88 +141,14 @@ class _TaskRows:
         return Result(scores.answers, scores.seconds)
 
 
-def few_shot_template(template: str, examples: Sequence[Pair]) -> str:
-    """A template that shows examples first; one a line, so that answers end at a line break."""
-    shown = [template.replace("{prompt}", pair.prompt) + f" {pair.response}" for pair in examples]
-    return "\n".join([*shown, template])
-
-
 def ending_at_line_break(frozen: FrozenModel) -> FrozenModel:
     """A base that was never tuned to end its answers: they end with the line."""
-    (line_break,) = frozen.text.tokenizer.encode("\n", add_special_tokens=False).ids
+    line_break = line_break_token(frozen.text.tokenizer)
+    if line_break is None:
+        raise ValueError(f"{frozen.name} has no token for a line break")
     return dataclasses.replace(
         frozen, text=dataclasses.replace(frozen.text, end_token_id=line_break)
     )
-
-
-def lora_model(frozen: FrozenModel, seed: int) -> FrozenModel:
-    """The dequantised model with LoRA in every projection; it computes as the base until trained.
-
-    Args:
-        frozen (FrozenModel): Where the weights come from.
-        seed (int): Of LoRA's first values.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "float"
-        write_float_model(frozen.config, frozen.loaded.weights, path)
-        network: Any = transformers.AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-        )
-    torch.manual_seed(seed)
-    config = peft.LoraConfig(
-        task_type=peft.TaskType.CAUSAL_LM,
-        r=LORA_RANK,
-        lora_alpha=LORA_ALPHA,
-        lora_dropout=0.0,
-        target_modules="all-linear",
-    )
-    adapted = peft.get_peft_model(network, config).get_base_model().eval()
-    # What the program's own embedding says of itself.
-    adapted.get_input_embeddings().compute_dtype = torch.float32
-    loaded = LoadedModel(adapted, frozen.loaded.report, {}, frozen.config)
-    return FrozenModel(frozen.name, loaded, frozen.text, "float")
-
-
-def train_lora(network: Any, rows: Sequence[EncodedRow], request: Request) -> Result:
-    """Train for a while: AdamW, a short warm-up, then a cosine over the time that is left."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=LORA_RATE, weight_decay=0.0)
-    generator = torch.Generator().manual_seed(request.seed)
-    order = training_order([row.num_tokens for row in rows], request.batch_size, generator)
-    losses: list[float] = []
-    speeds: list[float] = []
-    started = time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < request.training_seconds:
-        if request.max_steps is not None and len(losses) == request.max_steps:
-            break
-        share = elapsed / request.training_seconds
-        optimizer.param_groups[0]["lr"] = LORA_RATE * rate_share(share)
-        batch = collate([rows[number] for number in next(order)], 0)
-        optimizer.zero_grad(set_to_none=True)
-        with head_reads(network, (batch.label_rows, batch.label_columns)):
-            output = network(input_ids=batch.input_ids, use_cache=False)
-        loss = functional.cross_entropy(output.logits[0], batch.labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        losses.append(float(loss.detach()))
-        speeds.append(batch.num_tokens / (time.perf_counter() - started - elapsed))
-    return Result(
-        answers=[],
-        evaluation_seconds=0.0,
-        training_seconds=time.perf_counter() - started,
-        steps=len(losses),
-        tokens_per_second=statistics.median(speeds),
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        losses=losses,
-    )
-
-
-def rate_share(share: float) -> float:
-    """Share of the peak rate when a share of the time is over."""
-    if share < _WARMUP_SHARE:
-        return (share + 0.1 * _WARMUP_SHARE) / (1.1 * _WARMUP_SHARE)
-    return 0.5 * (1.0 + math.cos(math.pi * (share - _WARMUP_SHARE) / (1.0 - _WARMUP_SHARE)))
 
 
 def main() -> None:

@@ -40,8 +40,10 @@ from export.genai import (
     read_base,
     write_default,
 )
+from export.model_card import bundle_card
 from export.precisions import PRECISIONS, Precision
 from export.prompt_files import PROMPTS_FOLDER, write_prompt
+from export.readme import README_FILE, may_replace
 from export.session import DecoderSession
 from export.soft_tokens import read_soft_tokens
 
@@ -95,6 +97,12 @@ class PromptAddition:
             stem = _free_stem(self.bundle, self.gate.prompt.name)
             chat_template = yield from self._chat_template(tokens)
             record = write_prompt(stage, self.gate.prompt, sessions, parity, stem, chat_template)
+            if not may_replace(self.bundle / README_FILE):
+                yield Skipped(
+                    "card",
+                    f"{self.bundle / README_FILE} was edited, so it stays as it is.",
+                    "It does not name the new prompt; without it, the next one gets a card of all.",
+                )
             self._put_in_place(stage, manifest, record, chosen)
         yield Built("manifest", 3, 3)
 
@@ -192,10 +200,16 @@ class PromptAddition:
             new_names |= self._write_default(stage, manifest, changed)
         kept = {name: file for name, file in manifest.files.items() if name not in old_names}
         files = kept | {name: hash_file(stage / name) for name in sorted(new_names)}
+        complete = msgspec.structs.replace(changed, files=files)
+        if may_replace(self.bundle / README_FILE):
+            card = bundle_card(self.bundle.resolve().name, complete)
+            (stage / README_FILE).write_text(card, encoding="utf-8", newline="")
+            new_names.add(README_FILE)
+            old_names |= {README_FILE} if (self.bundle / README_FILE).is_file() else set()
         with _kept_aside(self.bundle, stage, old_names, new_names):
             for name in new_names:
                 (stage / name).replace(self.bundle / name)
-            write_manifest(self.bundle, msgspec.structs.replace(changed, files=files))
+            write_manifest(self.bundle, complete)
 
     def _write_default(self, stage: Path, manifest: Manifest, changed: Manifest) -> set[str]:
         """Stage what ONNX Runtime GenAI begins with; returns the names, none where nothing can."""

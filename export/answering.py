@@ -15,12 +15,13 @@ import numpy.typing as npt
 
 from export.bundle import PromptRecord
 from export.constraint import Constraint
-from export.encoding import RowEncoder, answer_limit
+from export.encoding import Request, RowEncoder, answer_limit
 from export.errors import BundleError, RowError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
+from export.preface import NO_PREFACE, Preface
 from export.prompts import AnyPrompt
-from export.row_scoring import RowLabel, label_pack, pack_limit, packs
+from export.row_scoring import RowLabel, label_pack, pack_limit, packs, row_label
 from export.sampling import Sampling, log_softmax
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class LabelAnswer:
         label: The most likely one.
         log_probability: Of its tokens and the end token.
         was_cut: Whether the text was cut from the left to fit.
+        all_scores: The same of every label, in their order, where all were asked for.
     """
 
     label: str
     log_probability: float
     was_cut: bool = False
+    all_scores: tuple[float, ...] = ()
 
 
 @dataclass
@@ -53,13 +56,16 @@ class Answerer:
     record: PromptRecord
     prompt: AnyPrompt | None
     prefix: FloatArray | None
+    preface: Preface = NO_PREFACE
     encoder: RowEncoder = field(init=False)
     was_cut: bool = field(init=False, default=False)
     """Whether the last request was cut from the left to fit."""
 
     def __post_init__(self) -> None:
         record = self.record
-        self.encoder = RowEncoder(self.bundle.tokenizer, record.template, record.end_token_id)
+        self.encoder = RowEncoder(
+            self.bundle.tokenizer, record.template, record.end_token_id, self.preface
+        )
         if self.prefix is None:
             self.prefix = self._compute_prefix()
 
@@ -83,7 +89,7 @@ class Answerer:
 
     def generate(
         self,
-        text: str,
+        text: Request,
         max_new_tokens: int = 256,
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
@@ -92,7 +98,7 @@ class Answerer:
         """An answer to stream: iterate over its pieces of text.
 
         Args:
-            text (str): The request.
+            text (Request): The request.
             max_new_tokens (int): At most so many tokens, and as the context has room for.
             sampling (Sampling): How tokens are chosen; the most likely one by default.
             stop (Sequence[str]): Strings that end the answer.
@@ -132,20 +138,28 @@ class Answerer:
             constraint,
         )
 
-    def classify(self, text: str) -> LabelAnswer:
-        """The most likely label, exactly, without scoring the hopeless ones."""
-        return self.classify_behind(self._encode(text))
+    def classify(self, text: Request, with_all_scores: bool = False) -> LabelAnswer:
+        """The most likely label, exactly.
 
-    def classify_behind(self, ids: list[int]) -> LabelAnswer:
+        Args:
+            text (str): The request.
+            with_all_scores (bool): Whether to score every label, the hopeless ones too.
+        """
+        return self.classify_behind(self._encode(text), with_all_scores)
+
+    def classify_behind(self, ids: list[int], with_all_scores: bool = False) -> LabelAnswer:
         """The most likely label behind tokens that are a whole request already."""
         logits, position = self._read(ids)
-        search = LabelSearch(self.label_trie, log_softmax(logits))
+        search = LabelSearch(self.label_trie, log_softmax(logits), with_all_scores)
         while (path := search.next_path()) is not None:
             search.feed(log_softmax(self.bundle.session.forward(path, position)[0]))
-        return self._label_answer(RowLabel(search.best, search.scores[search.best]), self.was_cut)
+        return self._label_answer(row_label(search, with_all_scores), self.was_cut)
 
     def classify_rows(
-        self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[Request],
+        on_progress: Callable[[int], None] | None = None,
+        with_all_scores: bool = False,
     ) -> list[LabelAnswer]:
         """The most likely label of each text; texts of similar length share a sequence.
 
@@ -153,15 +167,16 @@ class Answerer:
         so far that it does not begin like the template, or it fills the context.
 
         Args:
-            texts (Sequence[str]): The requests.
+            texts (Sequence[Request]): The requests.
             on_progress (Callable[[int], None] | None): Called with the number of answers so far.
+            with_all_scores (bool): Whether to score every label.
         """
         limit = self.record.max_prompt_tokens
         encoded = [self.encoder.encode_prompt(text, limit) for text in texts]
         answers: dict[int, LabelAnswer] = {}
         for numbers, rows in self._packs([ids for ids, _ in encoded]):
             try:
-                found = self._label_pack(rows)
+                found = self._label_pack(rows, with_all_scores)
             except RowError:
                 # Labels of many beginnings in a short context; alone, each text has room.
                 continue
@@ -170,7 +185,7 @@ class Answerer:
             if on_progress:
                 on_progress(len(answers))
         for number in sorted(set(range(len(texts))) - set(answers)):
-            answers[number] = self.classify(texts[number])
+            answers[number] = self.classify(texts[number], with_all_scores)
             if on_progress:
                 on_progress(len(answers))
         return [answers[number] for number in range(len(texts))]
@@ -194,13 +209,15 @@ class Answerer:
 
     def _label_answer(self, row: RowLabel, was_cut: bool) -> LabelAnswer:
         assert self.record.labels is not None
-        return LabelAnswer(self.record.labels[row.label], row.log_probability, was_cut)
+        label = self.record.labels[row.label]
+        return LabelAnswer(label, row.log_probability, was_cut, row.all_scores)
 
-    def _label_pack(self, rows: list[list[int]]) -> list[RowLabel]:
+    def _label_pack(self, rows: list[list[int]], with_all_scores: bool) -> list[RowLabel]:
         assert self.prefix is not None
         self.bundle.begin_request()
         self.bundle.hold(self.key, self.prefix)
-        return label_pack(self.bundle.session, self.label_trie, rows, self.prefix.shape[3])
+        length = self.prefix.shape[3]
+        return label_pack(self.bundle.session, self.label_trie, rows, length, with_all_scores)
 
     def label_scores(self, text: str) -> dict[str, float]:
         """The log-probability of every label with its end token."""
@@ -215,7 +232,7 @@ class Answerer:
         assert self.record.labels is not None
         return dict(zip(self.record.labels, scores, strict=True))
 
-    def answer(self, text: str) -> str:
+    def answer(self, text: Request) -> str:
         """The label where the responses are a closed set, else the generated text."""
         if self.record.labels is not None:
             return self.classify(text).label
@@ -226,7 +243,7 @@ class Answerer:
         """Put a request behind the prefix; logits [V] behind it, and the next position."""
         return self._read(self._encode(text))
 
-    def _encode(self, text: str) -> list[int]:
+    def _encode(self, text: Request) -> list[int]:
         ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
         return ids
 

@@ -4,6 +4,8 @@
     model.onnx         `fast`; exact.onnx: `exact`; both read model.data
     throughput.onnx    `throughput`, where it was asked for or is fastest; reads throughput.data too
     plain_tokenizer.json           the tokenizer of training
+    README.md                      the model card: documentation that may be edited, so the one file
+                                   without a hash here (export/readme.py)
     genai.onnx, genai_config.json, tokenizer.json, tokenizer_config.json, chat_template.jinja,
     prompts/NAME.onnx_adapter, prompts/NAME.jinja   for ONNX Runtime GenAI (export/genai.py); a
                                    bundle without them has the tokenizer of training in
@@ -30,6 +32,7 @@ from export.precisions import PRECISIONS, Precision
 from export.prompts import PromptKind
 from export.shape import DecoderShape
 from export.template import Template
+from export.training_record import TrainingRecord
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
@@ -99,6 +102,7 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
         parity: What the gate measured behind this prompt, by precision.
         adapter: The virtual tokens as ONNX Runtime GenAI loads them, or None.
         chat_template_file: The chat template that places them there, or None.
+        training: How it was made, for the model card; None in bundles of older versions.
     """
 
     file: str
@@ -115,6 +119,7 @@ class PromptRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     parity: dict[str, ParityRecord] = {}
     adapter: str | None = None
     chat_template_file: str | None = None
+    training: TrainingRecord | None = None
 
     @property
     def files(self) -> set[str]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from export.errors import RowError
-from export.template import RenderedPrompt, Renderer, Template
+from export.preface import NO_PREFACE, Preface
+from export.template import Messages, RenderedPrompt, Renderer, Template
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -35,6 +36,9 @@ _LEAD_PROBES = (
     "🙂",
     "\x02",
 )
+
+
+Request = str | Messages  # what is asked: a text, or a conversation for a chat template
 
 
 @dataclass(frozen=True)
@@ -64,24 +68,51 @@ class RowEncoder:
         tokenizer (Tokenizer): The model's tokenizer.
         template (Template): How a row becomes text.
         end_token_id (int): The token that ends a response.
+        preface (Preface): What stands before every row.
     """
 
-    def __init__(self, tokenizer: Tokenizer, template: Template, end_token_id: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: Template,
+        end_token_id: int,
+        preface: Preface = NO_PREFACE,
+    ) -> None:
         self.tokenizer = tokenizer
-        self.renderer = Renderer(template)
+        self.renderer = Renderer(template, preface)
         self.end_token_id = end_token_id
 
-    def encode_prompt(self, prompt: str, max_tokens: int | None = None) -> tuple[list[int], bool]:
+    def encode_prompt(
+        self, prompt: Request, max_tokens: int | None = None
+    ) -> tuple[list[int], bool]:
         """Tokens before the response, and whether the prompt was cut from the left.
 
         Args:
-            prompt (str): The row's input.
+            prompt (Request): The row's input. Of a conversation that is too long the oldest turns
+                go first, the system's message never, and only then the last message is cut.
             max_tokens (int | None): At most so many tokens; None for no limit.
 
         Raises:
             RowError: The template alone needs more than `max_tokens`.
+            TemplateError: The template does not take the conversation.
         """
-        rendered = self.renderer.render(prompt)
+        if isinstance(prompt, str):
+            return self._encode_rendered(self.renderer.render(prompt), max_tokens)
+        was_cut = False
+        while True:
+            rendered = self.renderer.render_messages(prompt)
+            shorter = _without_oldest(prompt)
+            if max_tokens is None or shorter is None:
+                ids, was_cut_inside = self._encode_rendered(rendered, max_tokens)
+                return ids, was_cut or was_cut_inside
+            ids, _ = self._encode_rendered(rendered, None)
+            if len(ids) <= max_tokens:
+                return ids, was_cut
+            prompt, was_cut = shorter, True
+
+    def _encode_rendered(
+        self, rendered: RenderedPrompt, max_tokens: int | None
+    ) -> tuple[list[int], bool]:
         encoding = self.tokenizer.encode(
             rendered.text, add_special_tokens=not self.renderer.is_chat
         )
@@ -95,7 +126,7 @@ class RowEncoder:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return [*ids, self.end_token_id]
 
-    def encode_row(self, prompt: str, response: str, max_prompt_tokens: int) -> EncodedRow:
+    def encode_row(self, prompt: Request, response: str, max_prompt_tokens: int) -> EncodedRow:
         """A whole row; the prompt's cut does not depend on the response.
 
         Raises:
@@ -136,6 +167,15 @@ def common_prefix(rows: Iterable[Sequence[int]]) -> list[int]:
             length += 1
         del shared[length:]
     return shared or []
+
+
+def _without_oldest(messages: Messages) -> Messages | None:
+    """A conversation without its oldest question and what was answered; None if it has only one."""
+    start = 1 if messages[0]["role"] == "system" else 0
+    questions = [
+        number for number in range(start + 1, len(messages)) if messages[number]["role"] == "user"
+    ]
+    return [*messages[:start], *messages[questions[0] :]] if questions else None
 
 
 def _cut_left(encoding: Encoding, rendered: RenderedPrompt, max_tokens: int) -> list[int]:

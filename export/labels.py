@@ -62,9 +62,16 @@ class LabelSearch:
     Args:
         trie (LabelTrie): The labels.
         text_log_probabilities (LogProbabilities): [V], behind the row's text.
+        is_exhaustive (bool): Whether to go on until every label has its score.
     """
 
-    def __init__(self, trie: LabelTrie, text_log_probabilities: LogProbabilities) -> None:
+    def __init__(
+        self,
+        trie: LabelTrie,
+        text_log_probabilities: LogProbabilities,
+        is_exhaustive: bool = False,
+    ) -> None:
+        self._is_exhaustive = is_exhaustive
         self._open: list[tuple[float, _Node]] = []
         self.scores: dict[int, float] = {}
         self._expand(trie.root, 0.0, text_log_probabilities)
@@ -73,6 +80,11 @@ class LabelSearch:
     def best(self) -> int:
         """The best whole label so far."""
         return max(self.scores, key=lambda label: self.scores[label])
+
+    @property
+    def all_scores(self) -> list[float]:
+        """Every label's score, in the labels' order, once an exhaustive search is through."""
+        return [self.scores[label] for label in range(len(self.scores))]
 
     def next_path(self) -> Path | None:
         """The label beginning whose continuation decides next, or None when the winner is known."""
@@ -106,7 +118,7 @@ class LabelSearch:
                 return
 
     def _may_win(self, score: float) -> bool:
-        return not (self.scores and max(self.scores.values()) >= score)
+        return self._is_exhaustive or not (self.scores and max(self.scores.values()) >= score)
 
     def _expand(self, node: _Node, score: float, log_probabilities: LogProbabilities) -> None:
         for token, child in node.children.items():
@@ -116,6 +128,17 @@ class LabelSearch:
             else:
                 self._open.append((reached, child))
         self._open.sort(key=lambda item: -item[0])
+
+
+def label_probabilities(scores: Sequence[float]) -> npt.NDArray[np.float64]:
+    """The probability of each label, given that the answer is one of them.
+
+    Args:
+        scores (Sequence[float]): Log-probabilities of all labels, each with its end token.
+    """
+    shifted = np.exp(np.asarray(scores, np.float64) - max(scores))
+    probabilities: npt.NDArray[np.float64] = shifted / shifted.sum()
+    return probabilities
 
 
 def exhaustive_scores(

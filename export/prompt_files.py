@@ -12,6 +12,7 @@ from export.precisions import Precision
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt, save_prefix, save_prompt
 from export.session import DecoderSession
 from export.template import Template
+from export.training_record import TrainingRecord
 
 PROMPTS_FOLDER = "prompts"
 SOFT_PROMPT = "soft_prompt"
@@ -31,6 +32,7 @@ class ExportedPrompt:
         labels: The closed set of responses, or None for free text.
         max_response_tokens: Longest response in training.
         scores: Measured scores by name.
+        training: How it was made, for the model card.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ExportedPrompt:
     labels: list[str] | None
     max_response_tokens: int
     scores: dict[str, float]
+    training: TrainingRecord | None = None
 
 
 def write_prompt(
@@ -94,4 +97,5 @@ def write_prompt(
         parity=dict(parity),
         adapter=adapter,
         chat_template_file=template_file,
+        training=prompt.training,
     )

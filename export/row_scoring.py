@@ -21,6 +21,7 @@ _MAX_PACKED_TOKENS = 256
 # Label beginnings that are read with the text, whether they will be asked for or not.
 MAX_EAGER_PATHS = 4
 _PATHS_A_ROUND = 2  # of a row where they are read best first
+_EXHAUSTIVE_PATHS = 16  # of a row a round where all of them are read
 
 
 def pack_limit(context_length: int, prefix_length: int) -> int:
@@ -40,10 +41,12 @@ class RowLabel:
     Attributes:
         label: The label's number.
         log_probability: Of its tokens and the end token.
+        all_scores: The same of every label, where all were asked for.
     """
 
     label: int
     log_probability: float
+    all_scores: tuple[float, ...] = ()
 
 
 @dataclass
@@ -69,7 +72,11 @@ def packs(rows: Sequence[list[int]], max_tokens: int) -> Iterator[list[int]]:
 
 
 def label_pack(
-    session: DecoderSession, trie: LabelTrie, rows: Sequence[list[int]], prefix_length: int
+    session: DecoderSession,
+    trie: LabelTrie,
+    rows: Sequence[list[int]],
+    prefix_length: int,
+    with_all_scores: bool = False,
 ) -> list[RowLabel]:
     """The most likely label of each row, exactly.
 
@@ -78,11 +85,12 @@ def label_pack(
         trie (LabelTrie): The labels.
         rows (Sequence[list[int]]): The rows' tokens behind the prefix, at least one each.
         prefix_length (int): Tokens of the prefix.
+        with_all_scores (bool): Whether to score every label.
 
     Raises:
         RowError: The rows are longer together than the model's context.
     """
-    return _Pack(session, trie, rows, prefix_length).labels()
+    return _Pack(session, trie, rows, prefix_length, with_all_scores).labels()
 
 
 class _Pack:
@@ -94,7 +102,9 @@ class _Pack:
         trie: LabelTrie,
         rows: Sequence[list[int]],
         prefix_length: int,
+        with_all_scores: bool,
     ) -> None:
+        self.with_all_scores = with_all_scores
         self.session = session
         self.trie = trie
         self.texts = rows
@@ -107,7 +117,7 @@ class _Pack:
         self._read_texts(paths if len(paths) <= MAX_EAGER_PATHS else [])
         while wanted := self._asked_for():
             self._read_paths(wanted)
-        return [_found(row) for row in self.rows]
+        return [self._found(row) for row in self.rows]
 
     def _read_texts(self, paths: list[Path]) -> None:
         """Read all texts, each with these label beginnings behind it."""
@@ -128,11 +138,12 @@ class _Pack:
 
     def _asked_for(self) -> list[tuple[_Row, Path]]:
         """What the searches of undecided rows ask for next."""
+        num_paths = _EXHAUSTIVE_PATHS if self.with_all_scores else _PATHS_A_ROUND
         return [
             (row, path)
             for row in self.rows
             if row.search is not None
-            for path in row.search.wanted(_PATHS_A_ROUND, row.ends)
+            for path in row.search.wanted(num_paths, row.ends)
         ]
 
     def _read_paths(self, wanted: list[tuple[_Row, Path]]) -> None:
@@ -154,11 +165,21 @@ class _Pack:
         log_probabilities_NV = logits_NV - log_sum_exp(logits_NV)
         for (row, path), log_probabilities in zip(asked, log_probabilities_NV, strict=True):
             if row.search is None:
-                row.search = LabelSearch(self.trie, log_probabilities)
+                row.search = LabelSearch(self.trie, log_probabilities, self.with_all_scores)
             else:
                 row.search.feed(log_probabilities, path)
 
+    def _found(self, row: _Row) -> RowLabel:
+        assert row.search is not None
+        return row_label(row.search, self.with_all_scores)
 
-def _found(row: _Row) -> RowLabel:
-    assert row.search is not None
-    return RowLabel(row.search.best, row.search.scores[row.search.best])
+
+def row_label(search: LabelSearch, with_all_scores: bool) -> RowLabel:
+    """What a search found.
+
+    Args:
+        search (LabelSearch): It is through.
+        with_all_scores (bool): Whether it was exhaustive.
+    """
+    scores = tuple(search.all_scores) if with_all_scores else ()
+    return RowLabel(search.best, search.scores[search.best], scores)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
@@ -28,10 +29,13 @@ from export.bundle import (
     verify_file,
 )
 from export.constraint import Vocabulary
+from export.encoding import RowEncoder
 from export.errors import BundleError
 from export.precisions import Precision
+from export.preface import Preface
 from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
 from export.session import DecoderSession
+from export.template import Template
 
 FloatArray = npt.NDArray[np.float32]
 # Kernels of other processors round int8 products elsewhere; a wrong kernel is off by far more.
@@ -128,6 +132,45 @@ class Bundle:
         """Answers by the same template and labels without the prompt."""
         name, record = self._record(name)
         return Answerer(self, f"base:{name}", record, None, None)
+
+    def record(self, name: str | None = None) -> PromptRecord:
+        """What the manifest says of a prompt.
+
+        Args:
+            name (str | None): The prompt; None where the bundle has just one.
+
+        Raises:
+            BundleError: There is no such prompt.
+        """
+        return self._record(name)[1]
+
+    def told(
+        self,
+        name: str | None,
+        template: Template,
+        preface: Preface,
+        end_token_id: int,
+        max_prompt_tokens: int,
+    ) -> Answerer:
+        """The base's answers for a prompt's task, told something instead of the prompt.
+
+        Args:
+            name (str | None): The prompt whose labels count.
+            template (Template): How a row becomes text.
+            preface (Preface): What stands before every row.
+            end_token_id (int): The token that ends a response.
+            max_prompt_tokens (int): A longer row, the preface included, is cut from the left.
+        """
+        name, record = self._record(name)
+        encoder = RowEncoder(self.tokenizer, template, end_token_id, preface)
+        record = msgspec.structs.replace(
+            record,
+            template=template,
+            lead_ids=encoder.lead_ids(),
+            end_token_id=end_token_id,
+            max_prompt_tokens=max_prompt_tokens,
+        )
+        return Answerer(self, f"told:{name}:{template}:{preface}", record, None, None, preface)
 
     def hold(self, key: str, prefix: FloatArray) -> None:
         """Make `prefix` the beginning of the cache unless it is there already."""

@@ -16,10 +16,13 @@ from jinja2 import TemplateError as JinjaError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from export.errors import TemplateError
+from export.preface import NO_PREFACE, Preface
 
 CHAT = "chat"
 PLAIN = "{prompt}\n"
 _MARKER = "\x02ptune\x03"
+
+Messages = list[dict[str, str]]  # of `role` and `content`, as chat templates take them
 
 
 class Template(msgspec.Struct, frozen=True):
@@ -30,12 +33,15 @@ class Template(msgspec.Struct, frozen=True):
         chat_template: Jinja source of the model's chat template, where `text` is `chat`.
         bos_token: Text of the model's first token, for the chat template; may be empty.
         eos_token: Text of the model's end token, for the chat template.
+        columns: Jinja that made the prompts of training of a row's columns; empty where one column
+            held them. Who answers is asked with the prompt itself.
     """
 
     text: str = PLAIN
     chat_template: str | None = None
     bos_token: str = ""
     eos_token: str = ""
+    columns: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,31 +64,75 @@ class Renderer:
 
     Args:
         template (Template): What to render by.
+        preface (Preface): What stands before every row: in a text template as lines above it, each
+            example followed by a line break; in a chat the instruction begins the first message and
+            examples are earlier turns.
 
     Raises:
         TemplateError: The template has no `{prompt}`, or the chat template is missing or broken.
     """
 
-    def __init__(self, template: Template) -> None:
+    def __init__(self, template: Template, preface: Preface = NO_PREFACE) -> None:
         self.template = template
+        self.preface = preface
         self.is_chat = template.text == CHAT
         if self.is_chat:
             self.lead, self.tail, self.response_prefix = self._split_chat()
         else:
             self.lead, self.tail, self.response_prefix = split_text(template.text)
+            self.lead = self._above() + self.lead
 
     def render(self, prompt: str) -> RenderedPrompt:
         """The text before the response, and where the prompt lies in it."""
         start = len(self.lead)
         return RenderedPrompt(self.lead + prompt + self.tail, start, start + len(prompt))
 
+    def render_messages(self, messages: Messages) -> RenderedPrompt:
+        """The same for a conversation that ends in a question: the last message is the prompt.
+
+        Raises:
+            TemplateError: The template is not `chat`, or does not take the conversation.
+        """
+        last = {**messages[-1], "content": _MARKER}
+        lead, marker, tail = self.chat(self._told([*messages[:-1], last])).partition(_MARKER)
+        if not marker or _MARKER in tail:
+            raise TemplateError(
+                "The model's chat template does not place the last message exactly once.",
+                'Use a text template, for example `--template "{prompt}\\n"`.',
+            )
+        prompt = messages[-1]["content"]
+        return RenderedPrompt(lead + prompt + tail, len(lead), len(lead) + len(prompt))
+
     def response(self, response: str) -> str:
         """The response as it is tokenised."""
         return self.response_prefix + response
 
+    def _above(self) -> str:
+        """The preface as text above a row."""
+        preface = self.preface
+        instruction = f"{preface.instruction}\n\n" if preface.instruction else ""
+        examples = (
+            f"{self.render(example.prompt).text}{self.response(example.response)}\n"
+            for example in preface.examples
+        )
+        return instruction + "".join(examples)
+
+    def _told(self, messages: Messages) -> Messages:
+        """A conversation with the preface in it, behind what the system says."""
+        start = 1 if messages[0]["role"] == "system" else 0
+        told = []
+        for example in self.preface.examples:
+            told.append({"role": "user", "content": example.prompt})
+            told.append({"role": "assistant", "content": example.response})
+        told += messages[start:]
+        if self.preface.instruction:
+            content = f"{self.preface.instruction}\n\n{told[0]['content']}"
+            told[0] = {**told[0], "content": content}
+        return [*messages[:start], *told]
+
     def _split_chat(self) -> tuple[str, str, str]:
         """Lead and tail of the chat template around one user message."""
-        rendered = self.chat([{"role": "user", "content": _MARKER}])
+        rendered = self.chat(self._told([{"role": "user", "content": _MARKER}]))
         lead, marker, tail = rendered.partition(_MARKER)
         if not marker or _MARKER in tail:
             raise TemplateError(
@@ -91,7 +141,7 @@ class Renderer:
             )
         return lead, tail, ""
 
-    def chat(self, messages: list[dict[str, str]]) -> str:
+    def chat(self, messages: Messages) -> str:
         """A whole conversation by the chat template, ending where the assistant answers.
 
         Raises:

@@ -28,9 +28,11 @@ from export.exported_model import ExportedModel
 from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, Traced, check_parity
 from export.genai import GenaiBase, genai_graph, genai_tokens, write_default, write_tokenizers
 from export.graph_files import GRAPH_FILES, GraphFiles, num_bytes, write_graph_files
+from export.model_card import bundle_card
 from export.pace import Timed, fastest, seconds_per_answer
 from export.precisions import Precision
 from export.prompt_files import write_prompt
+from export.readme import README_FILE
 from export.session import DecoderSession
 from export.space import check_space
 
@@ -93,7 +95,9 @@ class BundleWriter:
                 graph = files.path(genai_graph(default, parity))
                 write_default(folder, graph, base, record, folder)
             golden = self._golden(sessions)
-            self._write_manifest(files, parity, default, record, golden)
+            manifest = self._write_manifest(files, parity, default, record, golden)
+            card = bundle_card(destination.name, manifest)
+            (folder / README_FILE).write_text(card, encoding="utf-8", newline="")
             # Windows renames no folder whose files are mapped.
             sessions.clear()
             yield Built("manifest", 3, 3)
@@ -147,7 +151,7 @@ class BundleWriter:
         default: Precision,
         record: PromptRecord,
         golden: Golden,
-    ) -> None:
+    ) -> Manifest:
         folder = graphs.folder
         files = {
             path.relative_to(folder).as_posix(): hash_file(path)
@@ -181,3 +185,4 @@ class BundleWriter:
             },
         )
         write_manifest(folder, manifest)
+        return manifest

@@ -54,7 +54,7 @@ class AnsweringSetting(Struct, frozen=True):
         measures: What to measure.
         contenders: Sides (`llama.cpp`) or single contenders (`llama.cpp:Q4_0`); empty for all.
         template: How a row becomes text; None for the set's own or a line of its own.
-        prompt_field: Name of the input column.
+        prompt_field: Name of the input column; None: recognised.
         response_field: Name of the answer column.
     """
 
@@ -69,7 +69,7 @@ class AnsweringSetting(Struct, frozen=True):
     measures: tuple[Measure, ...] = MEASURES
     contenders: tuple[str, ...] = ()
     template: str | None = None
-    prompt_field: str = "prompt"
+    prompt_field: str | None = None
     response_field: str = "response"
 
     def has(self, side: str, variant: str | None = None) -> bool:

@@ -69,18 +69,27 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Which rows, and how a row becomes text."""
 
-    train: Annotated[str, Meta(description="JSONL or CSV file, or a built-in set's name")] = (
-        "support_inbox"
-    )
+    train: Annotated[
+        str,
+        Meta(description="file, folder or hub id `owner/name`, `:split` behind; or a built-in set"),
+    ] = "support_inbox"
     validation: Annotated[
-        str | None, Meta(description="file; left out, the built-in split or a tenth of the rows")
+        str | None,
+        Meta(description="the same; left out, the set's own split or a tenth of the rows"),
     ] = None
     template: Annotated[
         str | None,
-        Meta(description="text with {prompt} and optionally {response}, or `chat`; left out: auto"),
+        Meta(
+            description="text with {prompt} and optionally {response}, Jinja over columns, or "
+            "`chat`; left out: auto"
+        ),
     ] = None
-    prompt_field: Annotated[str, Meta(description="name of the input column")] = "prompt"
-    response_field: Annotated[str, Meta(description="name of the answer column")] = "response"
+    prompt_field: Annotated[
+        str | None, Meta(description="name of the input column; left out: recognised")
+    ] = None
+    response_field: Annotated[
+        str | None, Meta(description="name of the answer column; left out: recognised")
+    ] = None
     max_tokens: Annotated[
         Annotated[int, Meta(ge=8)],
         Meta(description="longest row in tokens; a longer prompt is cut from the left"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,14 @@ from pathlib import Path
 import msgspec
 
 from export.encoding import EncodedRow, RowEncoder
-from export.errors import RowError
+from export.errors import RowError, TemplateError
+from export.template import CHAT
 from ptune_tui.config import DataConfig
 from ptune_tui.errors import DataError
-from ptune_tui.rows import Row, closed_set, num_held_out, read_rows
+from ptune_tui.reading.column_template import is_jinja, taken_apart
+from ptune_tui.reading.source import training_split, validation_split
+from ptune_tui.rows import Row, RowsRead, closed_set, recognise_rows
+from ptune_tui.splitting import split
 
 BUILTIN_FOLDER = Path(__file__).parent / "builtin_data"
 
@@ -39,12 +42,16 @@ class DataSet:
         validation: Validation rows.
         labels: The closed set of responses, or None for free text.
         template: The one to use: the user's, the built-in set's own, or None for the model's.
+        columns: Jinja that made the prompts of a row's columns; empty where one column holds them.
+        about: What was recognised in the files, a sentence each.
     """
 
     train: list[Row]
     validation: list[Row]
     labels: list[str] | None
     template: str | None
+    columns: str = ""
+    about: tuple[str, ...] = ()
 
 
 def builtin_names() -> list[str]:
@@ -62,23 +69,36 @@ def load_data(config: DataConfig, seed: int) -> DataSet:
     Raises:
         DataError: A file or a row cannot be used.
     """
-    builtin = BUILTIN_FOLDER / config.train
-    if config.train in builtin_names():
-        train = read_rows(builtin / "train.jsonl", config)
-        held_out = Path(config.validation) if config.validation else builtin / "validation.jsonl"
-        validation = read_rows(held_out, config)
+    train, held_out = _read(config)
+    labels = closed_set(train.rows, config.scoring)
+    if held_out is None:
+        training, validation = split(train.rows, labels, seed)
     else:
-        train = read_rows(Path(config.train), config)
-        validation = read_rows(Path(config.validation), config) if config.validation else []
-    labels = closed_set(train, config.scoring)
-    if not validation:
-        train, validation = split(train, seed)
+        training, validation = train.rows, held_out.rows
     if labels is not None:
         check_labels(validation, labels)
-    template = config.template
+    template, columns = config.template, ""
     if template is None and config.train in builtin_names():
         template = read_task(config.train).template
-    return DataSet(train, validation, labels, template)
+    elif template is not None and is_jinja(template):
+        template, columns = taken_apart(template)
+    if template is None and any(row.turns for row in training):
+        template = CHAT
+    about = dict.fromkeys(read.about for read in (train, held_out) if read and read.about)
+    return DataSet(training, validation, labels, template, columns, tuple(about))
+
+
+def _read(config: DataConfig) -> tuple[RowsRead, RowsRead | None]:
+    """Training rows, and validation rows where there are some."""
+    held_out: str | None
+    if config.train in builtin_names():
+        builtin = BUILTIN_FOLDER / config.train
+        train = recognise_rows(builtin / "train.jsonl", config)
+        held_out = config.validation or str(builtin / "validation.jsonl")
+    else:
+        train = recognise_rows(Path(training_split(config.train)), config)
+        held_out = config.validation or validation_split(config.train)
+    return train, recognise_rows(Path(held_out), config) if held_out else None
 
 
 def read_task(name: str) -> BuiltinTask:
@@ -88,28 +108,10 @@ def read_task(name: str) -> BuiltinTask:
 
 
 def data_path(text: str) -> Path:
-    """The file of a data argument: a path, or a built-in set's validation rows."""
+    """What `iter_records` takes for a data argument, which may name a built-in set."""
     if text in builtin_names():
         return BUILTIN_FOLDER / text / "validation.jsonl"
     return Path(text)
-
-
-def split(rows: list[Row], seed: int) -> tuple[list[Row], list[Row]]:
-    """Hold a tenth of the rows out for validation, at least one.
-
-    Raises:
-        DataError: There is only one row.
-    """
-    if len(rows) < 2:
-        raise DataError(
-            f"{rows[0].source} has one row, and one more is needed to validate.",
-            "Add rows, or name a validation file with `--validation`.",
-        )
-    order = list(range(len(rows)))
-    random.Random(seed).shuffle(order)
-    held_out = set(order[: num_held_out(len(rows))])
-    train = [row for number, row in enumerate(rows) if number not in held_out]
-    return train, [row for number, row in enumerate(rows) if number in held_out]
 
 
 def check_labels(rows: Iterable[Row], labels: Sequence[str]) -> None:
@@ -138,8 +140,19 @@ def encode_rows(
         rows (Sequence[Row]): The rows.
         encoder (RowEncoder): Template and tokenizer.
         max_prompt_tokens (int): A longer prompt is cut from the left, never the response.
+
+    Raises:
+        DataError: The template does not take a conversation; names file and line.
     """
-    return [encoder.encode_row(row.prompt, row.response, max_prompt_tokens) for row in rows]
+    return [_encoded(row, encoder, max_prompt_tokens) for row in rows]
+
+
+def _encoded(row: Row, encoder: RowEncoder, max_prompt_tokens: int) -> EncodedRow:
+    request = row.request(is_chat=encoder.renderer.is_chat)
+    try:
+        return encoder.encode_row(request, row.response, max_prompt_tokens)
+    except (RowError, TemplateError) as error:
+        raise DataError(f"{row.place}: {error.message}", error.hint) from None
 
 
 def prompt_limit(rows: Sequence[Row], encoder: RowEncoder, max_tokens: int) -> tuple[int, int]:

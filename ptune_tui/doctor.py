@@ -48,6 +48,7 @@ TRAINING_PACKAGES = (
 )
 SERVING_PACKAGES = ("starlette", "uvicorn")
 JSON_PACKAGES = ("llguidance",)
+EVALUATION_PACKAGES = ("rouge-score", "sacrebleu")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def checks() -> list[Check]:
         _packages("Training extra", TRAINING_PACKAGES, "warn", "pip install 'ptune-tui[train]'"),
         _packages("Serving extra", SERVING_PACKAGES, "warn", "pip install 'ptune-tui[serve]'"),
         _packages("JSON extra", JSON_PACKAGES, "warn", "pip install 'ptune-tui[json]'"),
+        _packages("Evaluation extra", EVALUATION_PACKAGES, "warn", "pip install 'ptune-tui[eval]'"),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),
         _folder("Settings", paths.settings_file().parent),

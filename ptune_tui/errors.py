@@ -147,6 +147,15 @@ def missing_training_extra(module: str) -> Explanation:
     )
 
 
+def missing_data_extra(module: str) -> Explanation:
+    """The sentence for Parquet, Arrow and hub data sets where the data extra is not installed."""
+    return Explanation(
+        "usage",
+        f"This needs the data extra: the package `{module}` is not installed.",
+        "Install `ptune-tui[data]`: in ptune's clone, `pip install '.[data]'`.",
+    )
+
+
 SERVING_MODULES = frozenset({"starlette", "uvicorn"})
 
 

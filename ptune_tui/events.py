@@ -106,6 +106,39 @@ class DataReady(Struct, frozen=True, tag=True):
     num_shared_tokens: int  # leading template tokens that every row shares
 
 
+class DataFile(Struct, frozen=True):
+    """A file that a run read its rows from."""
+
+    role: Literal["train", "validation"]
+    path: str
+    sha256: str
+    num_bytes: int
+
+
+class ProvenanceNoted(Struct, frozen=True, tag=True):
+    """What a run reads and computes on, so that another person can make it again.
+
+    Attributes:
+        files: Those of the rows that are files of this disk.
+        rows_hash: sha256 of all rows in tokens: the same for the same rows in any file format.
+        versions: Of Python and of the packages that compute, by name.
+        system: The operating system.
+        processor: The processor's name, where it says one.
+        num_usable_cores: Logical cores that the worker may use.
+        total_memory_bytes: Of the machine, or the container's limit.
+        accelerator: The graphics card's name, where there is one.
+    """
+
+    files: list[DataFile]
+    rows_hash: str
+    versions: dict[str, str]
+    system: str
+    processor: str | None
+    num_usable_cores: int | None
+    total_memory_bytes: int | None
+    accelerator: str | None
+
+
 class PlanMade(Struct, frozen=True, tag=True):
     """How the steps will be computed, and why; every choice can be forced."""
 
@@ -146,6 +179,7 @@ class EvaluationDone(Struct, frozen=True, tag=True):
     seconds: float
     tuned: bool  # whether the soft prompt took part
     is_best: bool = False
+    contender: str = ""  # in `ptune eval`: the line of its table
 
 
 class SampleMade(Struct, frozen=True, tag=True):
@@ -275,14 +309,6 @@ class PreviewMade(Struct, frozen=True, tag=True):
     rows: list[PreviewRow]
 
 
-class Prediction(Struct, frozen=True):
-    """One scored row."""
-
-    prompt: str
-    expected: str
-    answer: str
-
-
 class TaskFinished(Struct, frozen=True, tag=True):
     """The work is done: last event of a good file."""
 
@@ -307,6 +333,7 @@ Event = (
     | StageFinished
     | ModelReady
     | DataReady
+    | ProvenanceNoted
     | PlanMade
     | StepDone
     | EvaluationDone

@@ -17,8 +17,10 @@ from ptune_tui.paths import models_folder
 from ptune_tui.wheels import Progress
 
 __all__ = [
+    "BaseReference",
     "CachedModel",
     "ResolvedModel",
+    "base_reference",
     "cached_models",
     "fetch_default",
     "local_model",
@@ -99,6 +101,38 @@ def resolve(
     )
 
 
+@dataclass(frozen=True)
+class BaseReference:
+    """A base model as other people know it.
+
+    Attributes:
+        name: How it is called here, without its folders.
+        hub_id: Its name on the Hugging Face hub, or None.
+        licence: Where it is known.
+    """
+
+    name: str
+    hub_id: str | None
+    licence: str | None
+
+
+def base_reference(source: str) -> BaseReference:
+    """What a model that is on this disk is called elsewhere, and its licence.
+
+    Args:
+        source (str): What `resolve` takes.
+    """
+    default = default_model.DEFAULT_MODEL
+    if source in ("default", default.name):
+        return BaseReference(default.name, default.hub_id, default.licence)
+    path = local_model(source)
+    if path is None:
+        return BaseReference(source, source if hub.HUB_ID.fullmatch(source) else None, None)
+    hub_id = source if not Path(source).exists() and hub.HUB_ID.fullmatch(source) else None
+    name = path.stem if path.is_file() else path.resolve().name
+    return BaseReference(hub_id or name, hub_id, _licence(path) if path.is_dir() else None)
+
+
 def local_model(source: str) -> Path | None:
     """Where a model lies on this disk; None where it would have to be fetched.
 
@@ -153,13 +187,18 @@ def _cached_file(path: Path) -> CachedModel:
 
 def _cached_folder(folder: Path) -> CachedModel:
     num_bytes = sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
-    readme = folder / "README.md"
-    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
-    licence = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
     return CachedModel(
         name=folder.name.replace("--", "/"),
         path=folder,
         num_bytes=num_bytes,
         kind="folder",
-        licence=licence[1] if licence else None,
+        licence=_licence(folder),
     )
+
+
+def _licence(folder: Path) -> str | None:
+    """What a model folder's card says."""
+    readme = folder / "README.md"
+    text = readme.read_text(encoding="utf-8", errors="replace") if readme.is_file() else ""
+    licence = re.search(r"^license:\s*(\S+)", text, re.MULTILINE)
+    return licence[1] if licence else None

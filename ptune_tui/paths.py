@@ -20,6 +20,12 @@ def models_folder() -> Path:
     return (base / "models") if base else platformdirs.user_cache_path("ptune") / "models"
 
 
+def data_sets_folder() -> Path:
+    """Where data sets lie that were downloaded from the hub."""
+    base = home()
+    return (base / "data") if base else platformdirs.user_cache_path("ptune") / "data"
+
+
 def runs_folder() -> Path:
     """Where runs lie that were given no folder of their own."""
     base = home()

@@ -7,11 +7,13 @@ these structs, so a number stands in one place.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.errors import DataError
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.tasks import write_atomically
 
 EVALUATION_FILE = "evaluation.json"
@@ -20,7 +22,6 @@ LEARNING_CURVE_FILE = "learning_curve.json"
 MetricName = Literal[
     "accuracy", "macro_f1", "calibration_error", "exact_match", "rouge_l", "bleu", "chrf"
 ]
-ContenderKey = Literal["base", "instruction", "few_shot", "tuned", "bundle", "lora"]
 
 
 class Metric(Struct, frozen=True):
@@ -63,16 +64,27 @@ class ContenderScores(Struct, frozen=True):
     class_scores: list[ClassScore] = []  # closed sets only, in the order of the labels
     confusion: list[list[int]] = []  # expected by answered, in the order of the labels
     calibration: list[CalibrationBin] = []
+    num_cut_rows: int = 0  # whose prompt was cut from the left to fit
+
+    def score(self, name: MetricName) -> float | None:
+        """The value of a metric; None where it was not computed."""
+        return next((metric.value for metric in self.metrics if metric.name == name), None)
 
 
 class PairTest(Struct, frozen=True):
-    """McNemar's exact test of two contenders on the same rows."""
+    """Whether one of two contenders is better on the same rows.
+
+    Labels: McNemar's exact test. Free text: a paired bootstrap of the mean of a score of each row;
+    a row is then the first one's "only" where the first scores higher.
+    """
 
     first: str  # titles of two lines of the table
     second: str
     num_first_only: int  # rows that only the first has right
     num_second_only: int
     p_value: float  # two-sided
+    metric: MetricName = "accuracy"
+    difference: float = 0.0  # of the metric, first minus second
 
 
 class Flip(Struct, frozen=True):
@@ -81,8 +93,22 @@ class Flip(Struct, frozen=True):
     row: int  # counted from 1
     prompt: str
     expected: str
-    before: str  # the base's answer
-    after: str  # the tuned prompt's
+    before: str  # the answer of `Evaluation.flips_from`, such as the base
+    after: str  # of `Evaluation.flips_to`: the tuned prompt
+    references: list[str] = []  # further right answers
+
+    @property
+    def is_gain(self) -> bool:
+        """Whether the row is right only afterwards."""
+        return self._is_right(self.after) and not self._is_right(self.before)
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the row was right only before."""
+        return self._is_right(self.before) and not self._is_right(self.after)
+
+    def _is_right(self, answer: str) -> bool:
+        return answer.strip() in {text.strip() for text in (self.expected, *self.references)}
 
 
 class ForgettingProbe(Struct, frozen=True):
@@ -96,17 +122,24 @@ class ForgettingProbe(Struct, frozen=True):
 class Evaluation(Struct, frozen=True):
     """A table: who answered a data set how well."""
 
-    data: str
-    data_hash: str  # sha256 of the file
+    data: str  # as the user names it
+    data_hash: str  # sha256 of its file, or of its files one behind the other
     num_rows: int
     labels: list[str] | None  # None for free text
     contenders: list[ContenderScores]
     tests: list[PairTest]
-    flips: list[Flip]  # of the base and the tuned prompt, both ways
+    flips: list[Flip]  # labels: all rows that differ; free text: those that became right or wrong
     forgetting: list[ForgettingProbe]
     made_at: float  # seconds since the epoch
     version: str  # of ptune
     command: str  # that makes it again
+    flips_from: str = ""  # titles of the two lines whose answers `flips` compares
+    flips_to: str = ""
+    notes: list[str] = []  # what was left out, and why
+
+    def contender(self, title: str) -> ContenderScores | None:
+        """The line of a title."""
+        return next((line for line in self.contenders if line.title == title), None)
 
 
 class LearningPoint(Struct, frozen=True):
@@ -145,18 +178,39 @@ class LearningCurve(Struct, frozen=True):
     num_seeds: int = 1
 
 
+Result = TypeVar("Result", Evaluation, LearningCurve)
+
+
 def write_result(path: Path, result: Evaluation | LearningCurve) -> None:
     """Write a result as indented JSON, whole or not at all."""
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
 
 
 def read_evaluation(run: Path) -> Evaluation | None:
-    """The table in a run folder, or None where none was made."""
-    path = run / EVALUATION_FILE
-    return msgspec.json.decode(path.read_bytes(), type=Evaluation) if path.is_file() else None
+    """The table in a run folder, or None where none was made.
+
+    Raises:
+        DataError: It is damaged, or of another version.
+    """
+    return _read(run / EVALUATION_FILE, Evaluation)
 
 
 def read_learning_curve(run: Path) -> LearningCurve | None:
-    """The learning curve in a run folder, or None where none was made."""
-    path = run / LEARNING_CURVE_FILE
-    return msgspec.json.decode(path.read_bytes(), type=LearningCurve) if path.is_file() else None
+    """The learning curve in a run folder, or None where none was made.
+
+    Raises:
+        DataError: It is damaged, or of another version.
+    """
+    return _read(run / LEARNING_CURVE_FILE, LearningCurve)
+
+
+def _read(path: Path, kind: type[Result]) -> Result | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise DataError(
+            f"{path} is damaged or of another version of ptune: {error}",
+            "Make it again, or delete it.",
+        ) from None

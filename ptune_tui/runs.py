@@ -141,6 +141,20 @@ def run_config(run: Path) -> RunConfig | None:
     return task.config if isinstance(task, TrainTask) else None
 
 
+def training_seconds(run: Path) -> float | None:
+    """How long a run trained, its validations included; None where it made no step.
+
+    Args:
+        run (Path): Its folder.
+    """
+    last: StepDone | None = None
+    for line in LineFollower(run / EVENTS_FILE).new_lines():
+        if b'"StepDone"' in line:
+            event = decode_event(line)
+            last = event if isinstance(event, StepDone) else last
+    return None if last is None else last.elapsed_seconds
+
+
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
     """Every training run of a folder, the latest first.
 

@@ -15,6 +15,8 @@ from msgspec import Struct
 
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.reading import source
 from ptune_tui.training_speed import BenchSetting
 
 TASK_FILE = "task.json"
@@ -56,15 +58,23 @@ class LearningCurveTask(Struct, frozen=True, tag="learning_curve"):
 
 
 class EvaluateTask(Struct, frozen=True, tag="evaluate"):
-    """Score a data file with a run's prompt in torch."""
+    """Score a data file with a run's prompt in torch, and with what stands beside it."""
 
     run: str
     data: str
-    with_base: bool = False
+    contenders: tuple[ContenderKey, ...] = ("tuned",)
     max_rows: int | None = None
     prompt_field: str | None = None  # None: as in training
     response_field: str | None = None
     force: bool = False  # on other weights than it was trained on
+    instruction: str | None = None  # None: proposed from the labels
+    num_examples: int | None = None  # of few-shot; None: by the number of labels
+    seed: int = 0  # of the examples, and of LoRA
+    train: str | None = None  # rows for examples and LoRA; None: those of training
+    with_probabilities: bool | None = None  # score every label; None: where they are few
+    with_forgetting: bool = False
+    lora_seconds: float | None = None  # None: as long as the run trained
+    is_named: bool = True  # false: a contender that cannot be had is left out, with a note
 
 
 class InspectTask(Struct, frozen=True, tag="inspect"):
@@ -150,7 +160,9 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         config,
         model=msgspec.structs.replace(model, source=absolute(model.source)),
         data=msgspec.structs.replace(
-            data, train=absolute(data.train), validation=absolute(data.validation)
+            data,
+            train=source.absolute(data.train),
+            validation=data.validation and source.absolute(data.validation),
         ),
         method=msgspec.structs.replace(method, init_prompt=absolute(method.init_prompt)),
     )
@@ -183,6 +195,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 def new_folder(parent: Path, name: str) -> Path:
     """A folder that does not exist yet, named by the time and `name`."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = name.replace(":", "-")  # a data set's split; Windows takes no colon
     for number in range(1, 1000):
         folder = parent / (f"{stamp}-{name}" if number == 1 else f"{stamp}-{name}-{number}")
         try:

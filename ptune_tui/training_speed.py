@@ -44,7 +44,7 @@ class BenchSetting(Struct, frozen=True):
         kernels: Ours, one contender each.
         against: PEFT's, one contender each.
         template: How a row becomes text; None for the set's own or the model's.
-        prompt_field: Name of the input column.
+        prompt_field: Name of the input column; None: recognised.
         response_field: Name of the answer column.
     """
 
@@ -60,7 +60,7 @@ class BenchSetting(Struct, frozen=True):
     kernels: tuple[str, ...] = ("cached", "int8")
     against: tuple[str, ...] = ("fp32", "bf16", "nf4", "nf4-fp32")
     template: str | None = None
-    prompt_field: str = "prompt"
+    prompt_field: str | None = None
     response_field: str = "response"
 
 

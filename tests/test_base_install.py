@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ptune_tui.config import DataConfig
-from tests.export.conftest import train_and_export
+from tests.export.conftest import Exported, train_and_export
 
 pytestmark = pytest.mark.installs
 
@@ -38,6 +38,13 @@ def base_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, label_rows: Path) -> Exported:
+    """A run of the tiny model and its bundle, made by the whole install."""
+    folder = tmp_path_factory.mktemp("made")
+    return train_and_export(folder, tiny_model, DataConfig(train=str(label_rows)))
+
+
 def run(python: Path, *arguments: object, home: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(python), "-m", "ptune_tui", *map(str, arguments)],
@@ -58,13 +65,18 @@ def test_torch_is_not_there(base_python: Path) -> None:
     assert {"onnxruntime", "tokenizers", "textual"} <= names
 
 
-def test_a_bundle_answers_without_torch(
-    base_python: Path, tmp_path: Path, tiny_model: Path, label_rows: Path
-) -> None:
-    made = train_and_export(tmp_path / "made", tiny_model, DataConfig(train=str(label_rows)))
+def test_a_bundle_answers_without_torch(base_python: Path, tmp_path: Path, made: Exported) -> None:
     done = run(base_python, "run", made.bundle, "the cat", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() in ("good", "bad red", "bad green")
+
+
+def test_a_run_has_its_report_without_torch(
+    base_python: Path, tmp_path: Path, made: Exported
+) -> None:
+    done = run(base_python, "report", made.run, "--out", "report.html", home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "default-src 'none'" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_training_says_what_to_install(base_python: Path, tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ ONE_OF_EACH: list[events.Event] = [
     events.StageFinished("load", 3.0),
     events.ModelReady("m", "llama", 2, 8, 16, 100, 50, 0.1, "int4", "stream", "ab", 2),
     events.DataReady(8, 2, 0, 30, 20.5, ["yes", "no"], "{prompt}\n", 3),
+    events.ProvenanceNoted(
+        [events.DataFile("train", "rows.jsonl", "ab", 3)],
+        *("cd", {"torch": "2"}, "Linux", None, 2, None, None),
+    ),
     STEP,
     events.EvaluationDone(1, 2, 0.5, None, None, 0.1, tuned=True, is_best=True),
     events.SampleMade(1, "a \u2028 line", "yes", "no"),

@@ -14,12 +14,13 @@ import typer
 
 from ptune_tui.cli.answer_form import JsonObjectOption, JsonSchemaOption, form_of
 from ptune_tui.cli.talk import say
-from ptune_tui.errors import DataError, UsageError
+from ptune_tui.errors import UsageError
 from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
     from export.answering import Answerer
     from export.constraint import Constraint
+    from export.encoding import Request
     from export.sampling import Sampling
 
 PrecisionName = Literal["fast", "exact", "throughput"]
@@ -64,14 +65,14 @@ def run(
     text: Annotated[str | None, typer.Argument(help="The text to answer.")] = None,
     prompt: PromptOption = None,
     input_file: Annotated[
-        Path | None, typer.Option("--input", help="A text a line, or JSONL with `prompt`.")
+        Path | None, typer.Option("--input", help="A text a line, or a data file or data set.")
     ] = None,
     output_file: Annotated[
         Path | None, typer.Option("--output", help="Left out: standard output.")
     ] = None,
     prompt_field: Annotated[
-        str, typer.Option(help="Name of the texts' column in JSONL.")
-    ] = "prompt",
+        str | None, typer.Option(help="Name of the texts' column; left out: recognised.")
+    ] = None,
     base: Annotated[bool, typer.Option("--base", help="Leave the soft prompt out.")] = False,
     generate: Annotated[
         bool, typer.Option("--generate", help="Write freely, even where there are labels.")
@@ -100,10 +101,13 @@ def run(
     """Answer one text, a file of texts, or standard input."""
     from export.runtime import Bundle
     from export.sampling import Sampling
+    from ptune_tui.cli.answer_input import requests_in
 
-    texts = _texts(text, input_file, prompt_field)
+    if text is not None and input_file is not None:
+        raise UsageError("A text and `--input` were both given.", "Give one of them.")
     opened = Bundle.open(bundle, precision, threads, spin)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
+    texts = _texts(text) if input_file is None else requests_in(input_file, prompt_field, answerer)
     is_scored = answerer.record.labels is not None and not generate
     writing = Writing(
         max_new_tokens,
@@ -154,39 +158,14 @@ def chat(
             typer.echo(f"{name}: {answerer.answer(line.rstrip())}")
 
 
-def _texts(text: str | None, path: Path | None, prompt_field: str) -> Iterable[str]:
-    """The texts to answer: the argument, a file's lines, or standard input's as they come."""
-    if text is not None and path is not None:
-        raise UsageError("A text and `--input` were both given.", "Give one of them.")
+def _texts(text: str | None) -> Iterable[Request]:
+    """The text to answer, or the lines of standard input as they come."""
     if text is not None:
         return [text]
-    if path is None:
-        return (line.rstrip("\n") for line in sys.stdin if line.strip())
-    from ptune_tui.rows import decode_file
-
-    lines = enumerate(decode_file(path).split("\n"), start=1)
-    is_json = path.suffix == ".jsonl"
-    return [
-        _prompt_of(line, number, path, prompt_field) if is_json else line.rstrip("\r")
-        for number, line in lines
-        if line.strip()
-    ]
+    return (line.rstrip("\n") for line in sys.stdin if line.strip())
 
 
-def _prompt_of(line: str, number: int, path: Path, prompt_field: str) -> str:
-    try:
-        prompt = json.loads(line)[prompt_field]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        prompt = None
-    if not isinstance(prompt, str):
-        raise DataError(
-            f"{path}:{number}: this line has no text `{prompt_field}`.",
-            'Each line is a JSON object such as {"prompt": "..."}; see `--prompt-field`.',
-        )
-    return prompt
-
-
-def _labels(answerer: Answerer, texts: Iterable[str], *, as_json: bool) -> Iterator[str]:
+def _labels(answerer: Answerer, texts: Iterable[Request], *, as_json: bool) -> Iterator[str]:
     """The labels' lines; texts that are all there are scored together."""
     number = 0
     for some in _chunks(texts):
@@ -201,7 +180,7 @@ def _labels(answerer: Answerer, texts: Iterable[str], *, as_json: bool) -> Itera
                 say(_CUT.format(number))
 
 
-def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
+def _chunks(texts: Iterable[Request]) -> Iterator[list[Request]]:
     """Lists of texts: longer where they do not come in one by one."""
     if not isinstance(texts, list):
         yield from ([text] for text in texts)
@@ -211,7 +190,7 @@ def _chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _texts_written(
-    answerer: Answerer, texts: Iterable[str], writing: Writing, *, as_json: bool
+    answerer: Answerer, texts: Iterable[Request], writing: Writing, *, as_json: bool
 ) -> Iterator[str]:
     """The free answers' lines, piece by piece."""
     for number, text in enumerate(texts, start=1):

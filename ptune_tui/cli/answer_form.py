@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ptune_tui.errors import UsageError
-from ptune_tui.rows import decode_file
+from ptune_tui.reading.text_file import read_text
 
 if TYPE_CHECKING:
     from export.answering import Answerer
@@ -56,7 +56,7 @@ def form_of(
 
     if schema_file is None:
         return json_constraint(answerer, ANY_OBJECT)
-    text = decode_file(schema_file)
+    text = read_text(schema_file)
     try:
         return json_constraint(answerer, text)
     except ConstraintError as error:

@@ -74,7 +74,9 @@ def train(
         str, typer.Option(help=f"PEFT's, of {', '.join(PRECISIONS)}; `none` for ours alone.")
     ] = ",".join(_DEFAULT.against),
     template: Annotated[str | None, typer.Option(help="How a row becomes text.")] = None,
-    prompt_field: Annotated[str, typer.Option(help="Name of the input column.")] = "prompt",
+    prompt_field: Annotated[
+        str | None, typer.Option(help="Name of the input column; left out: recognised.")
+    ] = None,
     response_field: Annotated[str, typer.Option(help="Name of the answer column.")] = "response",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

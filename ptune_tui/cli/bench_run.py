@@ -56,7 +56,9 @@ def run(
         int, typer.Option(help="Processor threads; 0: all cores.", min=0)
     ] = _DEFAULT.num_threads,
     template: Annotated[str | None, typer.Option(help="How a row becomes text.")] = None,
-    prompt_field: Annotated[str, typer.Option(help="Name of the input column.")] = "prompt",
+    prompt_field: Annotated[
+        str | None, typer.Option(help="Name of the input column; left out: recognised.")
+    ] = None,
     response_field: Annotated[str, typer.Option(help="Name of the answer column.")] = "response",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 
 from ptune_tui.cli.display import minutes
+from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.cli.listing import fetch_default_model
-from ptune_tui.cli.scores import Columns, TargetScores, score_bundle
-from ptune_tui.cli.talk import ProgressLine, say
+from ptune_tui.cli.scores import Lines, answer_lines
+from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, require_training_extra, work
 from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, TaskFinished
 from ptune_tui.jobs import new_task_folder
+from ptune_tui.metrics import accuracy
 from ptune_tui.paths import runs_folder
 from ptune_tui.tasks import ExportTask, TrainTask, new_folder
 
@@ -59,19 +61,7 @@ def demo(
     task = ExportTask(str(run), str(out.absolute()), "support", overwrite=True)
     work(new_task_folder("export"), task, make_display("plain"))
     say("\n3. Answer with onnxruntime")
-    line = ProgressLine()
-    shipped = score_bundle(
-        str(out),
-        DATA,
-        Columns(),
-        prompt=None,
-        precision=None,
-        num_threads=0,
-        with_base=False,
-        max_rows=None,
-        on_progress=line.show,
-    )
-    line.close()
+    shipped = answer_lines(str(out), EvaluationRequest(data=DATA, with_probabilities=False))
     evaluations = [event for event in events if isinstance(event, EvaluationDone)]
     _report(out, run, evaluations, shipped, time.perf_counter() - started)
 
@@ -89,7 +79,7 @@ def check_destination(out: Path) -> None:
 
 
 def _report(
-    out: Path, run: Path, evaluations: list[EvaluationDone], shipped: TargetScores, seconds: float
+    out: Path, run: Path, evaluations: list[EvaluationDone], shipped: Lines, seconds: float
 ) -> None:
     from export.bundle import total_bytes
     from export.runtime import Bundle
@@ -98,13 +88,15 @@ def _report(
     base = [event for event in evaluations if not event.tuned][-1]
     best = [event for event in evaluations if event.is_best][-1]
     bundle = Bundle.open(out)
+    expected = [row.response for row in shipped.rows]
+    share = accuracy(expected, shipped.target_answers.answers)
     tuned = bundle.tuned()
     speed = decode_tokens_per_second(tuned, QUESTION, _SPEED_TOKENS)
     rows = f"on {base.num_rows} validation messages"
     typer.echo("")
     typer.echo(f"base accuracy             {base.accuracy:.3f}  {rows}")
     typer.echo(f"tuned, torch              {best.accuracy:.3f}")
-    typer.echo(f"tuned, onnxruntime        {shipped.accuracy:.3f}  ({shipped.computed_by})")
+    typer.echo(f"tuned, onnxruntime        {share:.3f}  ({bundle.precision})")
     typer.echo(f"bundle                    {total_bytes(out) / 1e6:.0f} MB  {out}")
     typer.echo(f"decoding                  {speed:.0f} tokens/s")
     typer.echo(f"in all                    {minutes(seconds)}")

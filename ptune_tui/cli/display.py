@@ -196,7 +196,7 @@ def _plan(event: PlanMade) -> str:
 
 
 def _evaluation(event: EvaluationDone) -> str:
-    who = f"step {event.step}" if event.tuned else "without a soft prompt"
+    who = event.contender or (f"step {event.step}" if event.tuned else "without a soft prompt")
     f1 = "" if event.macro_f1 is None else f", macro-F1 {event.macro_f1:.3f}"
     loss = "" if event.loss is None else f", loss {event.loss:.3f}"
     best = " (best so far)" if event.is_best else ""

@@ -3,142 +3,237 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
 from ptune_tui.cli.answer import PrecisionName
-from ptune_tui.cli.scores import Columns, TargetScores, flips, is_bundle, score_bundle, score_run
-from ptune_tui.cli.talk import ProgressLine, say
-from ptune_tui.cli.work import make_display
-from ptune_tui.errors import DataError
+from ptune_tui.cli.evaluation_request import (
+    Columns,
+    EvaluationRequest,
+    command_line,
+    is_bundle,
+    parse_baselines,
+)
+from ptune_tui.cli.evaluation_table import (
+    detail_lines,
+    flip_lines,
+    heading,
+    summary_lines,
+    table_lines,
+)
+from ptune_tui.cli.talk import say
+from ptune_tui.errors import UsageError
+from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.results import Evaluation
 
-_SHOWN_FLIPS = 20
+if TYPE_CHECKING:
+    from ptune_tui.cli.scores import Lines
+
+_USUAL: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot")
 
 
 def evaluate(
     target: Annotated[str, typer.Argument(help="A run (torch) or a bundle (onnxruntime).")],
     data: Annotated[str, typer.Option(help="Rows with responses, or a built-in set.")],
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            help="What stands beside it: base, instruction, few-shot, bundle, lora with commas, "
+            "or all, or none; left out: the first three."
+        ),
+    ] = None,
+    instruction: Annotated[
+        str | None,
+        typer.Option(
+            help="Above each row; with {prompt} in it, the whole template. Left out: proposed "
+            "from the labels."
+        ),
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(help="Of few-shot; left out: one a label, 8 to 100.", min=1),
+    ] = None,
+    train: Annotated[
+        str | None, typer.Option(help="Rows for examples and LoRA; left out: the run's.")
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="The run's bundle; left out: exported for the table.")
+    ] = None,
     against: Annotated[
         str | None, typer.Option(help="A second run or bundle; rows that differ are listed.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Which of a bundle's prompts.")] = None,
-    base: Annotated[
-        bool, typer.Option("--base", help="Score without the soft prompt, too.")
-    ] = False,
+    base: Annotated[bool, typer.Option("--base", help="Short for `--baselines base`.")] = False,
     prompt_field: Annotated[str | None, typer.Option(help="Name of the input column.")] = None,
     response_field: Annotated[str | None, typer.Option(help="Name of the answer column.")] = None,
     max_rows: Annotated[int | None, typer.Option(help="Only the first rows.", min=1)] = None,
+    calibration: Annotated[
+        bool | None,
+        typer.Option(help="Score every label, for calibration; left out: up to 20 labels."),
+    ] = None,
+    forgetting: Annotated[
+        bool | None,
+        typer.Option(help="What the prompt does to other texts; left out: where the base is."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the examples and of LoRA.", min=0)] = 0,
+    lora_seconds: Annotated[
+        float | None, typer.Option(help="LoRA's time; left out: what the run trained.", min=0.1)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table here; left out: into the run's folder.")
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Write each row's answer to this JSONL file.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="What each line was given, classes, rows that flip."),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Score a run on other weights than it was trained on.")
     ] = False,
     precision: Annotated[PrecisionName | None, typer.Option(help="Of a bundle.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of a bundle; 0: all cores.")] = 0,
 ) -> None:
-    """Score a run or a bundle on a file."""
-    columns = Columns(prompt_field, response_field)
-
-    def score(name: str) -> TargetScores:
-        if is_bundle(name):
-            line = ProgressLine()
-            found = score_bundle(
-                name,
-                data,
-                columns,
-                prompt=prompt,
-                precision=precision,
-                num_threads=threads,
-                with_base=base,
-                max_rows=max_rows,
-                on_progress=line.show,
-            )
-            line.close()
-            return found
-        display = make_display("none" if as_json else "plain")
-        return score_run(
-            name,
-            data,
-            columns,
-            with_base=base,
-            max_rows=max_rows,
-            force=force,
-            display=display,
-        )
-
-    scores = score(target)
-    other = score(against) if against else None
-    if predictions:
-        _write_predictions(predictions, scores)
+    """Score a run or a bundle on a file, beside what one could have without it."""
+    if base and baselines:
+        raise UsageError("`--base` and `--baselines` were both given.", "Leave one of them out.")
+    named = "base" if base else baselines
+    chosen: tuple[ContenderKey, ...] = () if against else _USUAL
+    if named is not None:
+        chosen = parse_baselines(named, of_bundle=is_bundle(target))
+    elif bundle is not None:
+        chosen = (*chosen, "bundle")
+    request = EvaluationRequest(
+        data=data,
+        baselines=chosen,
+        is_named=named is not None,
+        columns=Columns(prompt_field, response_field),
+        max_rows=max_rows,
+        bundle=bundle,
+        prompt=prompt,
+        precision=precision,
+        num_threads=threads,
+        instruction=instruction,
+        num_examples=examples,
+        train=train,
+        seed=seed,
+        with_probabilities=calibration,
+        with_forgetting=forgetting,
+        lora_seconds=lora_seconds,
+        force=force,
+        is_quiet=as_json,
+    )
+    _check(request)
+    evaluation = _evaluation(target, against, request, predictions)
+    _store(evaluation, target, against, out)
     if as_json:
-        typer.echo(json.dumps(_as_json(scores, other), ensure_ascii=False))
+        typer.echo(msgspec.json.encode(evaluation).decode())
+    elif markdown:
+        from ptune_tui.cli.evaluation_markdown import markdown_lines
+
+        typer.echo("\n".join(markdown_lines(evaluation)))
     else:
-        _print(scores, other)
+        _print(evaluation, verbose=verbose, lists_flips=against is not None)
 
 
-def _as_json(scores: TargetScores, other: TargetScores | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "target": scores.target,
-        "computed_by": scores.computed_by,
-        "accuracy": scores.accuracy,
-        "macro_f1": scores.macro_f1,
-        "num_rows": len(scores.predictions),
-        "seconds": scores.seconds,
-    }
-    if scores.base_accuracy is not None:
-        found["base_accuracy"] = scores.base_accuracy
-    if other is not None:
-        found["against"] = _as_json(other, None)
-        found["flips"] = [
-            {
-                "row": number + 1,
-                **msgspec.to_builtins(scores.predictions[number]),
-                "against": other.predictions[number].answer,
-            }
-            for number in _flips(scores, other)
-        ]
-    return found
+def _check(request: EvaluationRequest) -> None:
+    """Refuse options that no line of the table reads.
 
-
-def _print(scores: TargetScores, other: TargetScores | None) -> None:
-    for item in (scores, other):
-        if item is not None:
-            f1 = "" if item.macro_f1 is None else f"  macro-F1 {item.macro_f1:.4f}"
-            base = "" if item.base_accuracy is None else f"  base {item.base_accuracy:.4f}"
-            typer.echo(
-                f"{item.target} ({item.computed_by})  accuracy {item.accuracy:.4f}{f1}{base}  "
-                f"{len(item.predictions)} rows  {len(item.predictions) / item.seconds:.1f} rows/s"
+    Raises:
+        UsageError: There is one.
+    """
+    needs: list[tuple[str, object, set[ContenderKey]]] = [
+        ("--instruction", request.instruction, {"instruction"}),
+        ("--examples", request.num_examples, {"few_shot"}),
+        ("--train", request.train, {"few_shot", "lora"}),
+        ("--bundle", request.bundle, {"bundle"}),
+        ("--lora-seconds", request.lora_seconds, {"lora"}),
+    ]
+    for option, value, readers in needs:
+        if value is not None and readers.isdisjoint(request.baselines):
+            names = " or ".join(sorted(name.replace("_", "-") for name in readers))
+            raise UsageError(
+                f"`{option}` was given, but no line of the table reads it.",
+                f"Leave it out, or name {names} with `--baselines`.",
             )
-    if other is None:
+
+
+def _evaluation(
+    target: str, against: str | None, request: EvaluationRequest, predictions: Path | None
+) -> Evaluation:
+    from ptune_tui.cli.scores import answer_lines
+    from ptune_tui.evaluation.assembly import Answered, assemble
+    from ptune_tui.evaluation.bootstrap import Resamples
+
+    lines = answer_lines(target, request)
+    contenders, flips_from = lines.contenders, ""
+    if against is not None:
+        alone = replace(request, baselines=(), with_forgetting=False)
+        other = answer_lines(against, alone).target_answers
+        if any(line.title == other.title for line in contenders):
+            other = msgspec.structs.replace(other, title=f"{other.title}: {Path(against).name}")
+        contenders, flips_from = [*contenders, other], other.title
+    elif "base" in request.baselines:
+        flips_from = next(line.title for line in contenders if line.key == "base")
+    if predictions:
+        _write_predictions(predictions, lines)
+    answered = Answered(
+        request.data,
+        lines.data,
+        lines.rows,
+        lines.labels,
+        contenders,
+        lines.target,
+        flips_from,
+        lines.forgetting,
+        lines.notes,
+        command_line(),
+    )
+    return assemble(answered, Resamples(len(lines.rows)))
+
+
+def _store(evaluation: Evaluation, target: str, against: str | None, out: Path | None) -> None:
+    """Keep the table with the run, where it is one, or where it was asked for."""
+    from ptune_tui.model_cards import write_adapter_card
+    from ptune_tui.results import EVALUATION_FILE, write_result
+    from ptune_tui.runs import find_run
+
+    if out is None and (against is not None or is_bundle(target)):
         return
-    changed = _flips(scores, other)
-    typer.echo(f"{len(changed)} of {len(scores.predictions)} rows differ.")
-    for number in changed[:_SHOWN_FLIPS]:
-        left, right = scores.predictions[number], other.predictions[number]
-        typer.echo(
-            f"  row {number + 1}: {left.answer!r} against {right.answer!r}, "
-            f"expected {left.expected!r}: {left.prompt[:80]}"
-        )
-    if len(changed) > _SHOWN_FLIPS:
-        say(f"  ... {len(changed) - _SHOWN_FLIPS} more; `--json` lists them all.")
+    path = out or find_run(target) / EVALUATION_FILE
+    write_result(path, evaluation)
+    say(f"written: {path}")
+    if out is None:
+        write_adapter_card(find_run(target))
 
 
-def _flips(scores: TargetScores, other: TargetScores) -> list[int]:
-    if len(scores.predictions) != len(other.predictions):
-        raise DataError(
-            f"The two targets were scored on {len(scores.predictions)} and "
-            f"{len(other.predictions)} rows.",
-            "Use the same data and `--max-rows` for both.",
-        )
-    return flips(scores.predictions, other.predictions)
+def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:
+    typer.echo(heading(evaluation))
+    typer.echo("Scores of 100, with 95 % bootstrap intervals.")
+    typer.echo("")
+    for line in table_lines(evaluation):
+        typer.echo(line)
+    typer.echo("")
+    for line in summary_lines(evaluation):
+        typer.echo(line)
+    if verbose:
+        typer.echo("")
+        for line in detail_lines(evaluation):
+            typer.echo(line)
+    elif lists_flips:
+        for line in flip_lines(evaluation):
+            typer.echo(line)
 
 
-def _write_predictions(path: Path, scores: TargetScores) -> None:
+def _write_predictions(path: Path, lines: Lines) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for prediction in scores.predictions:
-            file.write(json.dumps(msgspec.to_builtins(prediction), ensure_ascii=False) + "\n")
+        for row, answer in zip(lines.rows, lines.target_answers.answers, strict=True):
+            record = {"prompt": row.prompt, "expected": row.response, "answer": answer}
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")

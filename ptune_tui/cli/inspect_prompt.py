@@ -47,9 +47,10 @@ def inspect_prompt(
     Its nearest tokens, its norms, the attention that it gets, and what its parts are worth.
     """
     from ptune_tui.data import data_path
+    from ptune_tui.reading.source import absolute
 
     folder = _prompt_folder(target)
-    path = None if data is None else str(data_path(data).absolute())
+    path = None if data is None else absolute(data_path(data).as_posix())
     task = InspectTask(
         target=str(folder.absolute()),
         command=_command(folder, path, rows),

@@ -101,9 +101,9 @@ def _new_task(
     preset: Any,
     asked: dict[str, Any],
 ) -> LearningCurveTask:
+    from ptune_tui.command_line import train_command
     from ptune_tui.data import load_data
     from ptune_tui.subsets import default_sizes, parse_sizes
-    from ptune_tui.tui.command_line import train_command
 
     if config and run:
         raise UsageError("CONFIG and `--run` both name settings.", "Leave one of them out.")

@@ -9,7 +9,18 @@ from typing import Annotated, cast
 import typer
 
 from ptune_tui import __version__
-from ptune_tui.cli import answer, bench, demo, estimate, evaluate, export, listing, serve, train
+from ptune_tui.cli import (
+    answer,
+    bench,
+    demo,
+    estimate,
+    evaluate,
+    export,
+    listing,
+    report,
+    serve,
+    train,
+)
 from ptune_tui.cli import learning_curve as curve
 from ptune_tui.cli.inspect_prompt import inspect_prompt
 from ptune_tui.cli.talk import say
@@ -56,6 +67,7 @@ app.command(name="learning-curve")(curve.learning_curve)
 app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)
 app.command(name="inspect")(inspect_prompt)
+app.command()(report.report)
 app.command()(export.export)
 app.command()(answer.run)
 app.command()(answer.chat)

@@ -1,186 +1,187 @@
-"""Answers and scores of a target, a run (torch) or a bundle (onnxruntime), on rows of a file."""
+"""The lines of a table: a run in torch, a bundle in onnxruntime, their baselines."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from ptune_tui.cli.display import Display
-from ptune_tui.cli.work import work
-from ptune_tui.config import DataConfig
-from ptune_tui.events import EvaluationDone, ModelReady, Prediction
+from ptune_tui.cli.bundle_contenders import BundleContenders
+from ptune_tui.cli.bundle_forgetting import probe_forgetting
+from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
+from ptune_tui.cli.talk import say
+from ptune_tui.cli.work import make_display, work
+from ptune_tui.errors import DataError
+from ptune_tui.evaluation.contenders import ContenderAnswers, TorchAnswers
+from ptune_tui.evaluation.instructions import NO_INSTRUCTION
+from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.jobs import new_task_folder
-from ptune_tui.metrics import accuracy, macro_f1
+from ptune_tui.results import ForgettingProbe
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import RESULT_FILE, EvaluateTask
+from ptune_tui.tasks import RESULT_FILE, EvaluateTask, ExportTask
 
 if TYPE_CHECKING:
-    from export.answering import Answerer
-    from export.precisions import Precision
+    from export.runtime import Bundle
     from ptune_tui.rows import Row
 
-Progress = Callable[[str, int, int], None]
-_decoder = msgspec.json.Decoder(list[Prediction])
+ORDER: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned", "bundle", "lora")
+_torch_decoder = msgspec.json.Decoder(TorchAnswers)
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Names of a data file's columns; None for those of training, or the usual ones.
-
-    Attributes:
-        prompt: The input.
-        response: The answer.
-    """
-
-    prompt: str | None = None
-    response: str | None = None
-
-    def data_config(self) -> DataConfig:
-        """As `read_rows` takes them."""
-        usual = DataConfig()
-        return DataConfig(
-            prompt_field=self.prompt or usual.prompt_field,
-            response_field=self.response or usual.response_field,
-        )
-
-
-@dataclass(frozen=True)
-class TargetScores:
-    """What a target answered.
+@dataclass
+class Lines:
+    """What a target and its baselines answered.
 
     Attributes:
-        target: The run or bundle.
-        computed_by: `torch`, `fast` or `exact`.
-        predictions: One a row.
-        accuracy: Of labels, or exact match.
-        macro_f1: None for free text.
-        seconds: Time of the scoring alone.
-        base_accuracy: Without the soft prompt, where that was asked for.
+        data: The file of the rows.
+        rows: What was asked.
+        labels: The closed set, or None for free text.
+        contenders: In the order of the table.
+        target: Title of the target's own line.
+        forgetting: What the prompt costs elsewhere.
+        notes: What was left out, and why.
     """
 
+    data: Path
+    rows: list[Row]
+    labels: list[str] | None
+    contenders: list[ContenderAnswers]
     target: str
-    computed_by: str
-    predictions: list[Prediction]
-    accuracy: float
-    macro_f1: float | None
-    seconds: float
-    base_accuracy: float | None
+    forgetting: list[ForgettingProbe] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def target_answers(self) -> ContenderAnswers:
+        """The target's own line."""
+        return next(line for line in self.contenders if line.title == self.target)
 
 
-def is_bundle(target: str) -> bool:
-    """Whether a target is a bundle; else it is a run."""
-    return (Path(target) / "manifest.json").is_file()
+def answer_lines(target: str, request: EvaluationRequest) -> Lines:
+    """Have a target and its baselines answer.
+
+    Args:
+        target (str): A run or a bundle.
+        request (EvaluationRequest): What is asked for.
+    """
+    return _bundle_lines(target, request) if is_bundle(target) else _run_lines(target, request)
 
 
-def score_run(
-    target: str,
-    data: str,
-    columns: Columns,
-    *,
-    with_base: bool,
-    max_rows: int | None,
-    force: bool,
-    display: Display,
-) -> TargetScores:
-    """Score a run in torch, in a worker; `force` takes a prompt to other weights."""
+def _run_lines(target: str, request: EvaluationRequest) -> Lines:
+    """A run and its baselines in torch, in one worker; its bundle behind that."""
     from ptune_tui.data import data_path
-
-    run = find_run(target)
-    folder = new_task_folder("evaluate")
-    task = EvaluateTask(
-        run=str(run.absolute()),
-        data=str(data_path(data).absolute()),
-        with_base=with_base,
-        max_rows=max_rows,
-        prompt_field=columns.prompt,
-        response_field=columns.response,
-        force=force,
-    )
-    events = work(folder, task, display)
-    evaluations = [event for event in events if isinstance(event, EvaluationDone)]
-    tuned = next(event for event in evaluations if event.tuned)
-    base = next((event.accuracy for event in evaluations if not event.tuned), None)
-    kernel = next(event.kernel for event in events if isinstance(event, ModelReady))
-    return TargetScores(
-        target=str(run),
-        computed_by=f"torch, {kernel}",
-        predictions=_decoder.decode((folder / RESULT_FILE).read_bytes()),
-        accuracy=tuned.accuracy,
-        macro_f1=tuned.macro_f1,
-        seconds=tuned.seconds,
-        base_accuracy=base,
-    )
-
-
-def score_bundle(
-    target: str,
-    data: str,
-    columns: Columns,
-    *,
-    prompt: str | None,
-    precision: Precision | None,
-    num_threads: int,
-    with_base: bool,
-    max_rows: int | None,
-    on_progress: Progress,
-) -> TargetScores:
-    """Score a bundle in onnxruntime, in this process."""
-    from export.runtime import Bundle
-    from ptune_tui.data import check_labels, data_path
+    from ptune_tui.reading.source import absolute
     from ptune_tui.rows import read_rows
 
-    bundle = Bundle.open(target, precision, num_threads)
-    tuned = bundle.tuned(prompt)
-    rows = read_rows(data_path(data), columns.data_config())[:max_rows]
-    labels = tuned.record.labels
+    run = find_run(target)
+    wanted = {"tuned", *request.baselines} - {"bundle"}
+    data = data_path(request.data)
+    task = EvaluateTask(
+        run=str(run.absolute()),
+        data=absolute(data.as_posix()),
+        contenders=tuple(key for key in ORDER if key in wanted),
+        max_rows=request.max_rows,
+        prompt_field=request.columns.prompt,
+        response_field=request.columns.response,
+        force=request.force,
+        instruction=request.instruction,
+        num_examples=request.num_examples,
+        seed=request.seed,
+        train=request.train and absolute(request.train),
+        with_probabilities=request.with_probabilities,
+        with_forgetting=request.probes_forgetting,
+        lora_seconds=request.lora_seconds,
+        is_named=request.is_named,
+    )
+    folder = new_task_folder("evaluate")
+    work(folder, task, make_display("none" if request.is_quiet else "plain"))
+    found = _torch_decoder.decode((folder / RESULT_FILE).read_bytes())
+    rows = read_rows(data, found.columns)[: request.max_rows]
+    contenders = list(found.contenders)
+    if "bundle" in request.baselines:
+        contenders.append(_exported(run, request, rows, found.labels))
+        contenders.sort(key=lambda line: ORDER.index(line.key))
+    tuned = next(line.title for line in contenders if line.key == "tuned")
+    return Lines(data, rows, found.labels, contenders, tuned, found.forgetting, found.notes)
+
+
+def _exported(
+    run: Path, request: EvaluationRequest, rows: Sequence[Row], labels: list[str] | None
+) -> ContenderAnswers:
+    """The run's bundle; one that was made for the occasion is deleted."""
+    if request.bundle is not None:
+        return _of_bundle(request.bundle, request, rows, labels)
+    folder = Path(tempfile.mkdtemp(prefix="ptune-eval-"))
+    try:
+        bundle = str(folder / "bundle")
+        task = ExportTask(
+            str(run.absolute()),
+            bundle,
+            "prompt",
+            request.precision or "auto",
+            force=request.force,
+        )
+        display = make_display("none" if request.is_quiet else "plain")
+        work(new_task_folder("export"), task, display)
+        made = _of_bundle(bundle, replace(request, prompt=None), rows, labels)
+        detail = made.detail.replace(bundle, "exported for this table")
+        return msgspec.structs.replace(made, detail=detail)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _of_bundle(
+    folder: str, request: EvaluationRequest, rows: Sequence[Row], labels: list[str] | None
+) -> ContenderAnswers:
+    bundle = _open(folder, request)
+    record = bundle.record(request.prompt)
+    if record.labels != labels:
+        raise DataError(
+            f"The bundle {folder} answers with other labels than the run.",
+            "Name the bundle that was exported from this run, or leave `--bundle` out.",
+        )
+    return BundleContenders(bundle, request, rows).ask("bundle")
+
+
+def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
+    """A bundle and its baselines in onnxruntime, in this process."""
+    from ptune_tui.data import check_labels, data_path
+    from ptune_tui.rows import recognise_rows
+
+    bundle = _open(target, request)
+    record = bundle.record(request.prompt)
+    labels = record.labels
+    notes = []
+    optional: set[ContenderKey] = set() if request.is_named else set(request.baselines)
+    if "instruction" in optional and request.instruction is None and labels is None:
+        request = _without(request, "instruction")
+        notes.append(NO_INSTRUCTION)
+    if "few_shot" in optional and request.train is None:
+        request = _without(request, "few_shot")
+        notes.append("No few-shot line: a bundle needs `--train FILE` to take examples from.")
+    data = data_path(request.data)
+    read = recognise_rows(data, request.columns.data_config(record.template.columns))
+    if read.about and not request.is_quiet:
+        say(f"note: {read.about}")
+    rows = read.rows[: request.max_rows]
     if labels is not None:
         check_labels(rows, labels)
-    base_accuracy = None
-    expected = [row.response for row in rows]
-    if with_base:
-        answers, _ = _answers(bundle.base(prompt), rows, on_progress, "the base")
-        base_accuracy = accuracy(expected, answers)
-    answers, seconds = _answers(tuned, rows, on_progress, "tuned")
-    return TargetScores(
-        target=target,
-        computed_by=bundle.precision,
-        predictions=[
-            Prediction(row.prompt, row.response, answer)
-            for row, answer in zip(rows, answers, strict=True)
-        ],
-        accuracy=accuracy(expected, answers),
-        macro_f1=None if labels is None else macro_f1(expected, answers),
-        seconds=seconds,
-        base_accuracy=base_accuracy,
-    )
+    contenders = BundleContenders(bundle, request, rows)
+    wanted = {"bundle", *request.baselines}
+    lines = [contenders.ask(key) for key in ORDER if key in wanted]
+    forgetting = probe_forgetting(bundle, request.prompt) if request.probes_forgetting else []
+    return Lines(data, rows, labels, lines, lines[-1].title, forgetting, notes)
 
 
-def flips(one: Sequence[Prediction], other: Sequence[Prediction]) -> list[int]:
-    """Rows that two targets answer differently, by number from 0."""
-    return [
-        number
-        for number, (left, right) in enumerate(zip(one, other, strict=True))
-        if left.answer != right.answer
-    ]
+def _open(folder: str, request: EvaluationRequest) -> Bundle:
+    from export.runtime import Bundle
+
+    return Bundle.open(folder, request.precision, request.num_threads)
 
 
-def _answers(
-    answerer: Answerer, rows: Sequence[Row], on_progress: Progress, who: str
-) -> tuple[list[str], float]:
-    def say(num_done: int) -> None:
-        on_progress(f"scoring, {who}:", num_done, len(rows))
-
-    started = time.perf_counter()
-    if answerer.record.labels is not None:
-        found = answerer.classify_rows([row.prompt for row in rows], say)
-        return [answer.label for answer in found], time.perf_counter() - started
-    answers = []
-    for number, row in enumerate(rows, start=1):
-        answers.append(answerer.answer(row.prompt))
-        say(number)
-    return answers, time.perf_counter() - started
+def _without(request: EvaluationRequest, key: ContenderKey) -> EvaluationRequest:
+    return replace(request, baselines=tuple(name for name in request.baselines if name != key))

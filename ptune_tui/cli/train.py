@@ -191,4 +191,5 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
         *lines,
         f"  ptune export {folder} --out {folder.name}-bundle",
         f"  ptune eval {folder} --data FILE",
+        f"  ptune report {folder}",
     ]

@@ -11,42 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from export.template import Template
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import read_peft_adapter, write_peft_adapter
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.errors import DataError
+from ptune_tui.prompt_card import CARD_FILE, PromptCard, read_card
 from ptune_tui.tasks import write_atomically
-
-CARD_FILE = "prompt.json"
-
-
-class PromptCard(msgspec.Struct, frozen=True):
-    """What a prompt needs to be used.
-
-    Attributes:
-        model: What `--model` was given.
-        scheme: The grid asked for.
-        weights_hash: sha256 of the frozen weights it was trained on.
-        template: How a row becomes text.
-        end_token_id: The token that ends a response.
-        max_prompt_tokens: A longer prompt is cut from the left.
-        labels: The closed set of responses, or None for free text.
-        max_response_tokens: Longest response in training, end token included.
-        step: The step it is from.
-        accuracy: Its validation accuracy then.
-    """
-
-    model: str
-    scheme: str
-    weights_hash: str
-    template: Template
-    end_token_id: int
-    max_prompt_tokens: int
-    labels: list[str] | None
-    max_response_tokens: int
-    step: int = 0
-    accuracy: float = 0.0
 
 
 def save_adapter(folder: Path, frozen: FrozenModel, prompt: Prompt, card: PromptCard) -> None:
@@ -78,22 +48,6 @@ def load_adapter(folder: Path) -> tuple[Prompt, PromptCard]:
             "Train on from it: `ptune train --init prompt --init-prompt FOLDER`.",
         )
     return prompt, card
-
-
-def read_card(folder: Path) -> PromptCard | None:
-    """The card beside a prompt; None where another program wrote the adapter.
-
-    Raises:
-        DataError: It is damaged.
-    """
-    try:
-        return msgspec.json.decode((folder / CARD_FILE).read_bytes(), type=PromptCard)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise DataError(
-            f"The adapter in {folder} is damaged: {CARD_FILE}: {error}", "Train again."
-        ) from None
 
 
 def other_weights(frozen: FrozenModel, weights_hash: str, where: str) -> str | None:

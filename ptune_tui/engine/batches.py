@@ -16,6 +16,7 @@ from export.encoding import EncodedRow
 # Widths are rounded up to a multiple: fresh shapes at every step fragment memory on a CPU.
 BUCKET_WIDTH = 8
 _POOL_BATCHES = 8
+_MAX_BATCH_KEYS = 16384  # tokens in the caches of a batch that is scored, copies of a prefix too
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,19 @@ def training_order(
                 yield batches[choice]
 
 
-def sorted_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+def sorted_batches(
+    lengths: Sequence[int], max_tokens: int, prefix_length: int = 0
+) -> Iterator[list[int]]:
     """Row numbers in batches of similar length for scoring, longest first.
 
     Args:
         lengths (Sequence[int]): Each row's tokens.
         max_tokens (int): Padded tokens a batch may have; one row is always taken.
+        prefix_length (int): Tokens of the prefix, of which every row may hold a copy.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while order:
-        size = max(1, max_tokens // max(1, lengths[order[0]]))
+        longest = max(1, lengths[order[0]])
+        size = max(1, min(max_tokens // longest, _MAX_BATCH_KEYS // (prefix_length + longest)))
         yield order[:size]
         order = order[size:]

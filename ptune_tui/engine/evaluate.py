@@ -42,6 +42,7 @@ class Scores:
         macro_f1: None for free text.
         loss: Mean cross-entropy of the response tokens; None for labels.
         seconds: How long it took.
+        probabilities: Of the answered labels among all labels, where those were asked for.
     """
 
     answers: list[str]
@@ -49,6 +50,7 @@ class Scores:
     macro_f1: float | None
     loss: float | None
     seconds: float
+    probabilities: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Evaluator:
         rows: Sequence[Row],
         encoded: Sequence[EncodedRow],
         on_progress: Progress | None = None,
+        with_probabilities: bool = False,
     ) -> Scores:
         """Score rows with a prompt, or with none.
 
@@ -93,12 +96,23 @@ class Evaluator:
             rows (Sequence[Row]): The rows.
             encoded (Sequence[EncodedRow]): The same in tokens.
             on_progress (Progress | None): Called with rows done and their number.
+            with_probabilities (bool): Whether every label is scored, for calibration.
         """
         started = time.perf_counter()
         lead = shared_lead(encoded, self.encoder.lead_ids())
         with exact_products(self.frozen.network):
             prefix = prefix_of(self.frozen, prompt, lead)
-            answers, loss = self._answers(prefix, encoded, len(lead), on_progress)
+            texts = [row.prompt_ids[len(lead) :] for row in encoded]
+            loss = probabilities = None
+            if self.labels is None:
+                answers = self.generated(prefix, texts, on_progress)
+                loss = self.loss(prefix, encoded, len(lead))
+            else:
+                found = classify(
+                    self.frozen, prefix, texts, self.trie, on_progress, with_probabilities
+                )
+                answers = [self.labels[row.label] for row in found]
+                probabilities = [row.probability for row in found if row.probability is not None]
         # Batches of many shapes leave holes behind that a run's steps do not fit into.
         return_freed_memory()
         expected = [row.response for row in rows]
@@ -108,23 +122,19 @@ class Evaluator:
             None if self.labels is None else macro_f1(expected, answers),
             loss,
             time.perf_counter() - started,
+            probabilities or None,
         )
 
-    def _answers(
+    def generated(
         self,
         prefix: Prefix,
-        encoded: Sequence[EncodedRow],
-        num_lead: int,
-        on_progress: Progress | None,
-    ) -> tuple[list[str], float | None]:
-        """Answers behind a prefix; of free text the loss as well."""
-        texts = [row.prompt_ids[num_lead:] for row in encoded]
-        if self.labels is not None:
-            found = classify(self.frozen, prefix, texts, self.trie, on_progress)
-            return [self.labels[label] for label in found], None
+        texts: Sequence[list[int]],
+        on_progress: Progress | None = None,
+    ) -> list[str]:
+        """Greedy answers to texts in tokens, behind a prefix."""
         limit = self.max_response_tokens
         ids = generate_greedily(self.frozen, prefix, texts, limit, on_progress)
-        return [self._text(answer) for answer in ids], self.loss(prefix, encoded, num_lead)
+        return [self._text(answer) for answer in ids]
 
     def _text(self, ids: list[int]) -> str:
         text: str = self.encoder.tokenizer.decode(ids)
@@ -133,7 +143,8 @@ class Evaluator:
     def loss(self, prefix: Prefix, encoded: Sequence[EncodedRow], num_lead: int) -> float:
         """Mean cross-entropy of the response tokens behind a prefix."""
         total, count = 0.0, 0
-        for numbers in sorted_batches([row.num_tokens for row in encoded], _MAX_BATCH_TOKENS):
+        lengths = [row.num_tokens for row in encoded]
+        for numbers in sorted_batches(lengths, _MAX_BATCH_TOKENS, prefix.length):
             batch = collate([encoded[number] for number in numbers], num_lead)
             logits = label_logits(self.frozen.network, prefix, batch).float()
             total += float(functional.cross_entropy(logits.cpu(), batch.labels, reduction="sum"))

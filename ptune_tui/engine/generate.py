@@ -35,7 +35,7 @@ def generate_greedily(
     """
     answers: list[list[int]] = [[] for _ in rows]
     num_done = 0
-    for numbers in sorted_batches([len(row) for row in rows], _MAX_BATCH_TOKENS):
+    for numbers in sorted_batches(list(map(len, rows)), _MAX_BATCH_TOKENS, prefix.length):
         for number, answer in zip(
             numbers,
             _generate_batch(frozen, prefix, [rows[number] for number in numbers], max_new_tokens),

@@ -6,17 +6,19 @@ The rows' keys and values are computed once; each round then asks, for all undec
 what follows the most promising beginning of a label (`export.labels`: exact, best first). A tuned
 prompt decides in as many rounds as its label has tokens. A base that hardly knows the labels would
 need a hundred: the rows that are undecided by then go on a few at a time, with many beginnings a
-round, as a tree in which each token is computed once and sees its own path.
+round, as a tree in which each token is computed once and sees its own path. Where every label's
+likelihood is asked for (calibration), trees hold all beginnings at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from export.labels import LabelSearch, LabelTrie, Path
+from export.labels import LabelSearch, LabelTrie, Path, label_probabilities
 from ptune_tui.engine.batches import sorted_batches
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prefix import Prefix, RowCache
@@ -30,13 +32,27 @@ _TREE_ROWS = 12
 _TREE_PATHS = 16
 
 
+@dataclass(frozen=True)
+class FoundLabel:
+    """A row's label.
+
+    Attributes:
+        label: The most likely one's number.
+        probability: Of it among all labels, where all were scored.
+    """
+
+    label: int
+    probability: float | None = None
+
+
 def classify(
     frozen: FrozenModel,
     prefix: Prefix,
     rows: Sequence[list[int]],
     trie: LabelTrie,
     on_progress: Callable[[int, int], None] | None = None,
-) -> list[int]:
+    with_probabilities: bool = False,
+) -> list[FoundLabel]:
     """The label of each row.
 
     Args:
@@ -45,32 +61,48 @@ def classify(
         rows (Sequence[list[int]]): Tokens of each row behind the prefix, up to the response.
         trie (LabelTrie): The labels.
         on_progress (Callable[[int, int], None] | None): Called with rows done and their number.
+        with_probabilities (bool): Whether to score every label.
     """
-    found = [0] * len(rows)
+    found = [FoundLabel(0)] * len(rows)
     num_done = 0
-    for numbers in sorted_batches([len(row) for row in rows], _MAX_BATCH_TOKENS):
-        labels = _classify_batch(frozen, prefix, [rows[number] for number in numbers], trie)
-        for number, label in zip(numbers, labels, strict=True):
-            found[number] = label
+    for numbers in sorted_batches(list(map(len, rows)), _MAX_BATCH_TOKENS, prefix.length):
+        batch = [rows[number] for number in numbers]
+        searches = _search_batch(frozen, prefix, batch, trie, with_probabilities)
+        for number, search in zip(numbers, searches, strict=True):
+            found[number] = _found(search, with_probabilities)
         num_done += len(numbers)
         if on_progress:
             on_progress(num_done, len(rows))
     return found
 
 
-def _classify_batch(
-    frozen: FrozenModel, prefix: Prefix, rows: list[list[int]], trie: LabelTrie
-) -> list[int]:
+def _found(search: LabelSearch, with_probabilities: bool) -> FoundLabel:
+    if not with_probabilities:
+        return FoundLabel(search.best)
+    probabilities = label_probabilities(search.all_scores)
+    return FoundLabel(search.best, float(probabilities[search.best]))
+
+
+def _search_batch(
+    frozen: FrozenModel,
+    prefix: Prefix,
+    rows: list[list[int]],
+    trie: LabelTrie,
+    is_exhaustive: bool,
+) -> list[LabelSearch]:
     longest = max(map(len, trie.labels))
+    # A tree at once saves rounds where all beginnings will be asked for anyway.
+    num_plain_rounds = 0 if is_exhaustive else _ROUNDS_PER_TOKEN * longest
+    num_rows = _TREE_ROWS * _TREE_PATHS // min(_TREE_PATHS, max(1, len(trie.inner_paths())))
     read = read_rows(frozen, prefix, rows, longest)
-    searches = [LabelSearch(trie, row.numpy()) for row in read.log_probabilities]
+    searches = [LabelSearch(trie, row.numpy(), is_exhaustive) for row in read.log_probabilities]
     open_rows = list(range(len(rows)))
     num_rounds = 0
     while asked := list(_open_paths(searches, open_rows)):
         open_rows = [row for row, _ in asked]
-        if isinstance(read.cache, RowCache) and num_rounds >= _ROUNDS_PER_TOKEN * longest:
-            for first in range(0, len(open_rows), _TREE_ROWS):
-                few = open_rows[first : first + _TREE_ROWS]
+        if isinstance(read.cache, RowCache) and num_rounds >= num_plain_rounds:
+            for first in range(0, len(open_rows), num_rows):
+                few = open_rows[first : first + num_rows]
                 _grow_trees(frozen, prefix, read, {row: searches[row] for row in few})
             break
         ids, last = _padded([path for _, path in asked])
@@ -79,7 +111,7 @@ def _classify_batch(
         for row, log_probabilities in zip(open_rows, behind, strict=True):
             searches[row].feed(log_probabilities.numpy())
         num_rounds += 1
-    return [search.best for search in searches]
+    return searches
 
 
 def _grow_trees(

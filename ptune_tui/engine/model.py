@@ -44,12 +44,13 @@ class ModelTokenizer:
     eos_token: str
     end_token_id: int
 
-    def template(self, text: str | None, is_free_text: bool) -> Template:
+    def template(self, text: str | None, is_free_text: bool, columns: str = "") -> Template:
         """The template of a task; left out, the chat template for free text, else plain.
 
         Args:
             text (str | None): The user's template.
             is_free_text (bool): Whether the responses are not a closed set.
+            columns (str): Jinja that made the prompts, where several columns did.
         """
         if text is None:
             text = CHAT if is_free_text and self.chat_template else PLAIN
@@ -58,6 +59,7 @@ class ModelTokenizer:
             chat_template=self.chat_template if text == CHAT else None,
             bos_token=self.bos_token,
             eos_token=self.eos_token,
+            columns=columns,
         )
 
 

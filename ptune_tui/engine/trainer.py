@@ -108,9 +108,7 @@ class Trainer:
         self._put_back(stored.state)
         best = best_prompt(stored.state)
         if best is not None and self.progress.best is not None:
-            # The adapter may be of a validation after this state, which will be done again.
-            self.validation.best = best
-            self.validation.save(best, self.progress.best.step, self.progress.best.accuracy)
+            self.validation.put_back(best, self.progress)
         yield Resumed(self.progress.step, str(stored.folder))
 
     def _put_back(self, state: RunState) -> None:

@@ -44,7 +44,8 @@ class Validation:
         evaluator: The model, the template and the labels.
         rows: The rows of the run.
         settings: How many rows a validation takes, and the seed of their choice.
-        save: Writes the prompt of a step with its accuracy and returns the path.
+        save: Writes the best prompt, given where the run is and how many rows its score is of;
+            returns the path.
         report_progress: Called with rows scored and their number.
         best: The best prompt so far.
     """
@@ -52,7 +53,7 @@ class Validation:
     evaluator: Evaluator
     rows: TaskRows
     settings: TrainingConfig
-    save: Callable[[Prompt, int, float], str]
+    save: Callable[[Prompt, Progress, int], str]
     report_progress: Callable[[int, int], None]
     best: Prompt | None = None
 
@@ -95,7 +96,7 @@ class Validation:
         yield from _samples(step, rows, scores)
         if is_best:
             progress.best, self.best = found, prompt
-            path = self.save(prompt, step, scores.accuracy)
+            path = self.save(prompt, progress, len(rows))
             yield CheckpointSaved(step, path, scores.accuracy, is_best=True)
         yield StageFinished("evaluate", scores.seconds)
 
@@ -115,8 +116,20 @@ class Validation:
             else:
                 yield evaluation_event(step, scores, tuned=True, is_best=True)
             yield StageFinished("evaluate", scores.seconds)
-        progress.best = msgspec.structs.replace(progress.best, accuracy=scores.accuracy)
-        self.save(self.best, step, scores.accuracy)
+        progress.best = msgspec.structs.replace(
+            progress.best, accuracy=scores.accuracy, macro_f1=scores.macro_f1
+        )
+        self.save(self.best, progress, len(self.rows.validation_rows))
+
+    def put_back(self, prompt: Prompt, progress: Progress) -> None:
+        """Take the best prompt of a checkpoint; the adapter may be of a validation after it.
+
+        Args:
+            prompt (Prompt): The best one then.
+            progress (Progress): Of the run.
+        """
+        self.best = prompt
+        self.save(prompt, progress, len(self._sample()[0]))
 
     def _sample(self) -> tuple[list[Row], list[EncodedRow]]:
         return validation_rows(self.rows, self.settings)
@@ -141,7 +154,9 @@ def _samples(step: int, rows: Sequence[Row], scores: Scores) -> Iterator[Event]:
         yield SampleMade(step, row.prompt, row.response, answer)
 
 
-def evaluation_event(step: int, scores: Scores, *, tuned: bool, is_best: bool) -> EvaluationDone:
+def evaluation_event(
+    step: int, scores: Scores, *, tuned: bool, is_best: bool, contender: str = ""
+) -> EvaluationDone:
     """The event of an evaluation."""
     return EvaluationDone(
         step=step,
@@ -152,4 +167,5 @@ def evaluation_event(step: int, scores: Scores, *, tuned: bool, is_best: bool) -
         seconds=scores.seconds,
         tuned=tuned,
         is_best=is_best,
+        contender=contender,
     )

@@ -18,6 +18,7 @@ from ptune_tui import config, hub, models
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.presets import PresetName
+from ptune_tui.reading import source
 
 OWN_FILE = "a file of mine"
 DATA_FILE = "data.file"  # of the form only: the path that `OWN_FILE` asks for
@@ -187,8 +188,8 @@ def _number(text: str, kind: type[int] | type[float]) -> float:
 
 def _check_file(text: str, *, is_needed: bool) -> None:
     if not text and is_needed:
-        raise UsageError("Write the path of a JSONL or CSV file.")
-    if text and not Path(text).is_file():
+        raise UsageError("Write the path of a data file or folder, or a hub id.")
+    if text and not source.is_known(text):
         raise UsageError(f"There is no file {text}.")
 
 

@@ -14,8 +14,10 @@ from ptune_tui.hardware import Machine, compiles_passes, machine
 from ptune_tui.known_models import numbers_of
 from ptune_tui.limits import auto_kernels, first_that_fits
 from ptune_tui.model_numbers import ModelNumbers
+from ptune_tui.reading.formats import JSON_LINES, SEPARATORS
 from ptune_tui.step_setting import Setting
 from ptune_tui.throughput import processor_throughput
+from ptune_tui.tui.fields import builtin_sets
 from ptune_tui.tui.wording import bytes_text
 
 CHARACTERS_PER_TOKEN = 3  # few, so that the estimate errs upwards
@@ -87,8 +89,13 @@ def _compare(config: RunConfig, numbers: ModelNumbers, here: Machine) -> FitLine
 
 
 def row_tokens(data: DataConfig) -> int:
-    """Tokens of the longest row, about, from the bytes of the file's longest line."""
+    """Tokens of the longest row, about, from the bytes of the file's longest line.
+
+    Where rows are not lines of a file, or those of a folder, it is the longest that is allowed.
+    """
     path = data_file(data)
+    if path.suffix not in (*JSON_LINES, *SEPARATORS):
+        return data.max_tokens
     try:
         longest = _longest_line(str(path), path.stat().st_mtime_ns)
     except OSError:
@@ -98,8 +105,9 @@ def row_tokens(data: DataConfig) -> int:
 
 def data_file(data: DataConfig) -> Path:
     """Where the training rows lie."""
-    builtin = Path(ptune_tui.__file__).parent / "builtin_data" / data.train / "train.jsonl"
-    return builtin if builtin.is_file() else Path(data.train).expanduser()
+    if data.train in builtin_sets():
+        return Path(ptune_tui.__file__).parent / "builtin_data" / data.train / "train.jsonl"
+    return Path(data.train).expanduser()
 
 
 @lru_cache(maxsize=8)

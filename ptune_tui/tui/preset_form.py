@@ -7,7 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from ptune_tui.config import DataConfig
+from ptune_tui.errors import DataError
 from ptune_tui.presets import DataSize, PresetName, preset_values
+from ptune_tui.reading.source import is_here, training_split, validation_split
 from ptune_tui.rows import closed_set, num_held_out, read_rows
 from ptune_tui.tui.fields import as_text, form_fields
 from ptune_tui.tui.fitting import data_file
@@ -66,14 +68,20 @@ def data_size(data: DataConfig) -> DataSize:
         DataError: They cannot be read.
     """
     path = data_file(data)
+    if not is_here(data.train) and not path.is_file():
+        raise DataError(
+            f"{data.train} is not on this disk yet, so its size is not known.",
+            "The preview fetches it.",
+        )
     changed = path.stat().st_mtime_ns if path.is_file() else 0
     return _size(path, changed, data)
 
 
 @lru_cache(maxsize=4)
 def _size(path: Path, _changed: int, data: DataConfig) -> DataSize:
-    rows = read_rows(path, data)
-    is_split = data.validation is None and path == Path(data.train).expanduser()
+    own = Path(data.train).expanduser()
+    rows = read_rows(Path(training_split(str(path))), data)
+    is_split = data.validation is None and path == own and validation_split(str(own)) is None
     num_rows = len(rows) - (num_held_out(len(rows)) if is_split else 0)
     characters = sum(len(row.prompt) + len(row.response) for row in rows) / len(rows)
     return DataSize(num_rows, characters, closed_set(rows, data.scoring) is not None)

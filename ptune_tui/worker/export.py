@@ -36,6 +36,7 @@ from ptune_tui.events import (
     StageStarted,
     TaskFinished,
 )
+from ptune_tui.model_cards import with_table
 from ptune_tui.models import resolve
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
@@ -70,7 +71,7 @@ def _export_bundle(task: ExportTask, tuned: TunedModel, channel: Channel) -> Ite
         channel.progress(StageProgress("build", done, total, "layers"))
 
     gate = Gate(
-        prompt=_exported_prompt(tuned, task.prompt_name),
+        prompt=_exported_prompt(tuned, task.prompt_name, Path(task.run)),
         reference=TorchReference(tuned.frozen, tuned.prompt),
         rows=_probes(tuned, Path(task.run)),
         is_integer_grid=is_integer_grid(tuned.frozen.loaded.weights),
@@ -111,7 +112,7 @@ def _export_folder(task: ExportTask, tuned: TunedModel, channel: Channel) -> Ite
     def say_tensors(done: int, total: int) -> None:
         channel.progress(StageProgress("build", done, total, "tensors"))
 
-    prompt = _exported_prompt(tuned, task.prompt_name)
+    prompt = _exported_prompt(tuned, task.prompt_name, Path(task.run))
     virtual_tokens(prompt.prompt)  # refuses a prompt before the model is asked
     model = plain_model(tuned)
     reference = TorchReference(tuned.frozen, tuned.prompt)
@@ -226,7 +227,7 @@ def exported_model(
     )
 
 
-def _exported_prompt(tuned: TunedModel, name: str) -> ExportedPrompt:
+def _exported_prompt(tuned: TunedModel, name: str, run: Path) -> ExportedPrompt:
     card = tuned.card
     return ExportedPrompt(
         name=name,
@@ -238,6 +239,7 @@ def _exported_prompt(tuned: TunedModel, name: str) -> ExportedPrompt:
         labels=card.labels,
         max_response_tokens=card.max_response_tokens,
         scores={"validation_accuracy_torch": card.accuracy},
+        training=with_table(card.training, run),
     )
 
 

@@ -10,14 +10,15 @@ from pathlib import Path
 from export.encoding import EncodedRow, RowEncoder, answer_limit
 from ptune_tui.config import DataConfig, ModelConfig
 from ptune_tui.data import check_labels, data_path, encode_rows, load_data, prompt_limit
-from ptune_tui.engine.adapter import PromptCard, other_weights, read_card
+from ptune_tui.engine.adapter import other_weights
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Event, Notice
-from ptune_tui.rows import Row, closed_set, read_rows
+from ptune_tui.prompt_card import PromptCard, read_card
+from ptune_tui.rows import Row, RowsRead, closed_set, recognise_rows
 from ptune_tui.tasks import InspectTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.task_model import ModelStage
@@ -94,7 +95,9 @@ class InspectedStage:
         yield from stage.events()
         tuned = stage.tuned
         if self.task.data is not None:
-            rows = self._read(tuned.config.data)
+            read = self._read(tuned.config.data)
+            yield from _notices(read)
+            rows = read.rows
         else:
             rows = load_data(tuned.config.data, tuned.config.training.seed).validation
         found = self._rows(tuned.frozen, rows, tuned.card)
@@ -133,17 +136,19 @@ class InspectedStage:
             )
             self.loaded = Inspected(frozen, adapter.prompt, None)
             return
-        rows = self._read(DataConfig())
-        self.loaded = Inspected(frozen, adapter.prompt, self._rows(frozen, rows, card))
+        read = self._read(DataConfig())
+        yield from _notices(read)
+        self.loaded = Inspected(frozen, adapter.prompt, self._rows(frozen, read.rows, card))
 
-    def _read(self, columns: DataConfig) -> list[Row]:
+    def _read(self, columns: DataConfig) -> RowsRead:
         task = self.task
         assert task.data is not None
         named = DataConfig(
             prompt_field=task.prompt_field or columns.prompt_field,
             response_field=task.response_field or columns.response_field,
+            template=None if task.prompt_field else columns.template,
         )
-        return read_rows(data_path(task.data), named)
+        return recognise_rows(data_path(task.data), named)
 
     def _rows(self, frozen: FrozenModel, rows: list[Row], card: PromptCard | None) -> InspectedRows:
         """Some rows, always the same ones, spread over the set."""
@@ -170,3 +175,8 @@ class InspectedStage:
         encoded = encode_rows(chosen, encoder, max_prompt)
         evaluator = Evaluator(frozen, encoder, labels, answer_limit(max_response))
         return InspectedRows(rows[0].source, chosen, encoded, evaluator)
+
+
+def _notices(read: RowsRead) -> Iterator[Event]:
+    if read.about:
+        yield Notice("columns", read.about)

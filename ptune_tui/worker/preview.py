@@ -10,6 +10,7 @@ from ptune_tui.data import encode_rows, load_data, prompt_limit
 from ptune_tui.engine.model import load_tokenizer
 from ptune_tui.events import (
     Event,
+    Notice,
     PreviewMade,
     PreviewRow,
     StageFinished,
@@ -29,6 +30,8 @@ def preview(task: PreviewTask) -> Iterator[Event]:
     started = time.perf_counter()
     yield StageStarted("tokenise", time.time())
     data = load_data(task.data, seed=0)
+    for sentence in data.about:
+        yield Notice("columns", sentence)
     text = load_tokenizer(resolve(task.model.source).path)
     template = text.template(data.template, data.labels is None)
     encoder = RowEncoder(text.tokenizer, template, text.end_token_id)

@@ -12,7 +12,7 @@ import torch
 
 from ptune_tui.config import RunConfig, dump
 from ptune_tui.data import DataSet
-from ptune_tui.engine.adapter import PromptCard, save_adapter
+from ptune_tui.engine.adapter import save_adapter
 from ptune_tui.engine.checkpoints import (
     PREVIOUS,
     Checkpoints,
@@ -25,11 +25,14 @@ from ptune_tui.engine.checkpoints import (
 from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER
 from ptune_tui.engine.planner import Planned
 from ptune_tui.engine.prompt import Prompt
-from ptune_tui.engine.run_state import RunState
+from ptune_tui.engine.run_state import Progress, RunState
 from ptune_tui.engine.trainer import Trainer
 from ptune_tui.engine.validation import Validation
 from ptune_tui.errors import DataError
-from ptune_tui.events import Event, Notice, StageProgress, TaskFinished
+from ptune_tui.events import Event, Notice, ProvenanceNoted, StageProgress, TaskFinished
+from ptune_tui.model_cards import training_record, write_adapter_card
+from ptune_tui.prompt_card import PromptCard
+from ptune_tui.provenance import provenance
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
@@ -59,10 +62,12 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     yield from stage.events()
     loaded = stage.task
     _save_probes(folder, loaded.data)
+    made_of = provenance(config.data, loaded.rows_hash())
+    yield made_of
     origin = Origin(
         config=_config_hash(config),
         weights=loaded.frozen.loaded.report.weights_hash,
-        rows=loaded.rows_hash(),
+        rows=made_of.rows_hash,
         num_threads=torch.get_num_threads(),
     )
     planned = loaded.planned(stored.card.plan if stored else None)
@@ -73,7 +78,7 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
         yield from _threads_notice(stored, origin)
         resumed = (stored, _last_good(folder, stored))
     checkpoints = Checkpoints(folder, origin, planned.plan)
-    trainer = _trainer(loaded, folder, channel, checkpoints, planned)
+    trainer = _trainer(loaded, folder, channel, checkpoints, planned, _card(loaded, made_of))
     yield from trainer.run(channel.commands, resumed)
     before = stored.state.progress.elapsed_seconds if stored else 0.0
     best = trainer.progress.best
@@ -120,7 +125,7 @@ def _save_probes(folder: Path, data: DataSet) -> None:
     write_atomically(folder / PROBES_FILE, msgspec.json.encode(prompts))
 
 
-def _card(task: TrainingTask) -> PromptCard:
+def _card(task: TrainingTask, made_of: ProvenanceNoted) -> PromptCard:
     return PromptCard(
         model=task.config.model.source,
         scheme=task.config.model.scheme,
@@ -130,7 +135,24 @@ def _card(task: TrainingTask) -> PromptCard:
         max_prompt_tokens=task.max_prompt_tokens,
         labels=task.data.labels,
         max_response_tokens=task.max_response_tokens,
+        training=training_record(task.config, made_of, len(task.rows.train)),
     )
+
+
+def _scored(card: PromptCard, progress: Progress, num_rows: int) -> PromptCard:
+    """The card of the best prompt so far, whose score is of so many validation rows."""
+    best, training = progress.best, card.training
+    assert best is not None
+    assert training is not None
+    scored = msgspec.structs.replace(
+        training,
+        num_validation_rows=num_rows,
+        step=best.step,
+        accuracy=best.accuracy,
+        macro_f1=best.macro_f1,
+        base_accuracy=progress.base_accuracy,
+    )
+    return msgspec.structs.replace(card, step=best.step, accuracy=best.accuracy, training=scored)
 
 
 def _trainer(
@@ -139,16 +161,17 @@ def _trainer(
     channel: Channel,
     checkpoints: Checkpoints,
     planned: Planned,
+    card: PromptCard,
 ) -> Trainer:
     settings = task.config.training
-    card = _card(task)
 
     def say_progress(done: int, total: int) -> None:
         channel.progress(StageProgress("evaluate", done, total, "rows"))
 
-    def save_prompt(prompt: Prompt, step: int, accuracy: float) -> str:
-        scored = msgspec.structs.replace(card, step=step, accuracy=accuracy)
+    def save_prompt(prompt: Prompt, progress: Progress, num_rows: int) -> str:
+        scored = _scored(card, progress, num_rows)
         save_adapter(folder / ADAPTER_FOLDER, task.frozen, prompt, scored)
+        write_adapter_card(folder)
         return str(folder / ADAPTER_FOLDER)
 
     return Trainer(

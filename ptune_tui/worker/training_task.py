@@ -125,6 +125,8 @@ class TrainingTaskStage:
         """Load both and say how it goes."""
         config = self.config
         data = load_data(config.data, config.training.seed)
+        for sentence in data.about:
+            yield Notice("columns", sentence)
         model = config.model
         if self.plan is not None:
             model = msgspec.structs.replace(
@@ -139,7 +141,7 @@ class TrainingTaskStage:
         assert frozen is not None
         yield StageStarted("tokenise", time.time())
         started = time.perf_counter()
-        template = frozen.text.template(data.template, data.labels is None)
+        template = frozen.text.template(data.template, data.labels is None, data.columns)
         encoder = RowEncoder(frozen.text.tokenizer, template, frozen.text.end_token_id)
         rows, max_prompt_tokens, max_response_tokens = _encoded(config, frozen, data, encoder)
         new = new_method(config, frozen, data, rows.train)

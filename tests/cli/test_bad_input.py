@@ -35,15 +35,19 @@ def one_sentence(done: Outcome, code: int) -> str:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("bad.jsonl", GOOD + "{not json\n", "bad.jsonl:2: this line is not JSON"),
-        ("bad.jsonl", GOOD + "[1, 2]\n", "bad.jsonl:2: this line is a JSON list"),
+        ("bad.jsonl", GOOD + "{not json\n", "bad.jsonl:2: this is not JSON"),
+        ("bad.jsonl", GOOD + "[1, 2]\n", "bad.jsonl:2: this is a JSON array"),
         ("bad.jsonl", GOOD + '{"prompt": "a"}\n', "bad.jsonl:2: this row has no `response`"),
         ("bad.jsonl", GOOD * 2 + '{"prompt": "a", "response": " "}\n', "bad.jsonl:3: `response`"),
-        ("bad.jsonl", GOOD + '{"prompt": "a", "response": ["b"]}\n', "bad.jsonl:2: `response` is"),
+        (
+            "bad.jsonl",
+            GOOD + '{"prompt": "a", "response": [1, {}]}\n',
+            "bad.jsonl:2: `response` is",
+        ),
         ("bad.jsonl", "", "bad.jsonl has no rows"),
         ("bad.jsonl", "\n\n", "bad.jsonl has no rows"),
-        ("bad.csv", 'prompt,response\na,"b\n', "bad.csv:2: this line is not CSV"),
-        ("bad.csv", "text,label\na,b\n", "bad.csv:2: this row has no `prompt`"),
+        ("bad.csv", 'prompt,response\na,"b\n', "bad.csv:2: this row is not CSV"),
+        ("bad.csv", "title,label\na,b\n", "bad.csv:2: this row has no `prompt`"),
         ("bad.xml", "<a/>", "of the type `.xml`"),
     ],
 )

@@ -12,10 +12,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import pytest
 from sklearn.metrics import accuracy_score, f1_score
 
 from ptune_tui.jobs import attach
+from ptune_tui.results import Evaluation
 from tests.cli.conftest import Outcome, run_ptune
 
 
@@ -128,22 +130,28 @@ def test_eval_prints_one_json_object_with_scikit_learn_s_scores(
     journey: Journey, tmp_path: Path, which: str
 ) -> None:
     target = journey.run if which == "run" else journey.bundle
-    answers = tmp_path / "answers.jsonl"
+    answers, table = tmp_path / "answers.jsonl", tmp_path / "table.json"
     done = journey.ptune(
-        "eval", target, "--data", journey.rows, "--json", "--base", "--predictions", answers
+        *("eval", target, "--data", journey.rows, "--json", "--base", "--no-forgetting"),
+        *("--predictions", answers, "--out", table),
     )
     assert done.code == 0, done.err
-    found = json.loads(done.out)
+    found = msgspec.json.decode(done.out, type=Evaluation)
+    assert msgspec.json.decode(table.read_bytes(), type=Evaluation) == found
+    base, tuned = found.contenders
+    assert base.key == "base"
     rows = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     expected = [row["expected"] for row in rows]
     given = [row["answer"] for row in rows]
-    assert found["num_rows"] == len(rows) == 48
-    assert found["accuracy"] == pytest.approx(accuracy_score(expected, given))
-    assert found["macro_f1"] == pytest.approx(
+    assert found.num_rows == len(rows) == 48
+    assert tuned.score("accuracy") == pytest.approx(accuracy_score(expected, given))
+    assert tuned.score("macro_f1") == pytest.approx(
         f1_score(expected, given, average="macro", zero_division=0)
     )
-    assert found["seconds"] > 0
-    assert 0 <= found["base_accuracy"] <= 1
+    assert tuned.seconds > 0
+    assert found.command.startswith(f"ptune eval {target} --data")
+    flipped = [flip.row for flip in found.flips]
+    assert [flip.after for flip in found.flips] == [given[row - 1] for row in flipped]
 
 
 def test_run_and_exact_bundle_answer_alike_and_flips_are_listed(journey: Journey) -> None:
@@ -152,11 +160,39 @@ def test_run_and_exact_bundle_answer_alike_and_flips_are_listed(journey: Journey
         *("--against", journey.run, "--json"),
     )
     assert done.code == 0, done.err
-    found = json.loads(done.out)
-    assert found["flips"] == []
-    assert found["against"]["computed_by"] in ("torch, stream", "torch, cached")
-    assert found["computed_by"] == "exact"
-    assert found["accuracy"] == found["against"]["accuracy"]
+    found = msgspec.json.decode(done.out, type=Evaluation)
+    shipped, trained = found.contenders
+    assert (found.flips_from, found.flips_to) == (trained.title, shipped.title)
+    assert found.flips == []
+    assert trained.computed_by in ("torch, stream", "torch, cached")
+    assert shipped.computed_by == "onnxruntime, exact"
+    assert shipped.confusion == trained.confusion
+
+
+def test_eval_makes_one_table_of_the_run_its_baselines_and_its_bundle(journey: Journey) -> None:
+    done = journey.ptune(
+        *("eval", journey.run, "--data", journey.rows, "--max-rows", 12, "-v"),
+        *("--bundle", journey.bundle, "--examples", 4),
+    )
+    assert done.code == 0, done.err
+    for title in ("base (zero-shot)", "instruction", "few-shot (4 examples)", "tuned prompt"):
+        assert f"\n{title} " in done.out
+        assert f"evaluate ({title})" in done.err
+    assert "\nbundle (" in done.out
+    assert max(map(len, done.out.splitlines()[2:8])) <= 80
+    assert "12 rows, 3 labels" in done.out
+    assert (journey.run / "evaluation.json").is_file()
+    card = (journey.run / "adapter" / "README.md").read_text(encoding="utf-8")
+    assert "few-shot (4 examples)" in card
+
+
+def test_eval_refuses_what_no_line_of_the_table_would_read(journey: Journey) -> None:
+    for options in (("--instruction", "Say it."), ("--train", journey.rows), ("--examples", 3)):
+        done = journey.ptune(
+            "eval", journey.run, "--data", journey.rows, "--baselines", "base", *options
+        )
+        assert done.code == 2
+        assert f"`{options[0]}` was given" in done.err
 
 
 def test_run_answers_an_argument_a_file_and_standard_input_alike(

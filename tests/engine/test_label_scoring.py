@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 
-from export.labels import LabelSearch, LabelTrie, exhaustive_scores
+from export.labels import LabelSearch, LabelTrie, exhaustive_scores, label_probabilities
 from ptune_tui.engine import labelling
 from ptune_tui.engine.generate import generate_greedily
 from ptune_tui.engine.labelling import classify
@@ -18,6 +19,7 @@ from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.prefix import Prefix
 from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.step import prefix_of
+from ptune_tui.worker.bench.prepare import write_float_model
 
 END = 2
 LABELS = [[50, END], [51, 52, END], [51, 53, END], [51, 52, 54, 55, END]]
@@ -68,7 +70,8 @@ def test_classify_finds_the_most_likely_whole_label(frozen: FrozenModel, prefix:
             for label in LABELS
         ]
         expected.append(int(np.argmax(scores)))
-    assert classify(frozen, prefix, ROWS, LabelTrie(LABELS)) == expected
+    found = classify(frozen, prefix, ROWS, LabelTrie(LABELS))
+    assert [row.label for row in found] == expected
 
 
 @pytest.mark.parametrize("num_paths", [1, 2, 16])
@@ -92,7 +95,7 @@ def test_trees_find_what_round_after_round_finds(
     monkeypatch.setattr(labelling, "_grow_trees", grow)
     found = classify(frozen, prefix, rows, trie)
     assert sorted(grown) == list(range(len(rows)))
-    for row, label in zip(rows, found, strict=True):
+    for row, answer in zip(rows, found, strict=True):
         known: dict[tuple[int, ...], np.ndarray] = {}
 
         def behind(path: tuple[int, ...], row: list[int] = row, known: dict = known) -> np.ndarray:
@@ -100,7 +103,7 @@ def test_trees_find_what_round_after_round_finds(
                 known[path] = plain_log_probabilities(frozen, prefix, [*row, *path]).numpy()
             return known[path]
 
-        assert label == int(np.argmax(exhaustive_scores(trie, behind)))
+        assert answer.label == int(np.argmax(exhaustive_scores(trie, behind)))
 
 
 def test_batched_greedy_answers_equal_row_by_row_ones(frozen: FrozenModel, prefix: Prefix) -> None:
@@ -154,3 +157,50 @@ def test_the_best_whole_label_wins_as_soon_as_it_beats_every_beginning() -> None
     assert search.best == 0
     ordered = sorted(search.scores.values(), reverse=True)
     assert all(left >= right for left, right in pairwise(ordered))
+
+
+def test_probabilities_equal_a_float64_brute_force_over_all_labels(
+    frozen: FrozenModel, tmp_path: Path
+) -> None:
+    write_float_model(frozen.config, frozen.loaded.weights, tmp_path / "float")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(
+        tmp_path / "float", dtype=torch.float64
+    )
+    prompt = VirtualTokens(0.2 * torch.randn(3, frozen.config.hidden_size))
+    embed = plain.get_input_embeddings()
+
+    def score(row: list[int], label: list[int]) -> float:
+        """One label behind one row, on its own: nothing is shared, cached or padded."""
+        tokens = embed(torch.tensor([5, 6, *row, *label]))
+        whole = torch.cat([prompt.embeddings_PH.double(), tokens])[None]
+        logits = plain(inputs_embeds=whole).logits[0].log_softmax(-1)
+        first = 3 + 2 + len(row) - 1
+        return float(sum(logits[first + depth, token] for depth, token in enumerate(label)))
+
+    with torch.no_grad():
+        expected = np.array([[score(row, label) for label in LABELS] for row in ROWS])
+        prefix = prefix_of(frozen, prompt, [5, 6])
+        trie = LabelTrie(LABELS)
+        searches = labelling._search_batch(frozen, prefix, ROWS, trie, True)
+        found = classify(frozen, prefix, ROWS, trie, with_probabilities=True)
+    expected = np.exp(expected - expected.max(axis=1, keepdims=True))
+    expected /= expected.sum(axis=1, keepdims=True)
+    for row, search, answer in zip(expected, searches, found, strict=True):
+        probabilities = label_probabilities(search.all_scores)
+        assert probabilities.sum() == pytest.approx(1.0)
+        assert probabilities == pytest.approx(row, rel=1e-4, abs=1e-7)
+        assert answer.label == int(row.argmax())
+        assert answer.probability == pytest.approx(row.max(), rel=1e-4)
+
+
+def test_every_label_is_scored_in_trees_and_round_after_round_alike(
+    frozen: FrozenModel, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trie = LabelTrie(LABELS)
+    with_trees = classify(frozen, prefix, ROWS, trie, with_probabilities=True)
+    # What holds no `RowCache` cannot grow trees.
+    monkeypatch.setattr(labelling, "RowCache", type("NoCache", (), {}))
+    rounds = classify(frozen, prefix, ROWS, trie, with_probabilities=True)
+    assert [row.label for row in with_trees] == [row.label for row in rounds]
+    for left, right in zip(with_trees, rounds, strict=True):
+        assert left.probability == pytest.approx(right.probability, rel=1e-4)

@@ -46,8 +46,9 @@ def test_both_prompts_answer_as_they_do_alone(
     before = digests(copied)
     add(exported_prefix, copied)
     after = digests(copied)
-    assert {name: after[name] for name in before if name != "manifest.json"} == {
-        name: digest for name, digest in before.items() if name != "manifest.json"
+    told = {"manifest.json", "README.md"}
+    assert {name: after[name] for name in before if name not in told} == {
+        name: digest for name, digest in before.items() if name not in told
     }
     assert scores(copied, "mine") == scores(exported.bundle, "mine")
     assert scores(copied, "second") == scores(exported_prefix.bundle, "mine")
@@ -78,7 +79,7 @@ def test_a_taken_name_is_refused_and_overwriting_replaces_its_files(
     add(exported_prefix, copied, "mine", overwrite=True)
     manifest = read_manifest(copied)
     assert list(manifest.prompts) == ["mine"]
-    assert {*manifest.files, "manifest.json"} == set(digests(copied))
+    assert {*manifest.files, "manifest.json", "README.md"} == set(digests(copied))
     assert scores(copied, "mine") == scores(exported_prefix.bundle, "mine")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from export.answering import Answerer
-from export.labels import LabelTrie, exhaustive_scores
+from export.labels import LabelTrie, exhaustive_scores, label_probabilities
 from export.row_scoring import MAX_EAGER_PATHS, label_pack, packs
 from export.runtime import Bundle
 from export.sampling import log_softmax, log_sum_exp
@@ -65,6 +65,21 @@ def test_the_winner_is_the_best_of_all_labels(tmp_path: Path, num_labels: int) -
         )
         assert answer.label == int(np.argmax(scores))
         assert answer.log_probability == pytest.approx(max(scores), abs=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["throughput", "exact"])
+def test_all_labels_are_scored_where_they_are_asked_for(
+    exported_throughput: Exported, precision: str
+) -> None:
+    tuned = opened(exported_throughput, precision)
+    plain = tuned.classify_rows(TEXTS)
+    found = tuned.classify_rows(TEXTS, with_all_scores=True)
+    assert [row.label for row in found] == [row.label for row in plain]
+    for text, row in zip(TEXTS, found, strict=True):
+        expected = list(tuned.label_scores(text).values())
+        assert row.all_scores == pytest.approx(expected, abs=1e-3)
+        assert row.log_probability == max(row.all_scores)
+        assert label_probabilities(row.all_scores).sum() == pytest.approx(1.0)
 
 
 def test_packs_keep_the_order_and_the_limit() -> None:

@@ -10,17 +10,18 @@ import msgspec
 import pytest
 
 from ptune_tui.bundles import prompt_name_of
+from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.data import load_data
+from ptune_tui.errors import DataError
 from ptune_tui.events import Diverged, ExportDone, PreviewRow, RolledBack, TaskFailed
 from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
+from ptune_tui.series import decimate
 from ptune_tui.tasks import ExportTask
 from ptune_tui.tui import fields, fitting, preset_form
-from ptune_tui.tui.command_line import train_command
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
-from ptune_tui.tui.series import decimate
 from ptune_tui.tui.widgets.curve import RateAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
@@ -71,7 +72,7 @@ def test_file_of_mine_is_the_training_data(tmp_path: Path) -> None:
     path.write_text('{"prompt": "a", "response": "b"}\n')
     texts = {**fields.write_form(RunConfig()), "data.train": fields.OWN_FILE}
     assert fields.read_form(texts)[1] == {
-        fields.DATA_FILE: "Write the path of a JSONL or CSV file."
+        fields.DATA_FILE: "Write the path of a data file or folder, or a hub id."
     }
     config, _ = fields.read_form({**texts, fields.DATA_FILE: str(path)})
     assert config is not None
@@ -179,6 +180,18 @@ def test_size_of_the_data_is_that_of_the_rows_to_train_on(tmp_path: Path) -> Non
     assert len(split.train) == size.num_train_rows
     own = DataConfig(train=str(path), validation=str(path))
     assert preset_form.data_size(own).num_train_rows == 40
+
+
+def test_size_of_a_folder_is_that_of_its_training_split(tmp_path: Path) -> None:
+    line = '{"prompt": "abc", "response": "b"}\n'
+    (tmp_path / "train.jsonl").write_text(line * 40)
+    assert preset_form.data_size(DataConfig(train=str(tmp_path))).num_train_rows == 36
+    (tmp_path / "dev.jsonl").write_text(line * 4)
+    data = DataConfig(train=str(tmp_path), max_tokens=64)
+    assert preset_form.data_size(data).num_train_rows == len(load_data(data, 0).train) == 40
+    assert fitting.row_tokens(data) == 64
+    with pytest.raises(DataError, match="owner/name is not on this disk yet"):
+        preset_form.data_size(DataConfig(train="owner/name"))
 
 
 def test_rates_are_named_on_their_axis() -> None:

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from ptune_tui.config import Initialisation
-from ptune_tui.engine.adapter import other_weights, read_card
+from ptune_tui.engine.adapter import other_weights
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import adapter_folder, check_shape, read_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.errors import UsageError
+from ptune_tui.prompt_card import read_card
 
 NUM_COMMON_TOKENS = 5000
 

@@ -12,12 +12,12 @@ from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Button, Static
 
+from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import PTuneError
 from ptune_tui.models import local_model
 from ptune_tui.presets import PRESETS
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.command_line import train_command
 from ptune_tui.tui.fields import (
     NO_PRESET,
     PRESET,

@@ -14,7 +14,7 @@ from textual.widgets import Static
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import AxisFormatter
 
-from ptune_tui.tui.series import Point, decimate
+from ptune_tui.series import Point, decimate
 
 MAX_TICKS = 6
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ptune_tui.tui.series import Point
+from ptune_tui.series import Point
 from ptune_tui.tui.widgets.curve import Curve
 
 NUM_RECENT = 50

@@ -1,0 +1,135 @@
+"""The contenders of an evaluation that onnxruntime computes, from one open bundle."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptune_tui.cli.evaluation_request import EvaluationRequest
+from ptune_tui.cli.talk import ProgressLine
+from ptune_tui.errors import DataError
+from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
+from ptune_tui.evaluation.examples import default_num_examples
+from ptune_tui.evaluation.keys import ContenderKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from export.answering import Answerer
+    from export.runtime import Bundle
+    from ptune_tui.evaluation.told import Told
+    from ptune_tui.rows import Row
+
+
+@dataclass
+class BundleContenders:
+    """Asks a bundle with its prompt, and with what stands beside it.
+
+    Attributes:
+        bundle: Open.
+        request: What is asked for.
+        rows: What is asked.
+    """
+
+    bundle: Bundle
+    request: EvaluationRequest
+    rows: Sequence[Row]
+
+    def ask(self, key: ContenderKey) -> ContenderAnswers:
+        """Have one contender answer every row.
+
+        Args:
+            key (ContenderKey): `bundle` is the tuned prompt.
+        """
+        if key == "bundle":
+            tuned = self.bundle.tuned(self.request.prompt)
+            title = f"bundle ({self.bundle.precision})"
+            detail = f"{self.bundle.folder}, {tuned.num_virtual_tokens} virtual tokens"
+            return self._asked(key, title, detail, tuned, None)
+        told = self._told(key)
+        answerer = self.bundle.told(
+            self.request.prompt,
+            told.template,
+            told.preface,
+            told.end_token_id,
+            told.max_prompt_tokens,
+        )
+        return self._asked(key, told.title, told.detail, answerer, told)
+
+    def _asked(
+        self, key: ContenderKey, title: str, detail: str, answerer: Answerer, told: Told | None
+    ) -> ContenderAnswers:
+        line = ProgressLine()
+
+        def say(num_done: int) -> None:
+            if not self.request.is_quiet:
+                line.show(f"{title}, onnxruntime:", num_done, len(self.rows))
+
+        started = time.perf_counter()
+        is_chat = answerer.encoder.renderer.is_chat
+        requests = [row.request(is_chat=is_chat) for row in self.rows]
+        probabilities: list[float] | None = None
+        num_cut = 0
+        if answerer.record.labels is None:
+            answers = []
+            for number, asked in enumerate(requests, start=1):
+                answers.append(answerer.answer(asked))
+                num_cut += answerer.was_cut
+                say(number)
+            answers = answers if told is None else told.answers(answers)
+        else:
+            with_all = scores_all_labels(answerer.record.labels, self.request.with_probabilities)
+            found = answerer.classify_rows(requests, say, with_all)
+            answers = [answer.label for answer in found]
+            num_cut = sum(answer.was_cut for answer in found)
+            if with_all:
+                probabilities = [_probability(answer.all_scores) for answer in found]
+        line.close()
+        return ContenderAnswers(
+            key,
+            title,
+            f"onnxruntime, {self.bundle.precision}",
+            answers,
+            probabilities,
+            time.perf_counter() - started,
+            num_cut,
+            detail,
+        )
+
+    def _told(self, key: ContenderKey) -> Told:
+        from ptune_tui.evaluation.told import UntunedTask
+        from ptune_tui.reading.source import training_split
+        from ptune_tui.rows import read_rows
+
+        record = self.bundle.record(self.request.prompt)
+        task = UntunedTask(
+            self.bundle.tokenizer,
+            record.template,
+            record.end_token_id,
+            record.labels,
+            record.max_prompt_tokens,
+            record.max_response_tokens,
+            self.bundle.manifest.shape.context_length,
+            self.rows,
+        )
+        if key == "base":
+            return task.base()
+        if key == "instruction":
+            return task.instructed(self.request.instruction)
+        if self.request.train is None:
+            raise DataError(
+                "A bundle does not know the rows it was trained on, so there are no examples.",
+                "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
+            )
+        columns = self.request.columns.data_config(record.template.columns)
+        train = read_rows(Path(training_split(self.request.train)), columns)
+        num_examples = self.request.num_examples or default_num_examples(record.labels)
+        return task.few_shot(train, num_examples, self.request.seed)
+
+
+def _probability(scores: Sequence[float]) -> float:
+    from export.labels import label_probabilities
+
+    return float(label_probabilities(scores).max())

@@ -1,0 +1,1 @@
+"""What is made of contenders' answers: scores, intervals, tests, one table. Torch-free."""

@@ -1,0 +1,45 @@
+"""Which training rows a few-shot prompt shows: seeded, as even over the labels as they go."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from ptune_tui.rows import Row
+
+MIN_EXAMPLES = 8
+MAX_EXAMPLES = 100
+
+
+def default_num_examples(labels: Sequence[str] | None) -> int:
+    """One of each label, at least eight and at most a hundred."""
+    return min(MAX_EXAMPLES, max(MIN_EXAMPLES, len(labels or ())))
+
+
+def choose_examples(
+    rows: Sequence[Row], labels: Sequence[str] | None, num_examples: int, seed: int
+) -> list[Row]:
+    """Rows to show, in the order in which they are shown.
+
+    Labels take turns, so that cutting the list keeps it even.
+
+    Args:
+        rows (Sequence[Row]): Training rows.
+        labels (Sequence[str] | None): The closed set, or None for free text.
+        num_examples (int): How many; fewer where there are fewer rows.
+        seed (int): Of the choice and of the order.
+    """
+    generator = random.Random(seed)
+    shuffled = generator.sample(list(rows), len(rows))
+    if labels is None:
+        return shuffled[:num_examples]
+    of_label: dict[str, list[Row]] = {label: [] for label in labels}
+    for row in shuffled:
+        of_label[row.response].append(row)
+    chosen: list[Row] = []
+    while len(chosen) < min(num_examples, len(rows)):
+        # Each turn in an order of its own: always the same one would be a pattern to continue.
+        turn = [of_label[label].pop() for label in labels if of_label[label]]
+        generator.shuffle(turn)
+        chosen += turn
+    return chosen[:num_examples]

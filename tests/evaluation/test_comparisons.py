@@ -1,0 +1,76 @@
+"""Intervals and tests equal scipy's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from ptune_tui.evaluation.bootstrap import Resamples, weighted_mean
+from ptune_tui.evaluation.comparisons import in_words, label_test, mcnemar_p, text_test
+
+
+def test_intervals_are_those_of_scipy_s_bootstrap() -> None:
+    values = (np.random.default_rng(0).random(300) < 0.8).astype(float)
+    metric = Resamples(300, 4000).metric("accuracy", weighted_mean(values))
+    found = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=4000, rng=np.random.default_rng(1)
+    ).confidence_interval
+    assert metric.value == values.mean()
+    assert (metric.low, metric.high) == pytest.approx((found.low, found.high), abs=0.005)
+    assert metric.low < metric.value < metric.high
+
+
+def test_the_same_resamples_come_every_time_and_whatever_the_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    measure = weighted_mean(np.arange(7.0))
+    at_once = Resamples(7, 50).values(measure)
+    assert (Resamples(7, 50).values(measure) == at_once).all()
+    assert not (Resamples(7, 50, seed=1).values(measure) == at_once).all()
+    monkeypatch.setattr("ptune_tui.evaluation.bootstrap._MAX_CHUNK", 21)
+    assert Resamples(7, 50).values(measure) == pytest.approx(at_once)
+
+
+@pytest.mark.parametrize("counts", [(0, 0), (5, 0), (41, 12), (12, 41), (7, 7), (900, 1000)])
+def test_mcnemar_is_a_binomial_test_of_the_rows_that_differ(counts: tuple[int, int]) -> None:
+    first, second = counts
+    expected = scipy.stats.binomtest(first, first + second).pvalue if first + second else 1.0
+    assert mcnemar_p(first, second) == pytest.approx(expected)
+
+
+def test_a_test_is_said_in_words() -> None:
+    first = np.array([1.0] * 41 + [0.0] * 12 + [1.0] * 5)
+    second = np.array([0.0] * 41 + [1.0] * 12 + [1.0] * 5)
+    better = label_test("tuned prompt", "few-shot (8 examples)", first, second)
+    assert in_words(better) == (
+        "The tuned prompt is better than few-shot (8 examples): 41 rows against 12, p < 0.0001."
+    )
+    worse = label_test("LoRA", "base (zero-shot)", second, first)
+    assert in_words(worse).startswith("LoRA is worse than the base (zero-shot): 12 rows against 41")
+    same = label_test("tuned prompt", "bundle (fast)", first, first)
+    assert in_words(same) == (
+        "No clear difference between the tuned prompt and the bundle (fast): 0 rows against 0, "
+        "p = 1.00."
+    )
+
+
+def test_free_text_is_compared_by_a_paired_bootstrap() -> None:
+    random = np.random.default_rng(3)
+    worse = random.random(80)
+    better = worse + random.normal(0.06, 0.2, 80)
+    found = text_test("a", "b", "rouge_l", (better, worse), Resamples(80, 4000))
+    # A permutation of signs asks the same in another way.
+    expected = scipy.stats.permutation_test(
+        (better, worse),
+        lambda x, y, axis: (x - y).mean(axis),
+        permutation_type="samples",
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    ).pvalue
+    assert found.p_value == pytest.approx(expected, abs=0.02)
+    assert found.difference == pytest.approx((better - worse).mean())
+    assert found.num_first_only == (better > worse).sum()
+    backwards = text_test("b", "a", "rouge_l", (worse, better), Resamples(80, 4000))
+    assert backwards.p_value == found.p_value
+    assert text_test("a", "a", "rouge_l", (worse, worse), Resamples(80)).p_value == 1.0

@@ -1,0 +1,111 @@
+"""The table: what flipped, what is compared with what, and that it fits a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import accuracy_score
+
+from ptune_tui.cli.evaluation_markdown import markdown_lines
+from ptune_tui.cli.evaluation_request import parse_baselines
+from ptune_tui.cli.evaluation_table import detail_lines, flip_counts, summary_lines, table_lines
+from ptune_tui.errors import UsageError
+from ptune_tui.evaluation.assembly import Answered, assemble
+from ptune_tui.evaluation.bootstrap import Resamples
+from ptune_tui.evaluation.contenders import ContenderAnswers
+from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.results import Evaluation, ForgettingProbe, read_evaluation, write_result
+from ptune_tui.rows import Row
+
+EXPECTED = ["a", "b", "c"] * 10
+BASE = ["a"] * 30
+TUNED = [*EXPECTED[:-6], "a", "a", "a", "b", "a", "a"]
+FEW_SHOT = "few-shot (100 examples)"
+
+
+def answers(key: ContenderKey, title: str, given: list[str], certain: bool) -> ContenderAnswers:
+    return ContenderAnswers(
+        key, title, "torch, stream", given, [0.5] * len(given) if certain else None, 2.0, 1, "told"
+    )
+
+
+def evaluation(folder: Path, labels: list[str] | None) -> Evaluation:
+    data = folder / "rows.jsonl"
+    data.write_text("{}\n")
+    rows = [Row(f"text {i}", label, str(data), i + 1) for i, label in enumerate(EXPECTED)]
+    is_closed = labels is not None
+    given = Answered(
+        "rows.jsonl",
+        data,
+        rows,
+        labels,
+        [
+            answers("base", "base (zero-shot)", BASE, is_closed),
+            answers("few_shot", FEW_SHOT, BASE, is_closed),
+            answers("tuned", "tuned prompt", TUNED, is_closed),
+            answers("bundle", "bundle (throughput)", TUNED, is_closed),
+        ],
+        "tuned prompt",
+        "base (zero-shot)",
+        [ForgettingProbe("perplexity of 40 neutral passages", "20.00", "30.00")],
+        ["A note."],
+        "ptune eval run --data rows.jsonl",
+    )
+    return assemble(given, Resamples(30, 200))
+
+
+def test_flips_go_both_ways_and_are_counted(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, ["a", "b", "c"])
+    assert len(found.flips) == sum(left != right for left, right in zip(BASE, TUNED, strict=True))
+    gains = [flip for flip in found.flips if flip.is_gain]
+    losses = [flip for flip in found.flips if flip.is_loss]
+    assert len(gains) == 16
+    assert [(flip.row, flip.expected, flip.before, flip.after) for flip in losses] == [
+        (28, "a", "a", "b")
+    ]
+    assert "16 rows became right, 1 became wrong, of 30" in flip_counts(found)
+
+
+def test_the_target_is_tested_against_every_other_line(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, ["a", "b", "c"])
+    assert {(test.first, test.second) for test in found.tests} == {
+        ("tuned prompt", title) for title in ("base (zero-shot)", FEW_SHOT, "bundle (throughput)")
+    }
+    by_other = {test.second: test for test in found.tests}
+    assert (by_other[FEW_SHOT].num_first_only, by_other[FEW_SHOT].num_second_only) == (16, 1)
+    tuned = found.contender("tuned prompt")
+    assert tuned is not None
+    assert tuned.score("accuracy") == pytest.approx(accuracy_score(EXPECTED, TUNED))
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], None])
+def test_everything_fits_80_columns(tmp_path: Path, labels: list[str] | None) -> None:
+    found = evaluation(tmp_path, labels)
+    table = list(table_lines(found))
+    shown = [*table, *summary_lines(found), *detail_lines(found)]
+    assert max(len(line) for line in shown if tmp_path.name not in line) <= 80
+    assert any("83.3" in line for line in table)
+    # Labels: one line a contender; free text has too many scores and gets a second one.
+    assert len(table) == (1 + 4 if labels else 1 + 8)
+    markdown = list(markdown_lines(found))
+    assert sum(line.startswith("| ") for line in markdown) == 1 + 4
+    assert markdown[-1] == "    ptune eval run --data rows.jsonl"
+
+
+def test_a_table_is_read_back_from_a_run(tmp_path: Path) -> None:
+    assert read_evaluation(tmp_path) is None
+    found = evaluation(tmp_path, ["a", "b", "c"])
+    write_result(tmp_path / "evaluation.json", found)
+    assert read_evaluation(tmp_path) == found
+
+
+def test_baselines_are_named_in_any_order_and_checked() -> None:
+    assert parse_baselines("few-shot,base", of_bundle=False) == ("base", "few_shot")
+    assert parse_baselines("none", of_bundle=False) == ()
+    assert parse_baselines("all", of_bundle=True) == ("base", "instruction", "few_shot")
+    assert parse_baselines("all", of_bundle=False)[-2:] == ("bundle", "lora")
+    with pytest.raises(UsageError, match="no baseline `fewshot` at all"):
+        parse_baselines("fewshot", of_bundle=False)
+    with pytest.raises(UsageError, match="no baseline `lora` beside a bundle"):
+        parse_baselines("lora", of_bundle=True)
