@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
 
-InitialScreen = Literal["runs", "setup", "train", "chat"]
+InitialScreen = Literal["runs", "setup", "train", "chat", "export"]
 
 
 def run_app(
@@ -85,6 +85,12 @@ def _chat_screen() -> Screen[Any]:
     return ChatScreen()
 
 
+def _export_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.export import ExportScreen
+
+    return ExportScreen()
+
+
 class PTuneApp(App[None]):
     """The terminal app.
 
@@ -106,6 +112,7 @@ class PTuneApp(App[None]):
         "setup": _setup_screen,
         "train": _train_screen,
         "chat": _chat_screen,
+        "export": _export_screen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012

@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding
 
-Place = Literal["app", "runs", "setup", "rate", "train", "chat"]
+Place = Literal["app", "runs", "setup", "rate", "train", "export", "chat"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,15 @@ ACTIONS = (
         "show_place('chat')",
         "Chat",
         "Ask the exported bundle, base beside tuned.",
+        in_footer=False,
+    ),
+    Action(
+        "app.export",
+        "app",
+        "4,f10",
+        "show_place('export')",
+        "Export",
+        "Make a bundle, or a folder for another program, of a run.",
         in_footer=False,
     ),
     Action(
@@ -298,7 +307,17 @@ ACTIONS = (
         "x",
         "export",
         "Export",
-        "Write the bundle that answers on a CPU, into the run folder.",
+        "Make a bundle of the run: what answers on a CPU.",
+        needs="a run that has ended with a prompt",
+    ),
+    Action(
+        "train.next",
+        "train",
+        "enter",
+        "next",
+        "Next",
+        "Export a run that has ended; talk to it once it is exported.",
+        in_footer=False,
         needs="a run that has ended with a prompt",
     ),
     Action(
@@ -309,6 +328,60 @@ ACTIONS = (
         "Chat",
         "Ask the exported bundle.",
         needs="a bundle; export the run first",
+    ),
+    Action(
+        "export.start",
+        "export",
+        "f5",
+        "start",
+        "Start",
+        "Export what the form says.",
+        needs="a form without errors, and no other work that goes on",
+    ),
+    Action(
+        "export.cancel",
+        "export",
+        "s,f7",
+        "cancel",
+        "Cancel",
+        "End the export; nothing is left behind.",
+        needs="an export that goes on",
+    ),
+    Action(
+        "export.copy",
+        "export",
+        "y,f6",
+        "copy",
+        "Copy",
+        "Copy the command that does the same.",
+        needs="a form without errors",
+    ),
+    Action(
+        "export.chat",
+        "export",
+        "c,f8",
+        "chat",
+        "Chat",
+        "Ask the bundle that was written.",
+        needs="an export to a bundle that has ended well",
+    ),
+    Action(
+        "chat.prompt",
+        "chat",
+        "f5",
+        "next_prompt",
+        "Prompt",
+        "Answer with the next of the bundle's prompts.",
+        needs="a bundle of several prompts",
+    ),
+    Action(
+        "chat.precision",
+        "chat",
+        "f6",
+        "next_precision",
+        "Precision",
+        "Answer in the next of the bundle's precisions.",
+        needs="a bundle of several precisions",
     ),
     Action(
         "chat.back",

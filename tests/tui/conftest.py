@@ -49,7 +49,12 @@ def use_worker(monkeypatch: pytest.MonkeyPatch) -> UseWorker:
 
 @pytest.fixture
 def fake_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chats, "chat_command", lambda *_: [sys.executable, "-c", fakes.CHAT])
+    def command(_: Path, prompt: str | None, precision: str | None) -> list[str]:
+        options = {"--prompt": prompt, "--precision": precision}
+        said = [word for pair in options.items() if pair[1] for word in pair if word]
+        return [sys.executable, "-c", fakes.CHAT, *said]
+
+    monkeypatch.setattr(chats, "chat_command", command)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from ptune_tui.tui.bindings import ACTIONS
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
 
-PLACES = ("runs", "setup", "train", "chat")
-KEYS = ("0", "1", "2", "3")
+PLACES = ("runs", "setup", "train", "chat", "export")
+KEYS = ("0", "1", "2", "3", "4")
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
 
