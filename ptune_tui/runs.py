@@ -144,13 +144,18 @@ def run_config(run: Path) -> RunConfig | None:
 def training_seconds(run: Path) -> float | None:
     """How long a run trained, its validations included; None where it made no step.
 
+    Lines that cannot be read are skipped.
+
     Args:
         run (Path): Its folder.
     """
     last: StepDone | None = None
     for line in LineFollower(run / EVENTS_FILE).new_lines():
         if b'"StepDone"' in line:
-            event = decode_event(line)
+            try:
+                event = decode_event(line)
+            except msgspec.DecodeError:
+                continue
             last = event if isinstance(event, StepDone) else last
     return None if last is None else last.elapsed_seconds
 
