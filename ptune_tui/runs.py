@@ -108,6 +108,8 @@ def run_config(run: Path) -> RunConfig | None:
 def training_seconds(run: Path) -> float | None:
     """How long a run trained, its validations included; None where it made no step.
 
+    Lines that cannot be read are skipped.
+
     Args:
         run (Path): Its folder.
     """

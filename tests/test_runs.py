@@ -121,6 +121,14 @@ def test_damaged_unknown_and_half_written_lines_are_skipped(tmp_path: Path) -> N
     assert (summary.step, summary.num_unreadable_lines) == (2, 3)
 
 
+def test_the_time_of_training_skips_damaged_lines(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1)])
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(b'{"type":"StepDone","st\n')
+        file.write(encode_line(step(7)))
+    assert runs.training_seconds(run) == 7.0
+
+
 def test_folder_that_is_gone_gives_an_empty_summary(tmp_path: Path) -> None:
     summary = runs.summarise(tmp_path / "gone")
     assert (summary.status, summary.step, summary.started) == ("killed", 0, None)
