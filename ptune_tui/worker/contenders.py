@@ -14,11 +14,12 @@ from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.validation import evaluation_event
 from ptune_tui.errors import DataError, PTuneError
-from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
+from ptune_tui.evaluation.contenders import ContenderAnswers, references, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.lora_settings import RANK
+from ptune_tui.evaluation.text_scores import exact_matches
 from ptune_tui.evaluation.told import Told, UntunedTask
 from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
 from ptune_tui.reading.source import files_of, training_split
@@ -79,8 +80,11 @@ class TorchContenders:
         evaluator = Evaluator(asked.frozen, asked.encoder, card.labels, limit)
         with_all = scores_all_labels(card.labels, self.task.with_probabilities)
         scores = evaluator.score(asked.prompt, self.rows, encoded, self._say_rows, with_all)
-        if asked.told is not None and card.labels is None:
-            scores = replace(scores, answers=asked.told.answers(scores.answers))
+        if card.labels is None:
+            told = asked.told
+            answers = scores.answers if told is None else told.answers(scores.answers)
+            right = exact_matches(answers, references(self.rows))
+            scores = replace(scores, answers=answers, accuracy=float(right.mean()))
         yield evaluation_event(
             card.step, scores, tuned=key == "tuned", is_best=False, contender=asked.title
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -184,6 +185,15 @@ def test_eval_makes_one_table_of_the_run_its_baselines_and_its_bundle(journey: J
     assert (journey.run / "evaluation.json").is_file()
     card = (journey.run / "adapter" / "README.md").read_text(encoding="utf-8")
     assert "few-shot (4 examples)" in card
+    stored = (journey.run / "evaluation.json").read_bytes()
+    quick = ("--max-rows", 3, "--baselines", "none", "--no-forgetting")
+    looked = journey.ptune("eval", journey.run, "--data", journey.rows, *quick)
+    assert looked.code == 0, looked.err
+    assert "12 rows and 5 lines" in looked.err
+    assert "`--out`" in looked.err
+    assert (journey.run / "evaluation.json").read_bytes() == stored
+    adapter = (journey.run / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert json.loads(stored)["prompt_hash"] == hashlib.sha256(adapter).hexdigest()
 
 
 def test_eval_refuses_what_no_line_of_the_table_would_read(journey: Journey) -> None:
