@@ -26,7 +26,7 @@ MetricName = Literal[
 
 
 class Metric(Struct, frozen=True):
-    """One score and its 95 % bootstrap interval; a share, BLEU and chrF of 100."""
+    """One score and its 95 % interval; a share, BLEU and chrF of 100."""
 
     name: MetricName
     value: float

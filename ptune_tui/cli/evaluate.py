@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from ptune_tui.cli.answer import PrecisionName
+from ptune_tui.cli.evaluation_checks import check_places, check_request
 from ptune_tui.cli.evaluation_request import (
     Columns,
     EvaluationRequest,
@@ -121,7 +122,7 @@ def evaluate(
         prompt=prompt,
         precision=precision,
         num_threads=threads,
-        instruction=instruction,
+        instruction=None if instruction is None else instruction.replace("\\n", "\n"),
         num_examples=examples,
         train=train,
         seed=seed,
@@ -131,7 +132,8 @@ def evaluate(
         force=force,
         is_quiet=as_json,
     )
-    _check(request)
+    check_places(out, predictions)
+    check_request(target, against, request)
     evaluation = _evaluation(target, against, request, predictions)
     if out is not None:
         _write(out, evaluation)
@@ -146,28 +148,6 @@ def evaluate(
         typer.echo("\n".join(markdown_lines(evaluation)))
     else:
         _print(evaluation, verbose=verbose, lists_flips=against is not None)
-
-
-def _check(request: EvaluationRequest) -> None:
-    """Refuse options that no line of the table reads.
-
-    Raises:
-        UsageError: There is one.
-    """
-    needs: list[tuple[str, object, set[ContenderKey]]] = [
-        ("--instruction", request.instruction, {"instruction"}),
-        ("--examples", request.num_examples, {"few_shot"}),
-        ("--train", request.train, {"few_shot", "lora"}),
-        ("--bundle", request.bundle, {"bundle"}),
-        ("--lora-seconds", request.lora_seconds, {"lora"}),
-    ]
-    for option, value, readers in needs:
-        if value is not None and readers.isdisjoint(request.baselines):
-            names = " or ".join(sorted(name.replace("_", "-") for name in readers))
-            raise UsageError(
-                f"`{option}` was given, but no line of the table reads it.",
-                f"Leave it out, or name {names} with `--baselines`.",
-            )
 
 
 def _evaluation(
@@ -238,7 +218,7 @@ def _write(path: Path, evaluation: Evaluation) -> None:
 
 def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:
     typer.echo(heading(evaluation))
-    typer.echo("Scores of 100, with 95 % bootstrap intervals.")
+    typer.echo("Scores of 100, with 95 % intervals.")
     typer.echo("")
     for line in table_lines(evaluation):
         typer.echo(line)

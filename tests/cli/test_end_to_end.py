@@ -205,6 +205,27 @@ def test_eval_refuses_what_no_line_of_the_table_would_read(journey: Journey) -> 
         assert f"`{options[0]}` was given" in done.err
 
 
+def test_eval_checks_places_and_options_before_it_loads_a_model(journey: Journey) -> None:
+    for target, options, message in (
+        (journey.run, ("--predictions", "nowhere/x.jsonl"), "There is no folder nowhere"),
+        (journey.bundle, ("--force",), "`--force` was given"),
+    ):
+        done = journey.ptune("eval", target, "--data", journey.rows, *options)
+        assert done.code == 2, done.err
+        assert message in done.err
+        assert "load" not in done.err
+
+
+def test_a_line_break_in_an_instruction_is_written_as_in_a_template(journey: Journey) -> None:
+    done = journey.ptune(
+        *("eval", journey.bundle, "--data", journey.rows, "--max-rows", 2, "--json"),
+        *("--baselines", "instruction", "--instruction", "Q: {prompt}\\nA:", "--no-forgetting"),
+    )
+    assert done.code == 0, done.err
+    (told, _) = msgspec.json.decode(done.out, type=Evaluation).contenders
+    assert told.detail.startswith("Q: {prompt}\nA:")
+
+
 def test_run_answers_an_argument_a_file_and_standard_input_alike(
     journey: Journey, tmp_path: Path
 ) -> None:
