@@ -101,13 +101,16 @@ def run(
     """Answer one text, a file of texts, or standard input."""
     from export.runtime import Bundle
     from export.sampling import Sampling
-    from ptune_tui.cli.answer_input import requests_in
 
     if text is not None and input_file is not None:
         raise UsageError("A text and `--input` were both given.", "Give one of them.")
     opened = Bundle.open(bundle, precision, threads, spin)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
-    texts = _texts(text) if input_file is None else requests_in(input_file, prompt_field, answerer)
+    texts = _texts(text)
+    if input_file is not None:
+        from ptune_tui.cli.answer_input import requests_in
+
+        texts = requests_in(input_file, prompt_field, answerer)
     is_scored = answerer.record.labels is not None and not generate
     writing = Writing(
         max_new_tokens,
