@@ -42,6 +42,30 @@ FloatArray = npt.NDArray[np.float32]
 _GOLDEN_TOLERANCE = 0.05
 
 
+def named_record(folder: Path, manifest: Manifest, name: str | None) -> tuple[str, PromptRecord]:
+    """A prompt's name and what the manifest says of it.
+
+    Args:
+        folder (Path): The bundle.
+        manifest (Manifest): Its own.
+        name (str | None): The prompt; None where the bundle has just one.
+
+    Raises:
+        BundleError: There is no such prompt.
+    """
+    prompts = manifest.prompts
+    if name is None and len(prompts) == 1:
+        return next(iter(prompts.items()))
+    if name is None or name not in prompts:
+        raise BundleError(
+            f"{folder} has no prompt named {name!r}."
+            if name
+            else f"{folder} has {len(prompts)} prompts, and none was named.",
+            f"Name one, with `--prompt` on the command line: {', '.join(sorted(prompts))}.",
+        )
+    return name, prompts[name]
+
+
 class Bundle:
     """An open bundle: one base, any number of prompts. `Bundle.open` makes one."""
 
@@ -200,17 +224,7 @@ class Bundle:
             )
 
     def _record(self, name: str | None) -> tuple[str, PromptRecord]:
-        prompts = self.manifest.prompts
-        if name is None and len(prompts) == 1:
-            return next(iter(prompts.items()))
-        if name is None or name not in prompts:
-            raise BundleError(
-                f"{self.folder} has no prompt named {name!r}."
-                if name
-                else f"{self.folder} has {len(prompts)} prompts, and none was named.",
-                f"Name one, with `--prompt` on the command line: {', '.join(sorted(prompts))}.",
-            )
-        return name, prompts[name]
+        return named_record(self.folder, self.manifest, name)
 
     def _checked_prompt(self, path: Path, record: PromptRecord) -> AnyPrompt:
         prompt = load_prompt(path, record.kind)

@@ -81,7 +81,8 @@ def fit_points(points: Sequence[LearningPoint], num_validation_rows: int) -> Lea
     fitted = law.at(rows)[0]
     num_free = len(points) - NUM_PARAMETERS
     scatter = float(np.sqrt((weights * (scores - fitted) ** 2).sum() / num_free))
-    chance = np.clip(fitted, 0.0, 1.0)
+    # Add-one smoothing: no number of rows that are all right makes a score certain.
+    chance = (np.clip(fitted, 0.0, 1.0) * num_validation_rows + 1.0) / (num_validation_rows + 2.0)
     noise = np.maximum(
         scatter / np.sqrt(weights), np.sqrt(chance * (1.0 - chance) / num_validation_rows)
     )

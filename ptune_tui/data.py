@@ -84,13 +84,11 @@ def load_data(config: DataConfig, seed: int) -> DataSet:
 
 def _read(config: DataConfig) -> tuple[RowsRead, RowsRead | None]:
     """Training rows, and validation rows where there are some."""
+    train = recognise_rows(training_path(config.train), config)
     held_out: str | None
     if config.train in builtin_names():
-        builtin = BUILTIN_FOLDER / config.train
-        train = recognise_rows(builtin / "train.jsonl", config)
-        held_out = config.validation or str(builtin / "validation.jsonl")
+        held_out = config.validation or str(data_path(config.train))
     else:
-        train = recognise_rows(Path(training_split(config.train)), config)
         held_out = config.validation or validation_split(config.train)
     return train, recognise_rows(Path(held_out), config) if held_out else None
 
@@ -121,6 +119,17 @@ def data_path(text: str) -> Path:
     if text in builtin_names():
         return BUILTIN_FOLDER / text / "validation.jsonl"
     return Path(text)
+
+
+def training_path(text: str) -> Path:
+    """What `iter_records` takes for rows to train on, which may be a built-in set's.
+
+    Raises:
+        DataError: As `files_of`.
+    """
+    if text in builtin_names():
+        return BUILTIN_FOLDER / text / "train.jsonl"
+    return Path(training_split(text))
 
 
 def check_labels(rows: Iterable[Row], labels: Sequence[str]) -> None:

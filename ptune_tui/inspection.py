@@ -7,6 +7,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.tasks import write_atomically
+
 INSPECTION_FILE = "inspection.json"
 
 
@@ -105,8 +107,8 @@ class Inspection(Struct, frozen=True):
 
 
 def write_inspection(path: Path, found: Inspection) -> None:
-    """Write it as indented JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    """Write it as indented JSON, whole or not at all."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(found), indent=1))
 
 
 def read_inspection(folder: Path) -> Inspection | None:

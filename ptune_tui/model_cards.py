@@ -15,7 +15,8 @@ from ptune_tui.config import RunConfig, override
 from ptune_tui.events import ProvenanceNoted
 from ptune_tui.models import base_reference
 from ptune_tui.prompt_card import read_card
-from ptune_tui.results import Evaluation, MetricName, read_evaluation
+from ptune_tui.results import Evaluation, MetricName
+from ptune_tui.run_table import card_table_of
 from ptune_tui.tasks import write_atomically
 
 ADAPTER_FOLDER = "adapter"
@@ -79,16 +80,15 @@ def without_folders(config: RunConfig) -> RunConfig:
 
 
 def with_table(training: TrainingRecord | None, run: Path) -> TrainingRecord | None:
-    """The record with the table of `ptune eval`, where the run has one.
+    """The record with the table of `ptune eval`, where the run has one of this prompt.
+
+    `card_table_of` says why one that is there is left out.
 
     Args:
         training (TrainingRecord | None): Of the run's prompt.
         run (Path): Its folder.
-
-    Raises:
-        DataError: The table is damaged.
     """
-    evaluation = read_evaluation(run)
+    evaluation = card_table_of(run).evaluation
     if training is None or evaluation is None:
         return training
     return msgspec.structs.replace(training, table=card_table(evaluation))
@@ -134,7 +134,7 @@ def write_adapter_card(run: Path) -> None:
         run (Path): The run's folder; its adapter is there.
 
     Raises:
-        DataError: The adapter or the table is damaged.
+        DataError: The adapter is damaged.
     """
     folder = run / ADAPTER_FOLDER
     card, path = read_card(folder), folder / README_FILE

@@ -6,6 +6,7 @@ these structs, so a number stands in one place.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -25,7 +26,7 @@ MetricName = Literal[
 
 
 class Metric(Struct, frozen=True):
-    """One score and its 95 % bootstrap interval; a share, BLEU and chrF of 100."""
+    """One score and its 95 % interval; a share, BLEU and chrF of 100."""
 
     name: MetricName
     value: float
@@ -136,6 +137,7 @@ class Evaluation(Struct, frozen=True):
     flips_from: str = ""  # titles of the two lines whose answers `flips` compares
     flips_to: str = ""
     notes: list[str] = []  # what was left out, and why
+    prompt_hash: str = ""  # sha256 of a run's adapter when this was made; "" for a bundle
 
     def contender(self, title: str) -> ContenderScores | None:
         """The line of a title."""
@@ -182,8 +184,46 @@ Result = TypeVar("Result", Evaluation, LearningCurve)
 
 
 def write_result(path: Path, result: Evaluation | LearningCurve) -> None:
-    """Write a result as indented JSON, whole or not at all."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
+    """Write a result as indented JSON, whole or not at all.
+
+    Raises:
+        DataError: A number in it is not finite, which JSON cannot hold: nobody could read the file.
+    """
+    content = msgspec.json.encode(result)
+    try:
+        msgspec.json.decode(content, type=type(result))
+    except msgspec.ValidationError as error:
+        raise DataError(
+            f"{path} is not written, a number is not finite: {error}",
+            "What was there stays as it was.",
+        ) from None
+    write_atomically(path, msgspec.json.format(content, indent=1))
+
+
+def finite(evaluation: Evaluation) -> Evaluation:
+    """The table without the scores that some line has no finite number for, and a note of them.
+
+    Args:
+        evaluation (Evaluation): As it was computed.
+    """
+    lost = sorted(
+        {
+            metric.name
+            for line in evaluation.contenders
+            for metric in line.metrics
+            if not all(map(math.isfinite, (metric.value, metric.low, metric.high)))
+        }
+    )
+    if not lost:
+        return evaluation
+    lines = [
+        msgspec.structs.replace(
+            line, metrics=[metric for metric in line.metrics if metric.name not in lost]
+        )
+        for line in evaluation.contenders
+    ]
+    note = f"Left out, as it is no finite number for some line: {', '.join(lost)}."
+    return msgspec.structs.replace(evaluation, contenders=lines, notes=[*evaluation.notes, note])
 
 
 def read_evaluation(run: Path) -> Evaluation | None:

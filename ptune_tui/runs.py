@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,19 +13,10 @@ from msgspec import Struct
 
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.events import (
-    EvaluationDone,
-    Event,
-    LineFollower,
-    ModelReady,
-    StepDone,
-    TaskFailed,
-    TaskFinished,
-    TaskStarted,
-    decode_event,
-)
+from ptune_tui.events import LineFollower, TaskFailed, TaskFinished
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
+from ptune_tui.run_fold import RunFold
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTask, read_task
 
 RunStatus = Literal["running", "finished", "stopped", "failed", "killed"]
@@ -54,46 +45,44 @@ class RunSummary(Struct, frozen=True):
         return self.path.name
 
 
-class _Fold:
-    """What the events read so far add up to."""
+class RunReader:
+    """Reads a run folder again and again, each time only what was added to its events.
 
-    def __init__(self) -> None:
-        self.model: str | None = None
-        self.started: float | None = None
-        self.worker_started: float | None = None  # the last one's, where the run was resumed
-        self.seconds_before: float = 0.0  # of the workers before that one
-        self.last_step: StepDone | None = None
-        self.tuned: list[EvaluationDone] = []
-        self.base: EvaluationDone | None = None
-        self.ending: TaskFinished | TaskFailed | None = None
+    Args:
+        run (Path): A run folder; one that is gone gives an empty summary.
+    """
 
-    def add(self, event: Event) -> None:
-        """Take in one event."""
-        match event:
-            case StepDone():
-                self.last_step = event
-            case EvaluationDone(tuned=True):
-                self.tuned.append(event)
-            case EvaluationDone():
-                self.base = event
-            case TaskStarted():
-                self.ending = None  # a resumed run has not ended
-                self.worker_started = event.time
-                self.seconds_before = self.last_step.elapsed_seconds if self.last_step else 0.0
-                self.started = event.time if self.started is None else self.started
-            case ModelReady():
-                self.model = event.name
-            case TaskFinished() | TaskFailed():
-                self.ending = event
-            case _:
-                pass
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._follower = LineFollower(run / EVENTS_FILE)
+        self._fold = RunFold()
+        self._config: RunConfig | None = None
 
-    def best_accuracy(self) -> float | None:
-        """The accuracy of the prompt that was kept: the last one marked best, else the highest."""
-        marked = [evaluation.accuracy for evaluation in self.tuned if evaluation.is_best]
-        if marked:
-            return marked[-1]
-        return max((evaluation.accuracy for evaluation in self.tuned), default=None)
+    def summary(self) -> RunSummary:
+        """The run as it is now."""
+        # Asked before the events are read: a worker that ends in between has written its last one.
+        is_held = lock_is_held(self.run)
+        fold = self._fold
+        for line in self._follower.new_lines():
+            fold.add_line(line)
+        self._config = self._config or run_config(self.run)
+        config = self._config or RunConfig()
+        ending, step = fold.ending, fold.last_step
+        return RunSummary(
+            path=self.run,
+            status=_status(ending, is_held),
+            model=fold.model or config.model.source,
+            data=config.data.train,
+            method=config.method.name,
+            best_accuracy=fold.best_accuracy,
+            base_accuracy=fold.base.accuracy if fold.base else None,
+            step=step.step if step else 0,
+            max_steps=step.max_steps if step else config.training.max_steps,
+            started=fold.started,
+            seconds=_seconds(fold, is_held),
+            error=ending.message if isinstance(ending, TaskFailed) else None,
+            num_unreadable_lines=fold.num_unreadable_lines,
+        )
 
 
 def summarise(run: Path) -> RunSummary:
@@ -104,32 +93,7 @@ def summarise(run: Path) -> RunSummary:
     Args:
         run (Path): A run folder; one that is gone gives an empty summary.
     """
-    # Asked before the events are read: a worker that ends in between has written its last event.
-    is_held = lock_is_held(run)
-    fold = _Fold()
-    num_unreadable_lines = 0
-    for line in LineFollower(run / EVENTS_FILE).new_lines():
-        try:
-            fold.add(decode_event(line))
-        except msgspec.DecodeError:
-            num_unreadable_lines += 1
-    config = run_config(run) or RunConfig()
-    ending = fold.ending
-    return RunSummary(
-        path=run,
-        status=_status(ending, is_held),
-        model=fold.model or config.model.source,
-        data=config.data.train,
-        method=config.method.name,
-        best_accuracy=fold.best_accuracy(),
-        base_accuracy=fold.base.accuracy if fold.base else None,
-        step=fold.last_step.step if fold.last_step else 0,
-        max_steps=fold.last_step.max_steps if fold.last_step else config.training.max_steps,
-        started=fold.started,
-        seconds=_seconds(fold, is_held),
-        error=ending.message if isinstance(ending, TaskFailed) else None,
-        num_unreadable_lines=num_unreadable_lines,
-    )
+    return RunReader(run).summary()
 
 
 def run_config(run: Path) -> RunConfig | None:
@@ -144,15 +108,15 @@ def run_config(run: Path) -> RunConfig | None:
 def training_seconds(run: Path) -> float | None:
     """How long a run trained, its validations included; None where it made no step.
 
+    Lines that cannot be read are skipped.
+
     Args:
         run (Path): Its folder.
     """
-    last: StepDone | None = None
+    fold = RunFold()
     for line in LineFollower(run / EVENTS_FILE).new_lines():
-        if b'"StepDone"' in line:
-            event = decode_event(line)
-            last = event if isinstance(event, StepDone) else last
-    return None if last is None else last.elapsed_seconds
+        fold.add_line(line)
+    return None if fold.last_step is None else fold.last_step.elapsed_seconds
 
 
 def list_runs(folder: Path | None = None) -> list[RunSummary]:
@@ -161,8 +125,22 @@ def list_runs(folder: Path | None = None) -> list[RunSummary]:
     Args:
         folder (Path | None): Where to look; None for the folder of all runs.
     """
-    summaries = [summarise(run) for run in _run_folders(folder or runs_folder())]
+    summaries = [summarise(run) for run in run_folders(folder or runs_folder())]
+    return latest_first(summaries)
+
+
+def latest_first(summaries: Iterable[RunSummary]) -> list[RunSummary]:
+    """Summaries in the order in which runs are listed."""
     return sorted(summaries, key=lambda summary: summary.started or 0.0, reverse=True)
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """The folders in a folder that hold a task; none where it is missing."""
+    if not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir()):
+        if (entry / TASK_FILE).is_file():
+            yield entry
 
 
 def find_run(text: str, folder: Path | None = None) -> Path:
@@ -176,7 +154,7 @@ def find_run(text: str, folder: Path | None = None) -> Path:
         UsageError: No run is meant by it.
     """
     folder = folder or runs_folder()
-    runs = {run.name: run for run in _run_folders(folder)}
+    runs = {run.name: run for run in run_folders(folder)}
     if text == "last" and runs:
         return max(runs.values(), key=lambda run: (run / TASK_FILE).stat().st_mtime)
     if text in runs:
@@ -223,14 +201,6 @@ def resumable_config(run: Path) -> RunConfig:
     return config
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
-    if not folder.is_dir():
-        return
-    for entry in sorted(folder.iterdir()):
-        if (entry / TASK_FILE).is_file():
-            yield entry
-
-
 def _status(ending: TaskFinished | TaskFailed | None, is_held: bool) -> RunStatus:
     if isinstance(ending, TaskFinished):
         return "stopped" if ending.stopped_early else "finished"
@@ -239,7 +209,7 @@ def _status(ending: TaskFinished | TaskFailed | None, is_held: bool) -> RunStatu
     return "running" if is_held else "killed"
 
 
-def _seconds(fold: _Fold, is_held: bool) -> float:
+def _seconds(fold: RunFold, is_held: bool) -> float:
     if isinstance(fold.ending, TaskFinished):
         return fold.ending.seconds
     if is_held and fold.ending is None and fold.worker_started is not None:

@@ -27,6 +27,22 @@ def decimate(points: Sequence[Point], limit: int) -> list[Point]:
     return kept
 
 
+def smoothed(points: Sequence[Point], weight: float) -> list[Point]:
+    """The running mean of a curve, the first points not drawn towards zero.
+
+    Args:
+        points (Sequence[Point]): In order of x; those that are not finite are dropped.
+        weight (float): Of what came before, from 0 to below 1.
+    """
+    mean, total, curve = 0.0, 0.0, []
+    for x, y in points:
+        if math.isfinite(x) and math.isfinite(y):
+            mean = weight * mean + (1 - weight) * y
+            total = weight * total + (1 - weight)
+            curve.append((x, mean / total))
+    return curve
+
+
 def _extremes(stretch: Sequence[Point]) -> list[Point]:
     lowest = min(stretch, key=lambda point: point[1])
     highest = max(stretch, key=lambda point: point[1])

@@ -13,7 +13,8 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
     """Hold a tenth of the rows out, at least one; both parts keep the rows' order.
 
     Of each label as large a part is held out as of all rows, to one row, and at least one row stays
-    for training. Where the responses are free text, any rows are held out.
+    for training. Where the responses are free text, any rows are held out. Rows of the same prompt
+    stay together, and with labels they stay in training where their labels differ.
 
     Args:
         rows (list[Row]): All rows.
@@ -21,17 +22,31 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
         seed (int): Of the choice.
 
     Raises:
-        DataError: There is only one row.
+        DataError: There is only one row, or one prompt.
     """
     if len(rows) < 2:
         raise DataError(
             f"{rows[0].source} has one row, and one more is needed to validate.",
             "Add rows, or name a validation file with `--validation`.",
         )
-    order = list(range(len(rows)))
+    of_prompt: dict[object, list[int]] = {}
+    for number, row in enumerate(rows):
+        of_prompt.setdefault((row.prompt, row.turns), []).append(number)
+    # A prompt is chosen by its first row, and the others follow it.
+    groups = {numbers[0]: numbers for numbers in of_prompt.values()}
+    order = list(groups)
     random.Random(seed).shuffle(order)
-    wanted = num_held_out(len(rows))
-    held_out = set(order[:wanted] if labels is None else _stratified(rows, order, wanted))
+    wanted = num_held_out(len(order))
+    if labels is not None:
+        order = [first for first in order if len({rows[n].response for n in groups[first]}) == 1]
+    if not order or len(groups) < 2:
+        raise DataError(
+            f"{rows[0].source} has no prompt to spare for validation: rows of the same prompt stay "
+            f"together, and its {len(rows)} rows have {len(groups)}.",
+            "Add rows, or name a validation file with `--validation`.",
+        )
+    chosen = order[:wanted] if labels is None else _stratified(rows, order, wanted)
+    held_out = {number for first in chosen for number in groups[first]}
     train = [row for number, row in enumerate(rows) if number not in held_out]
     return train, [row for number, row in enumerate(rows) if number in held_out]
 

@@ -162,3 +162,11 @@ def test_the_verdict_says_what_the_fit_is_good_for(
     assert "2,048 rows" in said
     assert said.count(".") >= 1
     assert said.endswith(".")
+
+
+def test_scores_that_are_all_right_leave_room_for_doubt() -> None:
+    points = [LearningPoint(rows, 0, 1.0, 1.0) for rows in (16, 32, 64, 128)]
+    few, many = fit_points(points, 20), fit_points(points, 2000)
+    assert few is not None
+    assert many is not None
+    assert few.low < many.low < 1.0 == few.high

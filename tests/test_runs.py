@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from ptune_tui.events import (
     TaskStarted,
     encode_line,
 )
-from ptune_tui.locks import write_lock
+from ptune_tui.locks import remove_lock, write_lock
+from ptune_tui.run_listing import RunListing, delete_run, has_runs
 from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, write_task
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
@@ -119,6 +121,14 @@ def test_damaged_unknown_and_half_written_lines_are_skipped(tmp_path: Path) -> N
     assert (summary.step, summary.num_unreadable_lines) == (2, 3)
 
 
+def test_the_time_of_training_skips_damaged_lines(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1)])
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(b'{"type":"StepDone","st\n')
+        file.write(encode_line(step(7)))
+    assert runs.training_seconds(run) == 7.0
+
+
 def test_folder_that_is_gone_gives_an_empty_summary(tmp_path: Path) -> None:
     summary = runs.summarise(tmp_path / "gone")
     assert (summary.status, summary.step, summary.started) == ("killed", 0, None)
@@ -159,3 +169,54 @@ def test_run_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
         runs.find_run(str(tmp_path))
     with pytest.raises(UsageError, match="last"):
         runs.find_run("last", tmp_path / "empty")
+
+
+def test_reader_reads_only_what_was_added(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1), evaluation(0.5)])
+    reader = runs.RunReader(run)
+    assert reader.summary().step == 1
+    (run / EVENTS_FILE).write_bytes(b" " * (run / EVENTS_FILE).stat().st_size)  # not read again
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(step(2)) + encode_line(evaluation(0.8)) + encode_line(step(3))[:9])
+    summary = reader.summary()
+    assert (summary.step, summary.best_accuracy, summary.num_unreadable_lines) == (2, 0.8, 0)
+
+
+def test_listing_outlives_what_happens_to_its_folders(tmp_path: Path) -> None:
+    make_run(tmp_path / "kept", [STARTED, step(1), TaskFinished(seconds=1.0)])
+    make_run(tmp_path / "deleted", [STARTED])
+    half = make_run(tmp_path / "half", [STARTED])
+    (half / TASK_FILE).write_bytes(b'{"type":"train","con')
+    (half / EVENTS_FILE).unlink()
+    listing = RunListing(tmp_path)
+    assert {run.name for run in listing.read()} == {"kept", "deleted", "half"}
+    shutil.rmtree(tmp_path / "deleted")
+    kept = {run.name: run for run in listing.read()}
+    assert {name: run.status for name, run in kept.items()} == {
+        "kept": "finished",
+        "half": "killed",
+    }
+    shutil.rmtree(tmp_path)
+    assert listing.read() == []
+    assert not has_runs(tmp_path)
+
+
+def test_listing_sees_what_changes(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [STARTED, step(1)])
+    write_lock(run)
+    listing = RunListing(tmp_path)
+    assert [(found.status, found.step) for found in listing.read()] == [("running", 1)]
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(step(2)) + encode_line(TaskFinished(seconds=3.0)))
+    assert [(found.status, found.step) for found in listing.read()] == [("finished", 2)]
+
+
+def test_run_that_goes_on_is_not_deleted(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", [STARTED])
+    write_lock(run)
+    with pytest.raises(UsageError, match="still runs"):
+        delete_run(run)
+    assert run.is_dir()
+    remove_lock(run)
+    delete_run(run)
+    assert not run.exists()

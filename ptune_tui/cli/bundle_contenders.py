@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptune_tui.cli.evaluation_request import EvaluationRequest
@@ -99,8 +98,8 @@ class BundleContenders:
         )
 
     def _told(self, key: ContenderKey) -> Told:
+        from ptune_tui.data import training_path
         from ptune_tui.evaluation.told import UntunedTask
-        from ptune_tui.reading.source import training_split
         from ptune_tui.rows import read_rows
 
         record = self.bundle.record(self.request.prompt)
@@ -124,7 +123,7 @@ class BundleContenders:
                 "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
             )
         columns = self.request.columns.data_config(record.template.columns)
-        train = read_rows(Path(training_split(self.request.train)), columns)
+        train = read_rows(training_path(self.request.train), columns)
         num_examples = self.request.num_examples or default_num_examples(record.labels)
         return task.few_shot(train, num_examples, self.request.seed)
 

@@ -197,10 +197,11 @@ def _plan(event: PlanMade) -> str:
 
 def _evaluation(event: EvaluationDone) -> str:
     who = event.contender or (f"step {event.step}" if event.tuned else "without a soft prompt")
+    score = "exact match" if event.macro_f1 is None else "accuracy"
     f1 = "" if event.macro_f1 is None else f", macro-F1 {event.macro_f1:.3f}"
     loss = "" if event.loss is None else f", loss {event.loss:.3f}"
     best = " (best so far)" if event.is_best else ""
-    return f"  {who}: accuracy {event.accuracy:.3f}{f1}{loss} on {event.num_rows} rows{best}"
+    return f"  {who}: {score} {event.accuracy:.3f}{f1}{loss} on {event.num_rows} rows{best}"
 
 
 def _parity(event: ParityMeasured) -> str:

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from ptune_tui.cli.answer import PrecisionName
+from ptune_tui.cli.evaluation_checks import check_places, check_request
 from ptune_tui.cli.evaluation_request import (
     Columns,
     EvaluationRequest,
@@ -29,6 +30,7 @@ from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.results import Evaluation
+from ptune_tui.runs import find_run
 
 if TYPE_CHECKING:
     from ptune_tui.cli.scores import Lines
@@ -120,7 +122,7 @@ def evaluate(
         prompt=prompt,
         precision=precision,
         num_threads=threads,
-        instruction=instruction,
+        instruction=None if instruction is None else instruction.replace("\\n", "\n"),
         num_examples=examples,
         train=train,
         seed=seed,
@@ -130,9 +132,14 @@ def evaluate(
         force=force,
         is_quiet=as_json,
     )
-    _check(request)
+    check_places(out, predictions)
+    check_request(target, against, request)
     evaluation = _evaluation(target, against, request, predictions)
-    _store(evaluation, target, against, out)
+    if out is not None:
+        _write(out, evaluation)
+    elif against is None and not is_bundle(target):
+        is_quick = max_rows is not None or not chosen
+        _keep(evaluation, find_run(target), is_quick=is_quick)
     if as_json:
         typer.echo(msgspec.json.encode(evaluation).decode())
     elif markdown:
@@ -143,35 +150,17 @@ def evaluate(
         _print(evaluation, verbose=verbose, lists_flips=against is not None)
 
 
-def _check(request: EvaluationRequest) -> None:
-    """Refuse options that no line of the table reads.
-
-    Raises:
-        UsageError: There is one.
-    """
-    needs: list[tuple[str, object, set[ContenderKey]]] = [
-        ("--instruction", request.instruction, {"instruction"}),
-        ("--examples", request.num_examples, {"few_shot"}),
-        ("--train", request.train, {"few_shot", "lora"}),
-        ("--bundle", request.bundle, {"bundle"}),
-        ("--lora-seconds", request.lora_seconds, {"lora"}),
-    ]
-    for option, value, readers in needs:
-        if value is not None and readers.isdisjoint(request.baselines):
-            names = " or ".join(sorted(name.replace("_", "-") for name in readers))
-            raise UsageError(
-                f"`{option}` was given, but no line of the table reads it.",
-                f"Leave it out, or name {names} with `--baselines`.",
-            )
-
-
 def _evaluation(
     target: str, against: str | None, request: EvaluationRequest, predictions: Path | None
 ) -> Evaluation:
     from ptune_tui.cli.scores import answer_lines
     from ptune_tui.evaluation.assembly import Answered, assemble
     from ptune_tui.evaluation.bootstrap import Resamples
+    from ptune_tui.results import finite
+    from ptune_tui.run_table import prompt_hash
 
+    # Before the scoring: of a run that trains on meanwhile, the table then counts as an older one.
+    scored = "" if is_bundle(target) else prompt_hash(find_run(target))
     lines = answer_lines(target, request)
     contenders, flips_from = lines.contenders, ""
     if against is not None:
@@ -196,27 +185,40 @@ def _evaluation(
         lines.notes,
         command_line(),
     )
-    return assemble(answered, Resamples(len(lines.rows)))
+    made = assemble(answered, Resamples(len(lines.rows)))
+    return finite(msgspec.structs.replace(made, prompt_hash=scored))
 
 
-def _store(evaluation: Evaluation, target: str, against: str | None, out: Path | None) -> None:
-    """Keep the table with the run, where it is one, or where it was asked for."""
+def _keep(evaluation: Evaluation, run: Path, *, is_quick: bool) -> None:
+    """Keep the table with its run and in the adapter's card, unless a fuller one is there."""
     from ptune_tui.model_cards import write_adapter_card
-    from ptune_tui.results import EVALUATION_FILE, write_result
-    from ptune_tui.runs import find_run
+    from ptune_tui.results import EVALUATION_FILE
+    from ptune_tui.run_table import card_table_of, fuller_table
 
-    if out is None and (against is not None or is_bundle(target)):
+    fuller = fuller_table(run, evaluation) if is_quick else None
+    if fuller is not None:
+        say(
+            f"not written: {run / EVALUATION_FILE} has a fuller table of this prompt and data, "
+            f"{fuller.num_rows} rows and {len(fuller.contenders)} lines. "
+            "To write this one, name a file with `--out`."
+        )
         return
-    path = out or find_run(target) / EVALUATION_FILE
+    _write(run / EVALUATION_FILE, evaluation)
+    write_adapter_card(run)
+    if omission := card_table_of(run).omission:
+        say(omission)
+
+
+def _write(path: Path, evaluation: Evaluation) -> None:
+    from ptune_tui.results import write_result
+
     write_result(path, evaluation)
     say(f"written: {path}")
-    if out is None:
-        write_adapter_card(find_run(target))
 
 
 def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:
     typer.echo(heading(evaluation))
-    typer.echo("Scores of 100, with 95 % bootstrap intervals.")
+    typer.echo("Scores of 100, with 95 % intervals.")
     typer.echo("")
     for line in table_lines(evaluation):
         typer.echo(line)

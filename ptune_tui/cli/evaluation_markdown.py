@@ -18,7 +18,7 @@ from ptune_tui.results import ContenderScores, Evaluation
 def markdown_lines(evaluation: Evaluation) -> Iterator[str]:
     """The table, the tests, and what each line was given."""
     yield f"{heading(evaluation)}; sha256 of the file {evaluation.data_hash[:12]}."
-    yield "Scores of 100, with 95 % bootstrap intervals."
+    yield "Scores of 100, with 95 % intervals."
     yield ""
     names = [NAMES[metric.name] for metric in evaluation.contenders[0].metrics]
     yield f"| | {' | '.join(names)} | rows/s |"

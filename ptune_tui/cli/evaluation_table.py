@@ -38,7 +38,7 @@ def heading(evaluation: Evaluation) -> str:
 
 
 def table_lines(evaluation: Evaluation) -> Iterator[str]:
-    """The table: each score of 100 with its 95 % bootstrap interval."""
+    """The table: each score of 100 with its 95 % interval."""
     lines = evaluation.contenders
     width = max(len(line.title) for line in lines)
     columns = [NAMES[metric.name] for metric in lines[0].metrics]

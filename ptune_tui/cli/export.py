@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ptune_tui.bundles import check_prompt_name
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import UsageError
@@ -52,7 +52,7 @@ def export(
     ] = "plain",
 ) -> None:
     """Write a run's model and prompt as a bundle, add it to one, or write it for other programs."""
-    check_name(name)
+    check_prompt_name(name)
     _check_format(format_, into, precision, dtype)
     if (out is None) == (into is None):
         raise UsageError(
@@ -111,16 +111,4 @@ def _check_format(
         raise UsageError(
             f"`--dtype {dtype}` is of `--format transformers`; others keep the grid.",
             "Leave it out.",
-        )
-
-
-def check_name(name: str) -> None:
-    """Refuse a prompt name that is no plain file name.
-
-    Raises:
-        UsageError: It has other characters than letters, digits, `-`, `_` and `.`.
-    """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UsageError(
-            f"{name!r} cannot be a prompt's name.", "Use letters, digits, `-`, `_` and `.`."
         )

@@ -11,6 +11,7 @@ import typer
 
 from ptune_tui.cli.inspection_table import inspection_lines
 from ptune_tui.cli.work import make_display, work
+from ptune_tui.errors import UsageError
 from ptune_tui.inspection import Inspection
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.runs import find_run
@@ -53,7 +54,7 @@ def inspect_prompt(
     path = None if data is None else absolute(data_path(data).as_posix())
     task = InspectTask(
         target=str(folder.absolute()),
-        command=_command(folder, path, rows),
+        command="",
         model=model,
         data=path,
         template=None if template is None else template.replace("\\n", "\n"),
@@ -63,6 +64,8 @@ def inspect_prompt(
         num_nearest=top,
         force=force,
     )
+    check(task, is_run=not (folder / _ADAPTER_FILE).is_file())
+    task = msgspec.structs.replace(task, command=command_of(task))
     task_folder = new_task_folder("inspect")
     work(task_folder, task, make_display("none" if as_json else "plain"))
     content = (task_folder / RESULT_FILE).read_bytes()
@@ -83,6 +86,50 @@ def _prompt_folder(target: str) -> Path:
     return path.parent if is_of_run else path
 
 
-def _command(folder: Path, data: str | None, num_rows: int) -> str:
-    words = ["ptune", "inspect", str(folder.absolute()), "--rows", str(num_rows)]
-    return shlex.join(words if data is None else [*words, "--data", data])
+def check(task: InspectTask, *, is_run: bool) -> None:
+    """Refuse options that nothing would read.
+
+    Args:
+        task (InspectTask): What was asked for.
+        is_run (bool): Whether its target is a run; else it is an adapter.
+
+    Raises:
+        UsageError: There is one.
+    """
+    if is_run and task.model is not None:
+        raise UsageError(
+            "`--model` was given, but a run says itself what it was trained on.",
+            "Leave it out, or name an adapter's folder.",
+        )
+    of_rows = {
+        "--template": task.template,
+        "--prompt-field": task.prompt_field,
+        "--response-field": task.response_field,
+    }
+    for option, value in of_rows.items():
+        if value is not None and task.data is None:
+            raise UsageError(
+                f"`{option}` was given, but no rows that it is about.",
+                "Name them with `--data`, or leave it out.",
+            )
+
+
+def command_of(task: InspectTask) -> str:
+    r"""What makes it again; a line break in a template is `\n` on a command line.
+
+    Args:
+        task (InspectTask): What was asked for.
+    """
+    words = ["ptune", "inspect", task.target, "--rows", str(task.num_rows)]
+    words += ["--top", str(task.num_nearest)]
+    template = None if task.template is None else task.template.replace("\n", "\\n")
+    options = {
+        "--data": task.data,
+        "--model": task.model,
+        "--template": template,
+        "--prompt-field": task.prompt_field,
+        "--response-field": task.response_field,
+    }
+    for option, value in options.items():
+        words += [] if value is None else [option, value]
+    return shlex.join([*words, "--force"] if task.force else words)

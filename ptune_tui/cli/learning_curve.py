@@ -16,7 +16,8 @@ from ptune_tui.cli.display import PlainDisplay
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.train import train, with_preset
 from ptune_tui.cli.work import work
-from ptune_tui.config import RunConfig
+from ptune_tui.command_line import train_command
+from ptune_tui.config import RunConfig, TrainingConfig
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import TaskFinished
 from ptune_tui.paths import curves_folder
@@ -32,9 +33,11 @@ from ptune_tui.tasks import (
 
 _STEPS_PER_LINE = 50
 _WIDTH = 80
+# Fields of `training`: each prompt is trained to its end, scored once and thrown away.
+_MEANINGLESS = ("evaluate_every", "early_stopping", "save_every")
 
 
-@option.with_settings(train, without=("evaluate_every", "early_stopping", "save_every"))
+@option.with_settings(train, without=_MEANINGLESS)
 def learning_curve(
     config: option.ConfigArgument = None,
     run: Annotated[
@@ -101,7 +104,6 @@ def _new_task(
     preset: Any,
     asked: dict[str, Any],
 ) -> LearningCurveTask:
-    from ptune_tui.command_line import train_command
     from ptune_tui.data import load_data
     from ptune_tui.subsets import default_sizes, parse_sizes
 
@@ -122,9 +124,6 @@ def _new_task(
         if sizes is None
         else parse_sizes(sizes, num_rows)
     )
-    command = f"{train_command(chosen, 'learning-curve')} --sizes {','.join(map(str, wanted))}"
-    if num_seeds > 1:
-        command += f" --seeds {num_seeds}"
     say(
         f"{len(wanted)} sizes of {num_rows:,} rows: {', '.join(f'{size:,}' for size in wanted)}"
         f"{f'; {num_seeds} seeds' if num_seeds > 1 else ''}"
@@ -132,10 +131,26 @@ def _new_task(
     return LearningCurveTask(
         config=chosen,
         sizes=wanted,
-        command=command,
+        command=command_of(chosen, wanted, num_seeds),
         num_seeds=num_seeds,
         run=None if folder is None else str(folder.absolute()),
     )
+
+
+def command_of(config: RunConfig, sizes: list[int], num_seeds: int) -> str:
+    """The command that makes a curve again, with options that it has alone.
+
+    Args:
+        config (RunConfig): Of each training.
+        sizes (list[int]): Rows.
+        num_seeds (int): Orders of the rows.
+    """
+    usual = TrainingConfig()
+    changes: dict[str, Any] = {name: getattr(usual, name) for name in _MEANINGLESS}
+    training = msgspec.structs.replace(config.training, **changes)
+    settings = msgspec.structs.replace(config, training=training)
+    command = f"{train_command(settings, 'learning-curve')} --sizes {','.join(map(str, sizes))}"
+    return f"{command} --seeds {num_seeds}" if num_seeds > 1 else command
 
 
 def _config_of(run: Path) -> RunConfig:

@@ -8,8 +8,10 @@ weight 1 it is the score itself, and of a matrix of weights it is the score of e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 Measure = Callable[[FloatArray], FloatArray]
 
 COVERAGE = 0.95
+_SHARES: tuple[MetricName, ...] = ("accuracy", "exact_match")
 _MAX_CHUNK = 4_000_000  # weights that are held at a time
 
 
@@ -45,12 +48,18 @@ class Resamples:
     def metric(self, name: MetricName, measure: Measure) -> Metric:
         """A score of the rows with its percentile interval.
 
+        A share of rows that is 0 or 1 is so in every resample, which says nothing of other rows:
+        it has Wilson's interval.
+
         Args:
             name (MetricName): What to call it.
             measure (Measure): The score of weighted rows.
         """
         value = float(measure(np.ones((1, self.num_rows)))[0])
-        low, high = interval(self.values(measure))
+        if name in _SHARES and value in (0.0, 1.0):
+            low, high = wilson_interval(value, self.num_rows)
+        else:
+            low, high = interval(self.values(measure))
         return Metric(name, value, low, high)
 
     def _chunks(self) -> Iterator[FloatArray]:
@@ -70,6 +79,20 @@ def interval(values: FloatArray) -> tuple[float, float]:
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def wilson_interval(share: float, num_rows: int) -> tuple[float, float]:
+    """Wilson's score interval of a share of rows.
+
+    Args:
+        share (float): 0 to 1.
+        num_rows (int): Of how many.
+    """
+    z = NormalDist().inv_cdf((1 + COVERAGE) / 2)
+    shrunk = num_rows / (num_rows + z * z)
+    centre = shrunk * share + (1 - shrunk) / 2
+    half = shrunk * z * math.sqrt(share * (1 - share) / num_rows + (z / (2 * num_rows)) ** 2)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def weighted_mean(values: FloatArray) -> Measure:

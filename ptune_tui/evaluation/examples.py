@@ -16,6 +16,31 @@ def default_num_examples(labels: Sequence[str] | None) -> int:
     return min(MAX_EXAMPLES, max(MIN_EXAMPLES, len(labels or ())))
 
 
+def unscored(train: Sequence[Row], scored: Sequence[Row]) -> list[Row]:
+    """Training rows that are not among those scored: an example would give the answer away.
+
+    Args:
+        train (Sequence[Row]): Rows to choose from.
+        scored (Sequence[Row]): What will be asked.
+    """
+    asked = {(row.prompt, answer) for row in scored for answer in row.right_answers}
+    return [row for row in train if (row.prompt, row.response) not in asked]
+
+
+def overlap_notes(scored: Sequence[Row], train: Sequence[Row], whose: str) -> list[str]:
+    """What to say where rows that are scored were trained on.
+
+    Args:
+        scored (Sequence[Row]): What is asked.
+        train (Sequence[Row]): What is trained on.
+        whose (str): What trains on them, within a sentence.
+    """
+    count = len(scored) - len(unscored(scored, train))
+    if not count:
+        return []
+    return [f"{count} of the {len(scored)} scored rows are also training rows of {whose}."]
+
+
 def choose_examples(
     rows: Sequence[Row], labels: Sequence[str] | None, num_examples: int, seed: int
 ) -> list[Row]:

@@ -6,6 +6,8 @@ Legend: R resamples, N rows, K counts that a score is made of.
 from __future__ import annotations
 
 import importlib.util
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,11 @@ from ptune_tui.evaluation.bootstrap import FloatArray, Measure, weighted_mean
 from ptune_tui.results import MetricName
 
 References = Sequence[Sequence[str]]
+# Thai, Lao, Burmese, Khmer, kana, Han.
+_WITHOUT_SPACES = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 MISSING_EXTRA = (
     "ROUGE-L, BLEU and chrF need the packages rouge-score and sacrebleu, which are not installed; "
     "only exact match is shown. Install `ptune-tui[eval]`: in ptune's clone, "
@@ -40,16 +47,35 @@ def exact_matches(answers: Sequence[str], references: References) -> FloatArray:
 
 
 def rouge_l(answers: Sequence[str], references: References) -> FloatArray:
-    """ROUGE-L F1 of each answer with its best reference, as rouge-score computes it, [N]."""
+    """ROUGE-L F1 of each answer with its best reference, by rouge-score over `words`, [N]."""
     from rouge_score.rouge_scorer import RougeScorer
 
-    scorer = RougeScorer(["rougeL"], use_stemmer=False)
+    scorer = RougeScorer(["rougeL"], tokenizer=_Words())
     return np.array(
         [
             scorer.score_multi(list(texts), answer)["rougeL"].fmeasure
             for answer, texts in zip(answers, references, strict=True)
         ]
     )
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a text, for ROUGE; characters in scripts that put no spaces between them.
+
+    Of ASCII text they are rouge-score's own, which drops every other letter.
+    """
+    kept = "".join(
+        char if unicodedata.category(char)[0] in "LMN" else " "
+        for char in unicodedata.normalize("NFC", text).lower()
+    )
+    return _WITHOUT_SPACES.sub(r" \g<0> ", kept).split()
+
+
+class _Words:
+    """A tokenizer as rouge-score takes it."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from export.encoding import RowEncoder, answer_limit
 from export.preface import NO_PREFACE, Example, Preface
 from export.template import CHAT, Template
+from ptune_tui.data import check_labels
 from ptune_tui.errors import DataError
-from ptune_tui.evaluation.examples import choose_examples
+from ptune_tui.evaluation.examples import choose_examples, unscored
 from ptune_tui.evaluation.instructions import propose_instruction
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.rows import Row
@@ -105,7 +106,7 @@ class UntunedTask:
         return self._told("instruction", "instruction", self.template, Preface(text), detail)
 
     def few_shot(self, train: Sequence[Row], num_examples: int, seed: int) -> Told:
-        """With examples; fewer where more do not fit into the context.
+        """With examples, none of them a row that is scored; fewer where more do not fit.
 
         Args:
             train (Sequence[Row]): Rows to choose from.
@@ -113,9 +114,18 @@ class UntunedTask:
             seed (int): Of the choice.
 
         Raises:
-            DataError: Not even one example fits.
+            DataError: Not even one example fits, a row has an unknown label, or all are scored.
         """
-        chosen = choose_examples(train, self.labels, num_examples, seed)
+        if self.labels is not None:
+            check_labels(train, self.labels)
+        usable = unscored(train, self.rows)
+        if not usable:
+            raise DataError(
+                f"Every row of {train[0].source} is among the rows that are scored, so there are "
+                "no examples.",
+                "Name other rows with `--train`, or leave `few-shot` out of `--baselines`.",
+            )
+        chosen = choose_examples(usable, self.labels, num_examples, seed)
         fitting = self._fitting(chosen)
         if not fitting:
             raise DataError(
@@ -127,6 +137,8 @@ class UntunedTask:
         source = Path(train[0].source).name
         places = ", ".join(f"{row.line}" for row in fitting)
         detail = f"{len(fitting)} examples{asked}; seed {seed}, lines {places} of {source}"
+        if num_left_out := len(train) - len(usable):
+            detail += f"; {num_left_out} of its rows are scored and were no candidates"
         title = f"few-shot ({len(fitting)} examples)"
         return self._told("few_shot", title, self.template, _preface(fitting), detail)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ptune_tui.errors import DataError
 from ptune_tui.reading.formats import FORMATS, KINDS, kind_of
-from ptune_tui.reading.splits import WHOLE, by_split, is_data, part_of
+from ptune_tui.reading.splits import WHOLE, are_shards, by_split, is_data, part_of
 
 _STATE_FILE = "state.json"
 _SPLITS_FILE = "dataset_dict.json"
@@ -40,7 +40,8 @@ def splits_of(folder: Path) -> dict[str, list[Path]]:
         folder (Path): A data set.
 
     Raises:
-        DataError: It holds no data, several data sets, or files of several formats.
+        DataError: It holds no data, several data sets, files of several formats, or several files
+            whose names tell neither splits nor pieces of one file.
     """
     if (folder / _SPLITS_FILE).is_file():
         names = _described(folder / _SPLITS_FILE, _Splits).splits
@@ -64,6 +65,8 @@ def splits_of(folder: Path) -> dict[str, list[Path]]:
                 f"{f' of the split `{split}`' if split else ''}.",
                 "They may hold the same rows: name one file.",
             )
+    if set(found) == {WHOLE}:
+        _check_one_file(found[WHOLE], folder)
     return {split: [folder / path for path in paths] for split, paths in found.items()}
 
 
@@ -85,6 +88,18 @@ def check_one_part(names: list[PurePosixPath], where: str, mark: str) -> None:
         raise DataError(
             f"{where} holds {len(parts)} data sets: {shown}{', ...' if len(parts) > 10 else ''}.",
             f"Name one of them: {where}{mark}{example}",
+        )
+
+
+def _check_one_file(paths: list[PurePosixPath], folder: Path) -> None:
+    """Refuse files that nobody said belong together: one may hold the test rows of another."""
+    if len(paths) > 1 and not are_shards(paths):
+        shown = ", ".join(f"`{path}`" for path in paths[:5])
+        raise DataError(
+            f"{folder} holds {len(paths)} files whose names tell no split: {shown}"
+            f"{', ...' if len(paths) > 5 else ''}.",
+            f"Name one file: {folder / paths[0]}. Or name them by split, such as train.jsonl and "
+            "test.jsonl, or pieces of one file such as data-00000-of-00002.jsonl.",
         )
 
 

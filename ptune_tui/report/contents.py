@@ -24,10 +24,10 @@ from ptune_tui.results import (
     ContenderScores,
     Evaluation,
     LearningCurve,
-    read_evaluation,
     read_learning_curve,
 )
 from ptune_tui.run_history import RunHistory, read_history
+from ptune_tui.run_table import RunTable, current_table
 from ptune_tui.runs import RunSummary, run_config, summarise
 
 _CONFIG_FILE = "config.toml"
@@ -51,7 +51,7 @@ class Report:
         summary: The run at a glance.
         history: What happened in it.
         config: What it was asked to do.
-        evaluation: The table of `ptune eval`, where it was made.
+        table: That of `ptune eval`, where it was made and is of this prompt.
         learning: That of `ptune learning-curve`, where it was made.
         made_at: Seconds since the epoch.
     """
@@ -60,9 +60,14 @@ class Report:
     summary: RunSummary
     history: RunHistory
     config: RunConfig
-    evaluation: Evaluation | None
+    table: RunTable
     learning: LearningCurve | None
     made_at: float
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The table."""
+        return self.table.evaluation
 
     @property
     def target(self) -> str:
@@ -201,7 +206,7 @@ def read_report(run: Path) -> Report:
         summary=summarise(run),
         history=read_history(run),
         config=_config(run),
-        evaluation=read_evaluation(run),
+        table=current_table(run),
         learning=read_learning_curve(run),
         made_at=time.time(),
     )

@@ -20,6 +20,12 @@ METRIC_NAMES: dict[MetricName, str] = {
 ERRORS: frozenset[MetricName] = frozenset(("calibration_error",))
 OF_HUNDRED: frozenset[MetricName] = frozenset(("bleu", "chrf"))
 MISSING = "–"
+_NEVER_SHOWN = (
+    range(0x80, 0xA0),  # the other half of the control characters
+    range(0x202A, 0x202F),  # what would turn the line around,
+    range(0x2066, 0x206A),  # or hide that it is turned
+    range(0xD800, 0xE000),  # halves of characters
+)
 
 
 def score(metric: MetricName, value: float) -> str:
@@ -87,5 +93,4 @@ def _visible(character: str) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "␡"
-    # The other half of the control characters, and what would turn the line around.
-    return "�" if 0x80 <= code < 0xA0 or 0xD800 <= code < 0xE000 else character
+    return "�" if any(code in part for part in _NEVER_SHOWN) else character

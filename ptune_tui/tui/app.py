@@ -1,4 +1,4 @@
-"""The app: three places over one session, polled four times a second.
+"""The app: four places over one session, polled four times a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -19,6 +19,7 @@ from textual.widgets import Static
 
 from ptune_tui.errors import explain
 from ptune_tui.events import TaskFinished
+from ptune_tui.run_listing import has_runs
 from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.wording import share_text
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
 
-InitialScreen = Literal["setup", "train", "chat"]
+InitialScreen = Literal["runs", "setup", "train", "chat", "export"]
 
 
 def run_app(
@@ -42,7 +43,7 @@ def run_app(
 
     Args:
         initial_screen (InitialScreen | None): The place to begin in; None for the one that shows
-            what is given: the run, else the bundle, else a new setup.
+            what is given: the run, else the bundle, else all runs, or a new setup.
         bundle (Path | None): What the chat opens.
         attach (Path | None): A run folder to show.
 
@@ -60,6 +61,12 @@ def run_app(
 
 
 # The first frame is drawn before the places are imported: half of a start's time is theirs.
+def _runs_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.runs import RunsScreen
+
+    return RunsScreen()
+
+
 def _setup_screen() -> Screen[Any]:
     from ptune_tui.tui.screens.setup import SetupScreen
 
@@ -78,12 +85,18 @@ def _chat_screen() -> Screen[Any]:
     return ChatScreen()
 
 
+def _export_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.export import ExportScreen
+
+    return ExportScreen()
+
+
 class PTuneApp(App[None]):
     """The terminal app.
 
     Args:
         initial_screen (InitialScreen | None): The place to begin in; None for the one that shows
-            what is given: the run, else the bundle, else a new setup.
+            what is given: the run, else the bundle, else all runs, or a new setup.
         bundle (Path | None): What the chat opens.
         attach (Path | None): A run folder to show.
         clock (Callable[[], float]): Seconds since the epoch.
@@ -94,7 +107,13 @@ class PTuneApp(App[None]):
 
     TITLE = "ptune"
     CSS_PATH = "app.tcss"
-    MODES = {"setup": _setup_screen, "train": _train_screen, "chat": _chat_screen}  # noqa: RUF012
+    MODES = {  # noqa: RUF012
+        "runs": _runs_screen,
+        "setup": _setup_screen,
+        "train": _train_screen,
+        "chat": _chat_screen,
+        "export": _export_screen,
+    }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
@@ -110,8 +129,8 @@ class PTuneApp(App[None]):
         self.animation_level = "none"
         self.session = Session(bundle)
         self.clock = clock
-        fitting: InitialScreen = "train" if attach else "chat" if bundle else "setup"
-        self._initial_screen: InitialScreen = initial_screen or fitting
+        fitting: InitialScreen | None = "train" if attach else "chat" if bundle else None
+        self._initial_screen = initial_screen or fitting
         self._leaves_after_run = False
         if attach is not None:
             self.session.attach(attach)
@@ -127,7 +146,7 @@ class PTuneApp(App[None]):
     def _open_first_place(self) -> None:
         """Show the first place and begin to poll."""
         self.session.poll()
-        self.switch_mode(self._initial_screen)
+        self.switch_mode(self._initial_screen or ("runs" if has_runs() else "setup"))
         self.set_interval(POLL_SECONDS, self._poll)
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:

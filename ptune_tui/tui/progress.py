@@ -19,7 +19,6 @@ from ptune_tui.events import (
 )
 
 TRAIN_STAGES: tuple[Stage, ...] = ("load", "tokenise", "evaluate", "train", "save")
-EXPORT_STAGES: tuple[Stage, ...] = ("load", "build", "parity", "write")
 
 StageStatus = Literal["waiting", "running", "done", "failed", "left out"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ptune_tui.events import (
     CheckpointSaved,
@@ -12,20 +11,17 @@ from ptune_tui.events import (
     Diverged,
     EvaluationDone,
     Event,
-    ExportDone,
     ModelReady,
     Notice,
-    ParityMeasured,
     PlanMade,
     Resumed,
     RolledBack,
     SampleMade,
-    StageFinished,
     StateSaved,
     StepDone,
 )
-from ptune_tui.tui.progress import EXPORT_STAGES, TRAIN_STAGES, TaskProgress, progress_of
-from ptune_tui.tui.wording import bytes_text, rate_text
+from ptune_tui.tui.progress import TRAIN_STAGES, TaskProgress, progress_of
+from ptune_tui.tui.wording import rate_text
 
 
 @dataclass
@@ -125,36 +121,6 @@ class RunState:
         if self.samples and self.samples[0].step != event.step:
             self.samples.clear()
         self.samples.append(event)
-
-
-@dataclass
-class ExportState:
-    """What is known of an export.
-
-    Attributes:
-        task: Stages, notices and ending.
-        parities: What the exported graphs were measured at.
-        bundle: Where the bundle is, once it is in place.
-    """
-
-    task: TaskProgress = field(default_factory=lambda: progress_of(EXPORT_STAGES))
-    parities: list[ParityMeasured] = field(default_factory=list)
-    bundle: Path | None = None
-
-    def add(self, event: Event) -> None:
-        """Take in one event."""
-        self.task.add(event)
-        match event:
-            case ParityMeasured():
-                self.parities.append(event)
-            case ExportDone():
-                self.bundle = Path(event.path)
-                self.task.mark_done("write", bytes_text(event.num_bytes))
-            case StageFinished(stage="parity") if self.parities:
-                worst = max(parity.kl_divergence for parity in self.parities)
-                self.task.stages["parity"].detail = f"KL {worst:.0e}"
-            case _:
-                pass
 
 
 def _saved_words(best: CheckpointSaved | None, last: int | None) -> str:

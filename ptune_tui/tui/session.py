@@ -5,13 +5,13 @@ Draws nothing; the app polls it.
 
 from __future__ import annotations
 
-import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from ptune_tui import jobs
+from ptune_tui.bundles import MANIFEST_FILE
 from ptune_tui.config import RunConfig
 from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop, TaskFailed
 from ptune_tui.jobs import Job
@@ -25,12 +25,12 @@ from ptune_tui.tasks import (
     new_folder,
     with_absolute_paths,
 )
+from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.progress import TaskProgress, progress_of
 from ptune_tui.tui.rate_state import RateState
-from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.run_state import RunState
 
 BUNDLE_FOLDER = "bundle"
-MANIFEST_FILE = "manifest.json"
 
 
 @dataclass
@@ -85,14 +85,20 @@ class Session:
     Attributes:
         run: The training run that is shown.
         run_config: Its configuration.
-        export: Its export.
+        export: The last export.
         preview: The data preview.
         rate: The range test of learning rates.
         bundle: What the chat opens.
+        prompt: Which of its prompts answers first; None for the first.
+        num_bundles: How many bundles were written: the one that is open may have changed.
+        run_to_export: The run that the place Export is to choose next.
     """
 
     def __init__(self, bundle: Path | None = None) -> None:
         self.bundle = bundle
+        self.prompt: str | None = None
+        self.num_bundles = 0
+        self.run_to_export: Path | None = None
         self.run: Followed[RunState] | None = None
         self.run_config: RunConfig | None = None
         self.export: Followed[ExportState] | None = None
@@ -155,6 +161,28 @@ class Session:
         if (run / BUNDLE_FOLDER / MANIFEST_FILE).is_file():
             self.bundle = self.bundle or run / BUNDLE_FOLDER
 
+    def shows(self, run: Path) -> bool:
+        """Whether the run that is shown is the one of a folder."""
+        return self.run is not None and self.run.job.folder.absolute() == run.absolute()
+
+    def open_run(self, run: Path) -> None:
+        """Show another run and its bundle; what was shown before goes on by itself.
+
+        Raises:
+            UsageError: It is gone.
+        """
+        if not self.shows(run):
+            self.bundle = None
+            self.attach(run)
+            self.poll()
+
+    def forget_run(self, run: Path) -> None:
+        """Show a run no longer that was deleted."""
+        if self.shows(run):
+            self.run = self.run_config = self.export = None
+        if self.bundle is not None and self.bundle.is_relative_to(run):
+            self.bundle = None
+
     def stop_run(self, *, save: bool) -> None:
         """Ask the run to stop after its step."""
         if self.run is not None and self.is_training:
@@ -166,15 +194,37 @@ class Session:
         if self.run is not None and self.is_training:
             self.run.job.send(EvaluateNow())
 
-    def start_export(self) -> None:
-        """Write the run's bundle into the run folder."""
-        assert self.run is not None
-        run = self.run.job.folder.absolute()
-        name = Path(self.run_config.data.train).stem if self.run_config else run.name
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "prompt"
-        task = ExportTask(str(run), str(run / BUNDLE_FOLDER), name, overwrite=True)
+    @property
+    def run_bundle(self) -> Path | None:
+        """The bundle that was written of the run, if there is one."""
+        if self.run is None:
+            return None
+        folder = self.run.job.folder.absolute()
+        if self.export is not None and self.export.state.asked.run == str(folder):
+            bundle = self.export.state.bundle
+            if bundle is not None:
+                return bundle
+        bundle = folder / BUNDLE_FOLDER
+        return bundle if (bundle / MANIFEST_FILE).is_file() else None
+
+    @property
+    def example(self) -> str:
+        """A text to ask the bundle first: a validation row of the run that it was made of."""
+        if self.run is None or self.bundle is None or self.bundle != self.run_bundle:
+            return ""
+        texts = [sample.prompt for sample in self.run.state.samples]
+        return next((text for text in texts if "\n" not in text), "")
+
+    def start_export(self, task: ExportTask) -> None:
+        """Write a run as a bundle, or for another program."""
         folder = jobs.new_task_folder("export")
-        self.export = Followed(jobs.start(folder, task), ExportState())
+        self.export = Followed(jobs.start(folder, task), ExportState(task))
+
+    def cancel_export(self) -> None:
+        """End an export that goes on; what it has written is taken away."""
+        if self.export is not None and self.is_exporting:
+            self.export.state.is_cancelled = True
+            _end(self.export)
 
     def start_preview(self, config: RunConfig) -> None:
         """Tokenise the first rows, in place of an earlier preview."""
@@ -202,20 +252,28 @@ class Session:
 
     def poll(self) -> bool:
         """Take in all new events; says whether there were any, or any job is active."""
-        changed = False
+        changed, was_exporting = False, self.is_exporting
         for followed in (self.run, self.export, self.preview, self.rate):
             if followed is not None and followed.is_active:
                 followed.poll()
                 changed = True
-        if self.export is not None and self.export.state.bundle is not None:
-            self.bundle = self.export.state.bundle
+        if self.export is not None and was_exporting and not self.is_exporting:
+            self._take_bundle(self.export.state)
         return changed
 
+    def _take_bundle(self, state: ExportState) -> None:
+        """Let the chat open what an export has written."""
+        if state.bundle is not None:
+            self.bundle, self.prompt = state.bundle, state.asked.prompt_name
+            self.num_bundles += 1
+
     def _show(self, job: Job, config: RunConfig | None) -> None:
-        self.run, self.run_config, self.export = Followed(job, RunState()), config, None
+        self.run, self.run_config = Followed(job, RunState()), config
 
 
-def _end(followed: Followed[PreviewState] | Followed[RateState] | None) -> None:
+def _end(
+    followed: Followed[PreviewState] | Followed[RateState] | Followed[ExportState] | None,
+) -> None:
     """End a worker that still goes on; that may take seconds, and the app goes on."""
     if followed is not None and followed.is_active:
         threading.Thread(target=followed.job.kill, daemon=True).start()

@@ -8,20 +8,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export.encoding import RowEncoder, answer_limit
-from ptune_tui.data import builtin_names, encode_rows, load_data
+from ptune_tui.data import builtin_names, check_labels, encode_rows, load_data, training_path
 from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.validation import evaluation_event
 from ptune_tui.errors import DataError, PTuneError
-from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
-from ptune_tui.evaluation.examples import default_num_examples
+from ptune_tui.evaluation.contenders import ContenderAnswers, references, scores_all_labels
+from ptune_tui.evaluation.examples import default_num_examples, overlap_notes, unscored
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.lora_settings import RANK
+from ptune_tui.evaluation.text_scores import exact_matches
 from ptune_tui.evaluation.told import Told, UntunedTask
 from ptune_tui.events import Event, StageFinished, StageProgress, StageStarted
-from ptune_tui.reading.source import files_of, training_split
+from ptune_tui.reading.source import files_of, is_here, training_split
 from ptune_tui.rows import Row, read_rows
 from ptune_tui.runs import training_seconds
 from ptune_tui.tasks import EvaluateTask
@@ -79,8 +80,11 @@ class TorchContenders:
         evaluator = Evaluator(asked.frozen, asked.encoder, card.labels, limit)
         with_all = scores_all_labels(card.labels, self.task.with_probabilities)
         scores = evaluator.score(asked.prompt, self.rows, encoded, self._say_rows, with_all)
-        if asked.told is not None and card.labels is None:
-            scores = replace(scores, answers=asked.told.answers(scores.answers))
+        if card.labels is None:
+            told = asked.told
+            answers = scores.answers if told is None else told.answers(scores.answers)
+            right = exact_matches(answers, references(self.rows))
+            scores = replace(scores, answers=answers, accuracy=float(right.mean()))
         yield evaluation_event(
             card.step, scores, tuned=key == "tuned", is_best=False, contender=asked.title
         )
@@ -110,7 +114,25 @@ class TorchContenders:
                 files_of(training_split(source))
             except PTuneError as error:
                 return f"No few-shot line; name rows with `--train`. {error.message}"
+        if key == "few_shot" and not unscored(self._train_rows(), self.rows):
+            return "No few-shot line: all its rows are scored; name others with `--train`."
         return None
+
+    def overlaps(self) -> list[str]:
+        """What to say of scored rows that were trained on, or why that cannot be told."""
+        config = self.tuned.config
+        notes = []
+        if config.data.train in builtin_names() or is_here(config.data.train):
+            train = load_data(config.data, config.training.seed).train
+            notes += overlap_notes(self.rows, train, "the run")
+        else:
+            notes.append(
+                f"Whether scored rows were trained on is not known: {config.data.train} is not "
+                "there any more."
+            )
+        if self.task.train is not None and "lora" in self.task.contenders:
+            notes += overlap_notes(self.rows, self._train_rows(), "LoRA")
+        return notes
 
     def _tuned(self) -> _Asked:
         card, prompt = self.tuned.card, self.tuned.prompt
@@ -190,7 +212,10 @@ class TorchContenders:
     def _train_rows(self) -> list[Row]:
         config = self.tuned.config
         if self.task.train is not None:
-            return read_rows(Path(training_split(self.task.train)), config.data)
+            rows = read_rows(training_path(self.task.train), config.data)
+            if self.tuned.card.labels is not None:
+                check_labels(rows, self.tuned.card.labels)
+            return rows
         return load_data(config.data, config.training.seed).train
 
     def _say_rows(self, done: int, total: int) -> None:

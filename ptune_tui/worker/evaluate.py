@@ -45,7 +45,7 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
     if labels is not None:
         check_labels(rows, labels)
     contenders = TorchContenders(tuned, rows, task, channel)
-    notes = []
+    notes = contenders.overlaps()
     for key in task.contenders:
         note = contenders.missing(key)
         if note is None:

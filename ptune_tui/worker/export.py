@@ -40,7 +40,7 @@ from ptune_tui.model_cards import with_table
 from ptune_tui.models import resolve
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
-from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE
+from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE, table_notice
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
 
 _NUM_HEARD_ROWS = 4  # to find the loud input channels by; the gate asks many more
@@ -56,6 +56,7 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
     started = time.perf_counter()
     stage = TunedModelStage(Path(task.run), channel, task.force, is_reference=True)
     yield from stage.events()
+    yield from table_notice(Path(task.run))
     if task.format == "bundle":
         yield from _export_bundle(task, stage.tuned, channel)
     else:

@@ -33,6 +33,7 @@ from ptune_tui.events import Event, Notice, ProvenanceNoted, StageProgress, Task
 from ptune_tui.model_cards import training_record, write_adapter_card
 from ptune_tui.prompt_card import PromptCard
 from ptune_tui.provenance import provenance
+from ptune_tui.run_table import card_table_of
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
@@ -80,6 +81,7 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
     checkpoints = Checkpoints(folder, origin, planned.plan)
     trainer = _trainer(loaded, folder, channel, checkpoints, planned, _card(loaded, made_of))
     yield from trainer.run(channel.commands, resumed)
+    yield from table_notice(folder)
     before = stored.state.progress.elapsed_seconds if stored else 0.0
     best = trainer.progress.best
     yield TaskFinished(
@@ -113,6 +115,16 @@ def _threads_notice(stored: Stored, origin: Origin) -> Iterator[Event]:
             "its last digits may differ from those of a run that was never stopped.",
             f"`training.num_threads = {before}` in a new run fixes the number.",
         )
+
+
+def table_notice(run: Path) -> Iterator[Event]:
+    """Say why the cards of a run go without the table that is in its folder, where they do.
+
+    Args:
+        run (Path): The run's folder.
+    """
+    if omission := card_table_of(run).omission:
+        yield Notice("no-table", omission)
 
 
 def _config_hash(config: RunConfig) -> str:

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from typer.main import get_command
 
 from ptune_tui.cli.curve_chart import curve_chart, curve_table
+from ptune_tui.cli.inspect_prompt import check
+from ptune_tui.cli.inspect_prompt import command_of as inspect_command
 from ptune_tui.cli.inspection_table import inspection_lines
+from ptune_tui.cli.learning_curve import command_of as curve_command
+from ptune_tui.cli.main import app
+from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
+from ptune_tui.errors import UsageError
 from ptune_tui.inspection import Inspection, read_inspection
 from ptune_tui.jobs import attach
 from ptune_tui.results import LearningCurve, LearningFit, LearningPoint, read_learning_curve
+from ptune_tui.tasks import InspectTask
 from tests.cli.conftest import Ptune
 from tests.cli.test_bad_input import one_sentence
 
@@ -25,6 +36,57 @@ from tests.cli.test_bad_input import one_sentence
 def options(tiny_model: Path, label_rows: Path) -> list[object]:
     chosen = ["--max-steps", 3, "--batch-size", 6, "--num-virtual-tokens", 4, "--threads", 1]
     return ["--model", tiny_model, "--data", label_rows, "--validation", label_rows, *chosen]
+
+
+def parsed(command: str) -> dict[str, Any]:
+    """What the real command line makes of a stored command."""
+    program, name, *words = shlex.split(command)
+    assert program == "ptune"
+    group: Any = get_command(app)
+    found: dict[str, Any] = group.commands[name].make_context(name, words).params
+    return found
+
+
+def test_a_curve_of_a_runs_settings_names_options_that_it_has() -> None:
+    training = TrainingConfig(evaluate_every=5, early_stopping=7, save_every=9, max_steps=3)
+    config = RunConfig(
+        training=training,
+        method=MethodConfig(name="prefix", num_virtual_tokens=4),
+        data=DataConfig(train="rows.jsonl", template="Q: {prompt}\nA:"),
+    )
+    found = parsed(curve_command(config, [6, 12], 2))
+    assert (found["max_steps"], found["sizes"], found["seeds"]) == (3, "6,12", 2)
+    assert (found["method"], found["data"]) == ("prefix", "rows.jsonl")
+
+
+def test_the_command_of_an_inspection_has_every_option() -> None:
+    task = InspectTask(
+        "adapter of mine", "", "base", "rows.jsonl", "Q: {prompt}\nA:", "q", "a", 7, 3, True
+    )
+    found = parsed(inspect_command(task))
+    assert found == {
+        "target": "adapter of mine",
+        "data": "rows.jsonl",
+        "rows": 7,
+        "top": 3,
+        "model": "base",
+        "template": "Q: {prompt}\\nA:",
+        "prompt_field": "q",
+        "response_field": "a",
+        "as_json": False,
+        "force": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "is_run"),
+    [("model", True), ("template", False), ("prompt_field", True), ("response_field", False)],
+)
+def test_an_inspection_refuses_options_that_nothing_reads(option: str, is_run: bool) -> None:
+    task = msgspec.structs.replace(InspectTask("run", ""), **{option: "x"})
+    with pytest.raises(UsageError, match=f"`--{option.replace('_', '-')}` was given"):
+        check(task, is_run=is_run)
+    check(InspectTask("adapter", "", "base", "rows.jsonl", "{prompt}", "q", "a"), is_run=False)
 
 
 def test_a_curve_is_drawn_and_written(ptune: Ptune, options: list[object], tmp_path: Path) -> None:
@@ -39,6 +101,7 @@ def test_a_curve_is_drawn_and_written(ptune: Ptune, options: list[object], tmp_p
     assert max(map(len, done.out.splitlines())) <= 80
     assert "--max-steps 3" in curve.command
     assert "--sizes 6,12,24,48" in curve.command
+    assert parsed(curve.command)["max_steps"] == 3
     taken = ptune("learning-curve", *options, "--out", out)
     assert "holds a curve" in one_sentence(taken, 2)
     again = ptune("learning-curve", "--resume", out, "--json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -184,6 +185,15 @@ def test_eval_makes_one_table_of_the_run_its_baselines_and_its_bundle(journey: J
     assert (journey.run / "evaluation.json").is_file()
     card = (journey.run / "adapter" / "README.md").read_text(encoding="utf-8")
     assert "few-shot (4 examples)" in card
+    stored = (journey.run / "evaluation.json").read_bytes()
+    quick = ("--max-rows", 3, "--baselines", "none", "--no-forgetting")
+    looked = journey.ptune("eval", journey.run, "--data", journey.rows, *quick)
+    assert looked.code == 0, looked.err
+    assert "12 rows and 5 lines" in looked.err
+    assert "`--out`" in looked.err
+    assert (journey.run / "evaluation.json").read_bytes() == stored
+    adapter = (journey.run / "adapter" / "adapter_model.safetensors").read_bytes()
+    assert json.loads(stored)["prompt_hash"] == hashlib.sha256(adapter).hexdigest()
 
 
 def test_eval_refuses_what_no_line_of_the_table_would_read(journey: Journey) -> None:
@@ -193,6 +203,27 @@ def test_eval_refuses_what_no_line_of_the_table_would_read(journey: Journey) -> 
         )
         assert done.code == 2
         assert f"`{options[0]}` was given" in done.err
+
+
+def test_eval_checks_places_and_options_before_it_loads_a_model(journey: Journey) -> None:
+    for target, options, message in (
+        (journey.run, ("--predictions", "nowhere/x.jsonl"), "There is no folder nowhere"),
+        (journey.bundle, ("--force",), "`--force` was given"),
+    ):
+        done = journey.ptune("eval", target, "--data", journey.rows, *options)
+        assert done.code == 2, done.err
+        assert message in done.err
+        assert "load" not in done.err
+
+
+def test_a_line_break_in_an_instruction_is_written_as_in_a_template(journey: Journey) -> None:
+    done = journey.ptune(
+        *("eval", journey.bundle, "--data", journey.rows, "--max-rows", 2, "--json"),
+        *("--baselines", "instruction", "--instruction", "Q: {prompt}\\nA:", "--no-forgetting"),
+    )
+    assert done.code == 0, done.err
+    (told, _) = msgspec.json.decode(done.out, type=Evaluation).contenders
+    assert told.detail.startswith("Q: {prompt}\nA:")
 
 
 def test_run_answers_an_argument_a_file_and_standard_input_alike(

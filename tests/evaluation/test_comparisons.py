@@ -74,3 +74,13 @@ def test_free_text_is_compared_by_a_paired_bootstrap() -> None:
     backwards = text_test("b", "a", "rouge_l", (worse, better), Resamples(80, 4000))
     assert backwards.p_value == found.p_value
     assert text_test("a", "a", "rouge_l", (worse, worse), Resamples(80)).p_value == 1.0
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_a_perfect_score_has_wilson_s_interval(right: float) -> None:
+    measure = weighted_mean(np.full(6, right))
+    found = Resamples(6, 50).metric("accuracy", measure)
+    expected = scipy.stats.binomtest(int(6 * right), 6).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    # A score that is no share of the rows keeps the bootstrap.
+    assert Resamples(6, 50).metric("macro_f1", measure).high == right

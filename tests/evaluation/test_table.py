@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from sklearn.metrics import accuracy_score
 
 from ptune_tui.cli.evaluation_markdown import markdown_lines
 from ptune_tui.cli.evaluation_request import parse_baselines
 from ptune_tui.cli.evaluation_table import detail_lines, flip_counts, summary_lines, table_lines
-from ptune_tui.errors import UsageError
+from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.assembly import Answered, assemble
 from ptune_tui.evaluation.bootstrap import Resamples
 from ptune_tui.evaluation.contenders import ContenderAnswers
 from ptune_tui.evaluation.keys import ContenderKey
-from ptune_tui.results import Evaluation, ForgettingProbe, read_evaluation, write_result
+from ptune_tui.results import (
+    Evaluation,
+    ForgettingProbe,
+    finite,
+    read_evaluation,
+    write_result,
+)
 from ptune_tui.rows import Row
+from ptune_tui.run_table import fuller_table
 
 EXPECTED = ["a", "b", "c"] * 10
 BASE = ["a"] * 30
@@ -98,6 +107,48 @@ def test_a_table_is_read_back_from_a_run(tmp_path: Path) -> None:
     found = evaluation(tmp_path, ["a", "b", "c"])
     write_result(tmp_path / "evaluation.json", found)
     assert read_evaluation(tmp_path) == found
+
+
+def test_a_score_that_is_no_number_is_left_out_or_refused(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, ["a", "b", "c"])
+    first, *others = found.contenders
+    lost = [
+        msgspec.structs.replace(metric, low=float("nan")) if metric.name == "macro_f1" else metric
+        for metric in first.metrics
+    ]
+    odd = msgspec.structs.replace(
+        found, contenders=[msgspec.structs.replace(first, metrics=lost), *others]
+    )
+    path = tmp_path / "evaluation.json"
+    write_result(path, found)
+    with pytest.raises(DataError, match="is not finite"):
+        write_result(path, odd)
+    assert read_evaluation(tmp_path) == found
+    write_result(path, finite(odd))
+    read = read_evaluation(tmp_path)
+    assert read is not None
+    assert all(line.score("macro_f1") is None for line in read.contenders)
+    assert "macro_f1" in read.notes[-1]
+    assert len(list(table_lines(read))) == 1 + 4
+    assert finite(found) == found
+
+
+def test_a_fuller_table_of_the_same_prompt_and_data_is_known(tmp_path: Path) -> None:
+    made = evaluation(tmp_path, ["a", "b", "c"])
+    run = tmp_path / "run"
+    adapter = run / "adapter" / "adapter_model.safetensors"
+    adapter.parent.mkdir(parents=True)
+    adapter.write_bytes(b"prompt")
+    full = msgspec.structs.replace(made, prompt_hash=hashlib.sha256(b"prompt").hexdigest())
+    fewer_rows = msgspec.structs.replace(full, num_rows=full.num_rows - 1)
+    fewer_lines = msgspec.structs.replace(full, contenders=full.contenders[:1])
+    assert fuller_table(run, fewer_rows) is None
+    write_result(run / "evaluation.json", full)
+    assert fuller_table(run, fewer_rows) == fuller_table(run, fewer_lines) == full
+    assert fuller_table(run, full) is None
+    assert fuller_table(run, msgspec.structs.replace(fewer_rows, data_hash="other")) is None
+    adapter.write_bytes(b"another prompt")
+    assert fuller_table(run, fewer_rows) is None
 
 
 def test_baselines_are_named_in_any_order_and_checked() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
+from rouge_score.tokenize import tokenize
 from sacrebleu import corpus_bleu, corpus_chrf
 
 from ptune_tui.evaluation import text_scores
-from ptune_tui.evaluation.text_scores import text_measures
+from ptune_tui.evaluation.text_scores import rouge_l, text_measures, words
 
 ANSWERS = [
     "The Mill is a cheap pub by the river .",
@@ -72,3 +73,23 @@ def test_without_the_packages_only_exact_match_is_computed(monkeypatch: pytest.M
     name, scores = text_scores.row_scores(ANSWERS, REFERENCES)
     assert name == "exact_match"
     assert scores.sum() == 1
+
+
+def test_words_of_ascii_are_rouge_score_s() -> None:
+    random = np.random.default_rng(0)
+    texts = ["".join(map(chr, random.integers(0, 128, size=60))) for _ in range(200)]
+    for text in [*texts, "It's low-priced, £5_or 3.5!".replace("£", "")]:
+        assert words(text) == tokenize(text, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        ("кошка сидит", "Кошка спит", 0.5),
+        ("猫が寝る", "犬が寝る", 0.75),
+        ("caf\u00e9 noir", "cafe\u0301 blanc", 0.5),
+        ("बिल्ली सोती है", "बिल्ली खाती है", 2 / 3),
+    ],
+)
+def test_rouge_l_scores_every_script(answer: str, reference: str, expected: float) -> None:
+    assert rouge_l([answer], [[reference]])[0] == pytest.approx(expected)

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from export.encoding import RowEncoder
 from export.preface import Example, Preface
 from export.template import Renderer, Template
+from ptune_tui.data import training_path
 from ptune_tui.errors import DataError
-from ptune_tui.evaluation.examples import choose_examples, default_num_examples
+from ptune_tui.evaluation.examples import choose_examples, default_num_examples, unscored
 from ptune_tui.evaluation.told import UntunedTask
 from ptune_tui.rows import Row
 from tests.conftest import CHAT_TEMPLATE
@@ -113,3 +114,28 @@ def test_free_text_of_a_base_ends_with_the_line_but_not_in_a_chat(tokenizer: Tok
     assert chat.end_token_id == 2
     assert chat.answers(["yes\nmore"]) == ["yes\nmore"]
     assert task(tokenizer).base().end_token_id == 2
+
+
+def test_a_row_that_is_scored_is_no_candidate_and_unknown_labels_are_refused(
+    tokenizer: Tokenizer,
+) -> None:
+    told = task(tokenizer, context_length=4096).few_shot(TRAIN, 50, seed=0)
+    scored = {row.prompt for row in TRAIN[:10]}
+    assert len(told.preface.examples) == 40
+    assert not scored & {example.prompt for example in told.preface.examples}
+    assert "10 of its rows are scored" in told.detail
+    with pytest.raises(DataError, match=r"Every row of t\.jsonl is among the rows"):
+        task(tokenizer).few_shot(TRAIN[:10], 4, seed=0)
+    with pytest.raises(DataError, match=r"t\.jsonl:7: the response 'ugly' is not one of"):
+        task(tokenizer).few_shot([*TRAIN, Row("a dog", "ugly", "t.jsonl", 7)], 4, seed=0)
+
+
+def test_another_right_answer_of_a_scored_row_gives_it_away_too() -> None:
+    scored = [Row("q", "a", "s", 1, references=("a", "b"))]
+    train = [Row("q", "b", "t", 1), Row("q", "c", "t", 2), Row("r", "a", "t", 3)]
+    assert unscored(train, scored) == train[1:]
+
+
+def test_a_built_in_set_is_taken_for_its_training_rows() -> None:
+    assert training_path("support_inbox").name == "train.jsonl"
+    assert training_path("support_inbox").is_file()

@@ -15,7 +15,9 @@ from export.runtime import Bundle
 from ptune_tui.cli.bundle_contenders import BundleContenders
 from ptune_tui.cli.bundle_forgetting import probe_forgetting
 from ptune_tui.cli.evaluation_request import EvaluationRequest
-from ptune_tui.config import DataConfig
+from ptune_tui.config import DataConfig, RunConfig
+from ptune_tui.data import load_data
+from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import TorchAnswers
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.neutral import passages
@@ -47,6 +49,7 @@ def in_torch(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Do
         str(exported.run),
         str(exported.rows),
         contenders=TORCH,
+        max_rows=12,
         num_examples=3,
         with_forgetting=True,
         lora_seconds=0.5,
@@ -59,7 +62,7 @@ def in_torch(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Do
 def test_one_task_asks_all_contenders_of_torch(in_torch: Done) -> None:
     assert [line.key for line in in_torch.answers.contenders] == list(TORCH)
     for line in in_torch.answers.contenders:
-        assert len(line.answers) == len(line.probabilities or []) == 48
+        assert len(line.answers) == len(line.probabilities or []) == 12
         assert all(1 / 3 <= share <= 1 for share in line.probabilities or [])
         assert line.detail
     evaluations = [event for event in in_torch.events if isinstance(event, EvaluationDone)]
@@ -77,7 +80,7 @@ def test_one_task_asks_all_contenders_of_torch(in_torch: Done) -> None:
 def test_every_contender_of_the_bundle_answers_as_in_torch(
     exported: Exported, in_torch: Done
 ) -> None:
-    rows = read_rows(exported.rows, DataConfig())
+    rows = read_rows(exported.rows, DataConfig())[:12]
     request = EvaluationRequest(
         data=str(exported.rows),
         # The run held some rows out, and examples come from the others.
@@ -103,6 +106,7 @@ def test_examples_shown_to_a_bundle_are_those_shown_in_torch(
         str(exported.run),
         str(exported.rows),
         contenders=("few_shot",),
+        max_rows=12,
         num_examples=3,
         train=str(exported.rows),
     )
@@ -114,7 +118,7 @@ def test_examples_shown_to_a_bundle_are_those_shown_in_torch(
         str(exported.rows), train=str(exported.rows), num_examples=3, is_quiet=True
     )
     bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
-    rows = read_rows(exported.rows, DataConfig())
+    rows = read_rows(exported.rows, DataConfig())[:12]
     found = BundleContenders(bundle, request, rows).ask("few_shot")
     assert (found.title, found.detail) == (line.title, line.detail)
     assert found.answers == line.answers
@@ -141,3 +145,41 @@ def test_the_forgetting_probe_is_the_same_in_the_bundle_and_right_for_the_base(
             total += float(plain(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1)
             count += ids.shape[1] - 1
     assert float(ours[0].base) == pytest.approx(math.exp(total / count), rel=1e-3)
+
+
+def test_scored_rows_are_no_examples_and_it_is_said_that_they_were_trained_on(
+    exported: Exported, in_torch: Done
+) -> None:
+    config = RunConfig(data=DataConfig(train=str(exported.rows)))
+    trained = load_data(config.data, config.training.seed).train
+    count = sum(row.line <= 12 for row in trained)
+    assert count
+    assert f"{count} of the 12 scored rows are also training rows of the run." in (
+        in_torch.answers.notes
+    )
+    few_shot = next(line for line in in_torch.answers.contenders if line.key == "few_shot")
+    lines = few_shot.detail.split("lines ")[1].split(" of ")[0].split(", ")
+    assert len(lines) == 3
+    assert min(map(int, lines)) > 12
+
+
+def test_examples_with_an_unknown_label_are_refused_with_their_line(
+    exported: Exported, tmp_path: Path
+) -> None:
+    train = tmp_path / "train.jsonl"
+    train.write_text('{"prompt": "x", "response": "no such label"}\n', encoding="utf-8")
+    request = EvaluationRequest(str(exported.rows), train=str(train), is_quiet=True)
+    bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
+    rows = read_rows(exported.rows, DataConfig())[:2]
+    with pytest.raises(DataError, match=r"train\.jsonl:1: the response 'no such label'"):
+        BundleContenders(bundle, request, rows).ask("few_shot")
+    task = EvaluateTask(
+        str(exported.run),
+        str(exported.rows),
+        contenders=("lora",),
+        max_rows=2,
+        train=str(train),
+        lora_seconds=0.1,
+    )
+    with pytest.raises(DataError, match=r"train\.jsonl:1: the response 'no such label'"):
+        list(evaluate(task, tmp_path, Channel(tmp_path)))

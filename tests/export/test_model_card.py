@@ -23,9 +23,12 @@ from export.readme import README_FILE, may_replace, sealed
 from export.runtime import Bundle
 from export.template import Template
 from ptune_tui.config import RunConfig, override
+from ptune_tui.events import Notice
 from ptune_tui.model_cards import card_table, with_table, without_folders, write_adapter_card
 from ptune_tui.prompt_card import read_card
 from ptune_tui.results import EVALUATION_FILE, write_result
+from ptune_tui.run_table import prompt_hash
+from ptune_tui.worker.train import table_notice
 from tests.engine.test_peft_adapter import float_twin
 from tests.export.conftest import Exported, tuned_model
 from tests.export.test_addition import add
@@ -178,6 +181,29 @@ def test_scores_of_a_comparison_are_in_the_cards_that_follow(
     tables = markdown_it.MarkdownIt("commonmark").enable("table").parse(text)
     assert sum(token.type == "table_open" for token in tables) == 2
     assert with_table(None, run) is None
+
+
+@pytest.mark.parametrize("stored", ["stale", "damaged"])
+def test_a_card_goes_without_a_table_that_is_not_of_its_prompt(
+    exported: Exported, tmp_path: Path, stored: str
+) -> None:
+    run = Path(shutil.copytree(exported.run, tmp_path / "run"))
+    write_result(
+        run / EVALUATION_FILE, msgspec.structs.replace(evaluation(), prompt_hash=prompt_hash(run))
+    )
+    write_adapter_card(run)
+    assert "| tuned prompt |" in (run / "adapter" / README_FILE).read_text()
+    if stored == "damaged":
+        (run / EVALUATION_FILE).write_text("{}")
+    else:
+        path = run / "adapter" / "adapter_model.safetensors"
+        path.write_bytes(path.read_bytes() + b" ")
+    write_adapter_card(run)
+    assert "| tuned prompt |" not in (run / "adapter" / README_FILE).read_text()
+    [notice] = table_notice(run)
+    assert isinstance(notice, Notice)
+    said = {"stale": "another prompt than the run has now", "damaged": "is damaged"}
+    assert said[stored] in notice.message
 
 
 def test_hostile_labels_templates_and_names_stay_texts(exported: Exported, tmp_path: Path) -> None:

@@ -96,9 +96,10 @@ def test_shuffled_rows_are_saved_as_they_are_seen(tmp_path: Path) -> None:
     assert found == shuffled["text"][:30]
 
 
-def test_files_side_by_side_are_one_data_set(tmp_path: Path) -> None:
-    write(tmp_path, "b.jsonl", "a.jsonl", ".hidden.jsonl", "README.md", "dataset_info.json")
-    assert prompts(tmp_path) == ["a.jsonl 1", "a.jsonl 2", "b.jsonl 1", "b.jsonl 2"]
+def test_numbered_pieces_are_one_data_set(tmp_path: Path) -> None:
+    first, second = "x-00000-of-00002.jsonl", "x-00001-of-00002.jsonl"
+    write(tmp_path, second, first, ".hidden.jsonl", "README.md", "dataset_info.json")
+    assert prompts(tmp_path) == [f"{first} 1", f"{first} 2", f"{second} 1", f"{second} 2"]
 
 
 def test_names_of_files_and_folders_tell_splits(tmp_path: Path) -> None:
@@ -228,3 +229,26 @@ def test_without_the_hub_the_reason_is_said(
         prompts("owner/name")
     with pytest.raises(DataError, match=r"There is no data file data/missing\.jsonl"):
         prompts("data/missing.jsonl")
+
+
+def test_a_split_is_a_word_anywhere_in_a_file_s_name(tmp_path: Path) -> None:
+    write(tmp_path, "my_train.jsonl", "my_test.jsonl", "my-validation.jsonl")
+    data = load_data(DataConfig(train=str(tmp_path)), seed=0)
+    assert [row.prompt for row in data.train] == ["my_train.jsonl 1", "my_train.jsonl 2"]
+    assert [row.prompt for row in data.validation] == [
+        "my-validation.jsonl 1",
+        "my-validation.jsonl 2",
+    ]
+    other = write(tmp_path / "other", "training.jsonl", "x_testing.jsonl")
+    assert prompts(f"{other}:train") == ["training.jsonl 1", "training.jsonl 2"]
+    assert prompts(f"{other}:test") == ["x_testing.jsonl 1", "x_testing.jsonl 2"]
+
+
+def test_files_that_nobody_said_belong_together_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "reviews.jsonl", "reviews_clean.jsonl")
+    with pytest.raises(DataError, match="2 files whose names tell no split") as caught:
+        files_of(str(tmp_path))
+    assert "Name one file" in str(caught.value.hint)
+    mixed = write(tmp_path / "mixed", "a-00000-of-00001.jsonl", "b-00000-of-00001.jsonl")
+    with pytest.raises(DataError, match="tell no split"):
+        files_of(str(mixed))

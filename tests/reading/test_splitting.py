@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from sklearn.model_selection import train_test_split
 
+from ptune_tui.errors import DataError
 from ptune_tui.rows import Row
 from ptune_tui.splitting import held_out_counts, split
 
@@ -74,3 +75,23 @@ def test_free_text_is_split_without_labels() -> None:
     all_rows = rows({f"answer {n}": 1 for n in range(40)})
     train, held_out = split(all_rows, None, seed=0)
     assert (len(train), len(held_out)) == (36, 4)
+
+
+@pytest.mark.parametrize("labels", [None, ["a", "b"]])
+def test_rows_of_one_prompt_stay_together(labels: list[str] | None) -> None:
+    all_rows = [Row(f"prompt {n % 50}", "ab"[n % 2], "f", n + 1) for n in range(100)]
+    train, held_out = split(all_rows, labels, seed=0)
+    assert (len(train), len(held_out)) == (90, 10)
+    assert not {row.prompt for row in train} & {row.prompt for row in held_out}
+
+
+def test_a_label_that_only_a_repeated_prompt_has_stays_in_training() -> None:
+    all_rows = [*rows({"a": 20}), Row("prompt 0", "b", "f", 21)]
+    for seed in range(30):
+        train, _ = split(all_rows, ["a", "b"], seed)
+        assert set(responses(train)) == {"a", "b"}
+
+
+def test_one_prompt_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="no prompt to spare"):
+        split([Row("p", "a", "f", n) for n in range(5)], ["a"], seed=0)

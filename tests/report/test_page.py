@@ -16,7 +16,9 @@ from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import Notice, encode_line
 from ptune_tui.report.contents import read_report
 from ptune_tui.report.page import MARK, render
+from ptune_tui.report.words import shown
 from ptune_tui.results import EVALUATION_FILE, write_result
+from ptune_tui.run_table import prompt_hash
 from tests.report.results import evaluation
 
 HOSTILE = [
@@ -146,3 +148,20 @@ def test_the_command_writes_the_file_and_says_where(
         report_command(str(full_run), tmp_path / "nowhere" / "r.html")
     assert notes.read_text() == "mine"
     assert report_command in [command.callback for command in app.registered_commands]
+
+
+def test_a_table_of_an_earlier_prompt_is_left_out_and_said(full_run: Path) -> None:
+    made = msgspec.structs.replace(evaluation(), prompt_hash=prompt_hash(full_run))
+    write_result(full_run / EVALUATION_FILE, made)
+    assert "tuned prompt" in text_of(full_run, "comparison")
+    adapter = full_run / "adapter" / "adapter_model.safetensors"
+    adapter.write_bytes(adapter.read_bytes() + b" ")
+    said = text_of(full_run, "comparison")
+    assert "tuned prompt" not in said
+    assert "of another prompt than the run has now" in said
+    assert made.command in said
+
+
+@pytest.mark.parametrize("code", [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_what_turns_a_line_around_is_visible(code: int) -> None:
+    assert shown(f"a{chr(code)}b") == "a�b"

@@ -49,4 +49,16 @@ def use_worker(monkeypatch: pytest.MonkeyPatch) -> UseWorker:
 
 @pytest.fixture
 def fake_chat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chats, "chat_command", lambda *_: [sys.executable, "-c", fakes.CHAT])
+    def command(_: Path, prompt: str | None, precision: str | None) -> list[str]:
+        options = {"--prompt": prompt, "--precision": precision}
+        said = [word for pair in options.items() if pair[1] for word in pair if word]
+        return [sys.executable, "-c", fakes.CHAT, *said]
+
+    monkeypatch.setattr(chats, "chat_command", command)
+
+
+@pytest.fixture
+def some_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of all runs, with one of each kind in it; its path is the same in every test."""
+    monkeypatch.setenv("PTUNE_HOME", home.name)
+    return fakes.write_runs(Path(home.name) / "runs")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from pathlib import Path
 
-from ptune_tui.config import RunConfig
+from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.events import (
     CheckpointSaved,
     DataReady,
@@ -26,7 +27,6 @@ from ptune_tui.events import (
     RolledBack,
     SampleMade,
     StageFinished,
-    StageProgress,
     StageStarted,
     StateSaved,
     StepDone,
@@ -36,7 +36,7 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.locks import write_lock
-from ptune_tui.tasks import EVENTS_FILE, TrainTask, write_task
+from ptune_tui.tasks import EVENTS_FILE, LOG_FILE, TrainTask, write_task
 
 START = 1_700_000_000.0
 
@@ -211,22 +211,50 @@ def rates(num_tried: int = 40, *, is_over: bool = True) -> list[Event]:
     return [*events, proposal, TaskFinished(41.0)]
 
 
-def exported(bundle: Path) -> list[Event]:
+def exporting() -> list[Event]:
     return [
         TaskStarted(START, 4243, "export"),
         StageStarted("load", START),
         StageFinished("load", 2.6),
         StageStarted("build", START),
         StageFinished("build", 1.4),
-        StageStarted("parity", START + 2),
-        StageProgress("parity", 8, 8),
+        StageStarted("parity", START + 120, "8 rows in torch"),
         ParityMeasured("exact", 2e-5, 6e-11, 1.0, 8, 8, True),
+    ]
+
+
+def exported(bundle: Path) -> list[Event]:
+    failing = Notice("throughput-failed", "`throughput` is at KL 0.0123, above the gate of 0.005.")
+    return [
+        *exporting(),
+        ParityMeasured("fast", 0.031, 0.0011, 0.982, 6, 8, True),
+        ParityMeasured("throughput", 0.084, 0.0123, 0.941, 3, 8, False),
+        failing,
         StageFinished("parity", 9.0),
-        StageStarted("write", START + 12),
-        StageFinished("write", 0.4),
-        ExportDone(str(bundle), 130 << 20),
+        ExportDone(str(bundle), 130 << 20, "fast", {"exact": 0.412, "fast": 0.187}),
         TaskFinished(11.0),
     ]
+
+
+def export_failed() -> list[Event]:
+    message = "The export needs about 275 MB, but /home/user has 12 MB free."
+    hint = "Free some space, or name another folder with `--out`."
+    return [*exporting()[:4], TaskFailed("resources", message, hint, "/home/user/worker.log")]
+
+
+def write_bundle(folder: Path, weights_hash: str = "0123") -> Path:
+    """As much of a bundle as the app reads: two prompts, two precisions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = {
+        "schema": 1,
+        "model_name": "smollm2-135m-instruct",
+        "weights_hash": weights_hash,
+        "default_precision": "fast",
+        "graphs": {"exact": "exact.onnx", "fast": "model.onnx"},
+        "prompts": {name: {"num_virtual_tokens": 20} for name in ("support_inbox", "commands")},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
 
 
 def preview() -> list[Event]:
@@ -246,9 +274,35 @@ def preview() -> list[Event]:
 def write_run(folder: Path, events: list[Event], *, is_held: bool = False) -> Path:
     """A run folder as a worker leaves it; `is_held` makes this process its worker."""
     write_task(folder, TrainTask(RunConfig()))
+    (folder / "adapter").mkdir(exist_ok=True)
     (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
     if is_held:
         write_lock(folder)
+    return folder
+
+
+def write_runs(folder: Path) -> Path:
+    """A run of each kind: `running` the newest, then `failed`, `finished`, `stopped`, `killed`."""
+    config = RunConfig(
+        data=DataConfig(train="/data/ag_news/train.jsonl"),
+        method=MethodConfig(name="prefix"),
+        training=TrainingConfig(learning_rate=0.02),
+    )
+    stopped: list[Event] = [*running(), TaskFinished(100.0, stopped_early=True)]
+    kinds: dict[str, list[Event]] = {
+        "killed": running()[:30],
+        "stopped": stopped,
+        "finished": finished(),
+        "failed": failed(str(folder / "failed" / LOG_FILE)),
+        "running": running(),
+    }
+    for number, (name, events) in enumerate(kinds.items()):
+        begun = TaskStarted(START + 3600 * number, 4242, "train")
+        run = write_run(folder / name, [begun, *events[1:]], is_held=name == "running")
+        if name == "finished":
+            write_task(run, TrainTask(config))
+            (run / "adapter").mkdir(exist_ok=True)
+            (run / "adapter" / "adapter_model.safetensors").write_bytes(bytes(40_000))
     return folder
 
 
@@ -275,7 +329,9 @@ CHAT = """
 import json, sys
 def say(**reply): print(json.dumps(reply), flush=True)
 print("a native library's chatter", flush=True)
-say(type="Ready", model="smollm2-135m-instruct", prompt="support_inbox", precision="fast",
+options = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+say(type="Ready", model="smollm2-135m-instruct", prompt=options.get("--prompt", "support_inbox"),
+    precision=options.get("--precision", "fast"),
     labels=["account", "billing", "returns"], num_virtual_tokens=20, seconds=0.4)
 for line in sys.stdin:
     ask = json.loads(line)

@@ -48,3 +48,10 @@ async def shown(pilot: Pilot[None]) -> None:
     app = pilot.app
     await wait_for(pilot, lambda: isinstance(app.screen, PlaceScreen) and app.screen.is_mounted)
     await pilot.pause()
+
+
+async def settled(pilot: Pilot[None]) -> None:
+    """Wait until the place has read what it shows."""
+    await pilot.pause()
+    await wait_for(pilot, lambda: all(worker.is_finished for worker in pilot.app.workers))
+    await pilot.pause()

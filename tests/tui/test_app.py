@@ -11,7 +11,9 @@ from textual.widgets import Input, Static
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.chat import ChatScreen
+from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.screens.questions import HelpScreen
+from ptune_tui.tui.screens.runs import RunsScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from tests.tui import fakes
@@ -21,7 +23,13 @@ from tests.tui.helpers import opened, wait_for
 async def test_places_have_a_key_each_even_while_one_writes(home: Path) -> None:
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
-        for key, screen in (("2", TrainScreen), ("3", ChatScreen), ("1", SetupScreen)):
+        for key, screen in (
+            ("4", ExportScreen),
+            ("2", TrainScreen),
+            ("3", ChatScreen),
+            ("0", RunsScreen),
+            ("1", SetupScreen),
+        ):
             await pilot.press(key)
             await pilot.pause()
             assert isinstance(app.screen, screen)
@@ -45,7 +53,7 @@ async def test_resizing_loses_nothing(tmp_path: Path) -> None:
         box = app.screen.query_one("#field-training-seed Input", Input)
         box.focus()
         box.value = "42"
-        for place in ("train", "chat", "setup"):
+        for place in ("train", "chat", "export", "setup"):
             app.action_show_place(place)
             for size in ((8, 3), (200, 60), (80, 24)):
                 await pilot.resize_terminal(*size)
@@ -77,7 +85,7 @@ async def test_palette_has_every_action_and_says_why_one_is_not_possible() -> No
         assert isinstance(app.screen, SetupScreen)
 
 
-@pytest.mark.parametrize("place", ["setup", "train", "chat"])
+@pytest.mark.parametrize("place", ["runs", "setup", "train", "chat", "export"])
 async def test_footer_fits_80_columns(place: str, tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     app = PTuneApp(place, attach=run)  # type: ignore[arg-type]

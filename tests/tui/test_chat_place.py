@@ -10,6 +10,8 @@ from textual.widgets import Input, Static
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.exchange import Exchange
+from ptune_tui.tui.widgets.field_row import Choice
+from tests.tui import fakes
 from tests.tui.helpers import opened, wait_for
 
 
@@ -27,6 +29,27 @@ async def test_chat_answers_side_by_side(tmp_path: Path) -> None:
         await pilot.press(*"refuse", "enter")
         await wait_for(pilot, lambda: app.screen.query_one("#ask", Input).value == "refuse")
         assert app.screen.state == "ready"
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_chat_changes_prompt_and_precision_and_keeps_what_was_said(tmp_path: Path) -> None:
+    app = PTuneApp("chat", bundle=fakes.write_bundle(tmp_path / "bundle"))
+    async with opened(app, size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        await pilot.press(*"hi", "enter")
+        await wait_for(pilot, lambda: app.screen.state == "ready" and app.screen.query(Exchange))
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.screen._ready.prompt == "commands")
+        await pilot.press("f6")
+        await wait_for(pilot, lambda: app.screen._ready.precision == "exact")
+        await pilot.press(*"ho", "enter")
+        await wait_for(pilot, lambda: len(app.screen.query(Exchange)) == 2)
+        titles = [str(each.box("tuned").border_title) for each in app.screen.query(Exchange)]
+        assert titles == ["tuned · support_inbox · fast", "tuned · commands · exact"]
+        await pilot.press("f6")
+        await wait_for(pilot, lambda: app.screen._ready.precision == "fast")
+        app.screen.query_one("#chat-prompt", Choice).value = "support_inbox"  # as the mouse does
+        await wait_for(pilot, lambda: app.screen._ready.prompt == "support_inbox")
 
 
 @pytest.mark.usefixtures("fake_chat")

@@ -9,16 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ptune_tui.bundles import prompt_name_of
 from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError
-from ptune_tui.events import Diverged, PreviewRow, RolledBack, TaskFailed
+from ptune_tui.events import Diverged, ExportDone, PreviewRow, RolledBack, TaskFailed
 from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.series import decimate
+from ptune_tui.tasks import ExportTask
 from ptune_tui.tui import fields, fitting, preset_form
-from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.export_state import ExportState
+from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.curve import RateAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
@@ -206,11 +209,20 @@ def test_running_stage_counts_seconds_and_says_how_far_it_is() -> None:
 
 
 def test_export_state_knows_its_bundle(tmp_path: Path) -> None:
-    state = ExportState()
+    state = ExportState(ExportTask("run", str(tmp_path), "prompt"))
     for event in fakes.exported(tmp_path):
         state.add(event)
     assert state.bundle == tmp_path
     assert state.task.stages["parity"].status == "done"
+    folder = ExportState(ExportTask("run", str(tmp_path), "prompt", format="gguf"))
+    assert list(folder.task.stages) == ["load", "build", "write"]
+    folder.add(ExportDone(str(tmp_path), 1 << 20))
+    assert folder.bundle is None
+
+
+def test_prompt_is_named_by_its_data() -> None:
+    names = [prompt_name_of(data) for data in ("support_inbox", "/a/trec/train.jsonl", "a b.csv")]
+    assert names == ["support_inbox", "trec", "a-b"]
 
 
 def test_decimation_keeps_peaks_and_drops_what_is_not_finite() -> None:

@@ -9,16 +9,28 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from ptune_tui.tui import export_choice
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.screens import export
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import shown, wait_for
+from tests.tui.helpers import settled, shown, wait_for
 
 Compare = Callable[..., bool]
 Prepare = Callable[[Pilot[None]], Awaitable[None]]
 
 both_sizes = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+
+
+@pytest.fixture
+def export_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> PTuneApp:
+    """The place Export with a run that has ended, on a disk that is always as full."""
+    fakes.write_run(home / "runs" / "one", fakes.finished())
+    destination = "/home/user/runs/one/bundle"
+    monkeypatch.setattr(export, "default_destination", lambda *_: destination)
+    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 12 << 30)
+    return PTuneApp("export", clock=clock)
 
 
 def clock() -> float:
@@ -31,6 +43,39 @@ async def settle(pilot: Pilot[None]) -> None:
     await pilot.pause(0.5)
     await pilot.app.workers.wait_for_complete()
     await pilot.pause()
+
+
+def runs_after(*keys: str) -> Prepare:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await wait_for(pilot, lambda: pilot.app.screen.runs is not None)  # type: ignore[attr-defined]
+        for key in keys:
+            await pilot.press(key)
+        await settled(pilot)
+
+    return prepare
+
+
+@both_sizes
+def test_runs_without_a_run(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PTUNE_HOME", "home")
+    assert snap_compare(PTuneApp("runs"), terminal_size=size, run_before=runs_after())
+
+
+@both_sizes
+@pytest.mark.usefixtures("some_runs")
+@pytest.mark.parametrize(
+    "keys",
+    [
+        pytest.param(("down",), id="failed"),
+        pytest.param(("down", "down", "space", "down", "space", "v"), id="compared"),
+    ],
+)
+def test_runs(snap_compare: Compare, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+    app = PTuneApp(clock=lambda: fakes.START + 5 * 3600)
+    assert snap_compare(app, terminal_size=size, run_before=runs_after(*keys))
 
 
 @both_sizes
@@ -154,21 +199,60 @@ def test_train_failed(snap_compare: Compare, size: tuple[int, int], tmp_path: Pa
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
 
 
-@both_sizes
-def test_train_exported(
-    snap_compare: Compare, size: tuple[int, int], tmp_path: Path, use_worker: UseWorker
-) -> None:
-    run = fakes.write_run(tmp_path / "run", fakes.finished())
-    use_worker(fakes.exported(Path("/home/user/runs/one/bundle")))
+def exporting(condition: Callable[[PTuneApp], object]) -> Prepare:
+    """Start the export of the run that is shown, and wait."""
 
     async def prepare(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, PTuneApp)
         await shown(pilot)
-        await pilot.press("x")
-        await wait_for(pilot, lambda: pilot.app.session.bundle)  # type: ignore[attr-defined]
+        await wait_for(pilot, lambda: app.screen.check_action("start", ()))
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: condition(app))
+        await pilot.pause(0.6)
+
+    return prepare
+
+
+@both_sizes
+def test_export_ready(snap_compare: Compare, size: tuple[int, int], export_app: PTuneApp) -> None:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await wait_for(pilot, lambda: pilot.app.screen.check_action("start", ()))
         await pilot.pause(0.3)
 
-    app = PTuneApp(attach=run, clock=clock)
-    assert snap_compare(app, terminal_size=size, run_before=prepare)
+    assert snap_compare(export_app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_export_running(
+    snap_compare: Compare, size: tuple[int, int], export_app: PTuneApp, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    prepare = exporting(lambda app: app.session.export and app.session.export.state.parities)
+    assert snap_compare(export_app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_export_done(
+    snap_compare: Compare, size: tuple[int, int], export_app: PTuneApp, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exported(Path("/home/user/runs/one/bundle")))
+    prepare = exporting(lambda app: getattr(app.focused, "id", "") == "export-chat")
+    assert snap_compare(export_app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_export_failed(
+    snap_compare: Compare, size: tuple[int, int], export_app: PTuneApp, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.export_failed())
+    prepare = exporting(lambda app: app.session.export and not app.session.is_exporting)
+    assert snap_compare(export_app, terminal_size=size, run_before=prepare)
+
+
+def test_export_without_a_run(snap_compare: Compare) -> None:
+    assert snap_compare(PTuneApp("export"), terminal_size=(80, 24), run_before=settle)
 
 
 @both_sizes
@@ -195,7 +279,7 @@ def chat_after(*words: str) -> Prepare:
 @both_sizes
 @pytest.mark.usefixtures("fake_chat")
 def test_chat_ready(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
-    app = PTuneApp(bundle=tmp_path)
+    app = PTuneApp(bundle=fakes.write_bundle(tmp_path / "bundle"))
     assert snap_compare(app, terminal_size=size, run_before=chat_after())
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from textual.widgets import Static
 
+from ptune_tui.config import RunConfig
 from ptune_tui.events import EvaluateNow, Stop, TaskFinished
 from ptune_tui.tasks import ExportTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.outcome import outcome_of
 from ptune_tui.tui.screens.questions import LeaveScreen
 from ptune_tui.tui.screens.train import TrainScreen
+from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -33,7 +35,8 @@ async def test_stop_and_evaluate_are_sent_and_disabled_afterwards(use_worker: Us
         assert app.screen.check_action("export", ()) is True
 
 
-async def test_export_shows_its_stages_and_offers_the_chat(
+@pytest.mark.usefixtures("fake_chat")
+async def test_enter_alone_exports_a_finished_run_and_asks_it_something(
     tmp_path: Path, use_worker: UseWorker
 ) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
@@ -41,14 +44,24 @@ async def test_export_shows_its_stages_and_offers_the_chat(
     app = PTuneApp("train", attach=run)
     async with opened(app, size=(80, 24)) as pilot:
         await pilot.pause()
-        await pilot.press("x")
-        await wait_for(pilot, lambda: app.session.bundle == run / "bundle")
+        assert "Enter exports it" in str(app.screen.query_one("#ending", Static).render())
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: getattr(app.focused, "id", "") == "export-start")
+        await wait_for(pilot, lambda: app.screen.check_action("start", ()))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: getattr(app.focused, "id", "") == "export-chat")
         assert app.session.export is not None
         task = read_task(app.session.export.job.folder)
-        assert isinstance(task, ExportTask)
-        assert (task.run, task.destination) == (str(run), str(run / "bundle"))
-        await pilot.pause(0.3)
-        assert "c talks to the bundle" in str(app.screen.query_one("#ending", Static).render())
+        name = RunConfig().data.train
+        assert task == ExportTask(str(run), str(run / "bundle"), name)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: getattr(app.screen, "state", "") == "ready")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.screen.query(Exchange))
+        exchange = app.screen.query_one(Exchange)
+        await wait_for(pilot, lambda: exchange.box("tuned").border_subtitle)
+        assert exchange.question == "My login works at home and not at work."
+        assert exchange.box("tuned").text == "returns"
         outcome = outcome_of(app.session)
     assert outcome is not None
     assert (outcome.status, outcome.best_accuracy) == ("finished", 0.894)

@@ -1,4 +1,4 @@
-"""What the three places share: the bar on top, the footer, the sentence for tiny terminals."""
+"""What the places share: the bar on top, the footer, the sentence for tiny terminals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ptune_tui.tui.bindings import ACTIONS
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
 
-PLACES = ("setup", "train", "chat")
-KEYS = ("1", "2", "3")
+PLACES = ("runs", "setup", "train", "chat", "export")
+KEYS = ("0", "1", "2", "3", "4")
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
 
 class PlaceBar(Static):
-    """Names the three places and marks the one that is shown."""
+    """Names the places and marks the one that is shown."""
 
     def __init__(self, place: str) -> None:
         super().__init__(id="place-bar")

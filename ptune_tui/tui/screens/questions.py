@@ -1,4 +1,4 @@
-"""The modal screens: leaving while work goes on, and the help."""
+"""The modal screens: leaving while work goes on, deleting a run, and the help."""
 
 from __future__ import annotations
 
@@ -67,6 +67,45 @@ class LeaveScreen(ModalScreen[Leave | None]):
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.action_leave(event.button.id or "")
+
+
+class DeleteScreen(ModalScreen[bool]):
+    """Asks whether a run is really to be deleted.
+
+    Args:
+        name (str): The run's.
+        what (str): What goes with it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Delete", show=False),
+        Binding("n,escape", "answer(False)", "Keep", show=False),
+        Binding("down", "app.focus_next", show=False),
+        Binding("up", "app.focus_previous", show=False),
+    ]
+    AUTO_FOCUS = "#keep"
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__()
+        self.run_name = name
+        self.what = what
+
+    def compose(self) -> ComposeResult:
+        """What is deleted, and the two answers."""
+        with Vertical(classes="question"):
+            yield Static(f"Delete {self.run_name}?", classes="question-title", markup=False)
+            yield Static(self.what, markup=False)
+            yield Button("n  Keep it", id="keep", compact=True)
+            yield Button("y  Delete it; it cannot be brought back", id="delete", compact=True)
+            yield Static("Escape keeps it.", classes="question-note")
+
+    def action_answer(self, is_yes: bool) -> None:
+        """Answer."""
+        self.dismiss(is_yes)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "delete")
 
 
 class HelpScreen(ModalScreen[None]):

@@ -1,7 +1,8 @@
-"""Train: the run as it goes, read from its events; then its export."""
+"""Train: the run as it goes, read from its events."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -10,10 +11,8 @@ from textual.containers import Grid, Vertical, VerticalScroll
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError
-from ptune_tui.events import Notice, TaskFailed
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.progress import StageState
-from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.plan_panel import PlanLine, Reasons
 from ptune_tui.tui.widgets.run_panels import Ending, Notices, Problem, Samples, Scores
@@ -71,6 +70,7 @@ class TrainScreen(PlaceScreen):
             "stop": session.is_training and not session.is_stopping,
             "evaluate": session.is_training,
             "export": session.can_export,
+            "next": session.can_export,
             "chat": session.bundle is not None,
             "resume": session.can_resume,
             "plan": session.run is not None and session.run.state.plan is not None,
@@ -106,12 +106,21 @@ class TrainScreen(PlaceScreen):
         self.refresh_place()
 
     def action_export(self) -> None:
-        """Write the bundle into the run folder."""
-        try:
-            self.ptune.session.start_export()
-        except (PTuneError, OSError) as error:
-            self.ptune.tell_error(error)
-        self.refresh_place()
+        """Go to the export of the run."""
+        session = self.ptune.session
+        if session.run is not None and session.can_export:
+            session.run_to_export = session.run.job.folder
+            self.ptune.action_show_place("export")
+
+    def action_next(self) -> None:
+        """Export the run, or talk to it where that is done."""
+        session = self.ptune.session
+        bundle = session.run_bundle
+        if bundle is None:
+            self.action_export()
+        else:
+            session.bundle = bundle
+            self.action_chat()
 
     def action_chat(self) -> None:
         """Talk to the bundle."""
@@ -121,21 +130,20 @@ class TrainScreen(PlaceScreen):
         """Draw the run."""
         session = self.ptune.session
         run = session.run.state if session.run else None
-        export = session.export.state if session.export else None
         self.query_one("#no-run").display = run is None
         self.query_one("#run").display = run is not None
         if run is None:
             return
-        failure, whose = _failure(run, export)
-        self.query_one(Problem).show(failure, whose)
+        failure = run.task.failure
+        self.query_one(Problem).show(failure, "The run")
         self.query_one("#run").set_class(failure is not None, "-failed")
-        self.query_one(Notices).show(_notices(run, export))
+        self.query_one(Notices).show(run.task.notices)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)
-        stages = _stages(run, export, is_short=self.has_class("-short"))
-        self.query_one(StageList).show(stages, self.ptune.clock())
-        self.query_one(Ending).show(run, export, self._next_keys())
+        self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
+        bundle = None if session.is_training else session.run_bundle
+        self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
         self._chart().show(run.losses)
 
     def _show_answers_or_reasons(self, run: RunState) -> None:
@@ -154,13 +162,13 @@ class TrainScreen(PlaceScreen):
         other = "last answers" if shows_reasons else "why this plan"
         box.border_subtitle = f"p: {other}" if run.plan else ""
 
-    def _next_keys(self) -> str:
+    def _next_keys(self, bundle: Path | None) -> str:
         """What can be done, once the run has ended."""
         session = self.ptune.session
         if session.is_training or session.is_exporting:
             return ""
-        keys = ["x exports the bundle"] if session.can_export and not session.bundle else []
-        keys += ["c talks to the bundle"] if session.bundle else []
+        keys = ["Enter exports it"] if session.can_export and bundle is None else []
+        keys += ["Enter talks to the bundle, x exports again"] if bundle is not None else []
         keys += ["r goes on with the run"] if session.can_resume else []
         return ", ".join([*keys, "1 sets up another run"])
 
@@ -168,22 +176,3 @@ class TrainScreen(PlaceScreen):
         from ptune_tui.tui.widgets.loss_chart import LossChart
 
         return self.query_one(LossChart)
-
-
-def _failure(run: RunState, export: ExportState | None) -> tuple[TaskFailed | None, str]:
-    if export is not None and export.task.failure is not None:
-        return export.task.failure, "The export"
-    return run.task.failure, "The run"
-
-
-def _notices(run: RunState, export: ExportState | None) -> list[Notice]:
-    """The notices of the run, and those of the export that the run did not give."""
-    known = {notice.code for notice in run.task.notices}
-    more = export.task.notices if export else []
-    return [*run.task.notices, *(notice for notice in more if notice.code not in known)]
-
-
-def _stages(run: RunState, export: ExportState | None, *, is_short: bool) -> list[StageState]:
-    """The stages of the run and its export; where room is short, of the one that is newer."""
-    exporting = [*export.task.stages.values()] if export else []
-    return exporting if exporting and is_short else [*run.task.stages.values(), *exporting]

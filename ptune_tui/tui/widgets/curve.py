@@ -7,16 +7,34 @@ this when it is first shown.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.widgets import Static
 from textual_plot import HiResMode, PlotWidget
-from textual_plot.axis_formatter import AxisFormatter
+from textual_plot.axis_formatter import AxisFormatter, NumericAxisFormatter
 
 from ptune_tui.series import Point, decimate
 
 MAX_TICKS = 6
+MARKERS = "●■▲◆✚★"  # of several curves, in order
+NUM_MARKERS = 8  # on a curve as long as the axis
+
+
+@dataclass(frozen=True)
+class Line:
+    """One of several curves.
+
+    Attributes:
+        points: In order of x.
+        marker: What stands on it here and there, so that it can be told without its colour.
+        colour: As the terminal takes it.
+    """
+
+    points: Sequence[Point]
+    marker: str
+    colour: str
 
 
 class RateAxis(AxisFormatter):  # type: ignore[misc]
@@ -94,6 +112,51 @@ class Curve(Container):
             line_style=colours["primary"],
             hires_mode=HiResMode.BRAILLE,
         )
+
+    def draw_lines(self, lines: Sequence[Line]) -> None:
+        """Draw several curves in place of what was there.
+
+        Args:
+            lines (Sequence[Line]): Those without a finite point are left out.
+        """
+        plot = self.query_one(PlotWidget)
+        plot.clear()
+        kept = [(line, decimate(line.points, 2 * self.size.width)) for line in lines]
+        drawn = [(line, points) for line, points in kept if points]
+        plot.display = bool(drawn)
+        self.query_one(".no-curve").display = not drawn
+        if not drawn:
+            return
+        right = max(points[-1][0] for _, points in drawn)
+        plot.set_xlimits(0.0, max(9.0, 1.01 * right))
+        plot.set_ylimits(*_limits([y for _, points in drawn for _, y in points]))
+        for line, points in drawn:
+            xs, ys = [point[0] for point in points], [point[1] for point in points]
+            plot.plot(xs, ys, line_style=line.colour, hires_mode=HiResMode.BRAILLE)
+        for number, (line, points) in enumerate(drawn if len(drawn) > 1 else []):  # on top
+            marked = marker_points(points, right, (number + 1) / (len(drawn) + 1))
+            xs, ys = [point[0] for point in marked], [point[1] for point in marked]
+            plot.scatter(xs, ys, marker=line.marker, marker_style=line.colour)
+
+    def count_up_in_tens(self, in_tens: bool) -> None:
+        """Label the upper axis's powers of ten, or plain numbers."""
+        formatter = RateAxis() if in_tens else NumericAxisFormatter()
+        self.query_one(PlotWidget).set_y_formatter(formatter)
+
+
+def marker_points(points: Sequence[Point], right: float, shift: float) -> list[Point]:
+    """Where a curve's markers stand: its points nearest to places that are evenly spread.
+
+    Args:
+        points (Sequence[Point]): The curve, at least one.
+        right (float): Where the axis ends.
+        shift (float): Of the places, in parts of their distance, so that curves do not hide
+            each other's.
+    """
+    places = [(number + shift) * right / NUM_MARKERS for number in range(NUM_MARKERS)]
+    within = [place for place in places if points[0][0] <= place <= points[-1][0]]
+    nearest = [min(points, key=lambda point: abs(point[0] - place)) for place in within]
+    return nearest or [points[-1]]
 
 
 def _limits(values: Sequence[float]) -> tuple[float, float]:

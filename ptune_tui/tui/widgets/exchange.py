@@ -16,11 +16,11 @@ SPEAKERS: tuple[Speaker, ...] = ("base", "tuned")
 class AnswerBox(Static):
     """One speaker's answer, as it comes."""
 
-    def __init__(self, speaker: Speaker) -> None:
+    def __init__(self, speaker: Speaker, title: str) -> None:
         super().__init__("…", classes=f"answer answer-{speaker}")
         self.speaker = speaker
         self.text = ""
-        self.border_title = speaker
+        self.border_title = title
 
     def add_piece(self, piece: str) -> None:
         """Draw one more piece."""
@@ -45,18 +45,24 @@ class Exchange(Vertical):
 
     Args:
         question (str): What the user wrote.
+        prompt (str): Which prompt the tuned model answers with.
+        precision (str): What both answer in.
     """
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, prompt: str, precision: str) -> None:
         super().__init__(classes="exchange")
         self.question = question
+        self._titles: dict[Speaker, str] = {
+            "base": f"base · {precision}",
+            "tuned": f"tuned · {prompt} · {precision}",
+        }
 
     def compose(self) -> ComposeResult:
         """The question above, the answers side by side."""
         yield Static(Content.assemble(("> ", "bold"), self.question), classes="question-line")
         with Horizontal(classes="answers"):
             for speaker in SPEAKERS:
-                yield AnswerBox(speaker)
+                yield AnswerBox(speaker, self._titles[speaker])
 
     def box(self, speaker: Speaker) -> AnswerBox:
         """The box of a speaker."""

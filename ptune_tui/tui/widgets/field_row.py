@@ -89,6 +89,14 @@ class FieldRow(Vertical):
         else:
             self.query_one(Input).value = text
 
+    def show_choices(self, choices: list[str]) -> None:
+        """Offer other choices; the first one is taken.
+
+        Args:
+            choices (list[str]): At least one.
+        """
+        self.query_one(Choice).set_options([(choice, choice) for choice in choices])
+
     def show_filled(self, text: str, word: str) -> None:
         """Say what stands in the field unless the user writes something else.
 

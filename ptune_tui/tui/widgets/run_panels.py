@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from textual.content import Content
 
 from ptune_tui.events import EvaluationDone, Notice, SampleMade, TaskFailed
-from ptune_tui.tui.run_state import ExportState, RunState
+from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import one_line, share_text
 
@@ -102,33 +103,26 @@ class Problem(Steady):
 
 
 class Ending(Steady):
-    """How a run and its export ended, and what to do next."""
+    """How a run ended, and what to do next."""
 
-    def show(self, run: RunState | None, export: ExportState | None, keys: str) -> None:
+    def show(self, run: RunState, bundle: Path | None, keys: str) -> None:
         """Draw the ending.
 
         Args:
-            run (RunState | None): The run.
-            export (ExportState | None): Its export.
+            run (RunState): The run.
+            bundle (Path | None): What was made of it.
             keys (str): What can be done now.
         """
-        lines = ending_lines(run, export, keys)
+        lines = ending_lines(run, bundle, keys)
         self.display = bool(lines)
         self.show_text(Content("\n".join(lines)))
 
 
-def ending_lines(run: RunState | None, export: ExportState | None, keys: str) -> list[str]:
+def ending_lines(run: RunState, bundle: Path | None, keys: str) -> list[str]:
     """The lines of the ending; none while there is nothing to say."""
     lines = []
-    if run is not None and run.is_stopping and not run.task.is_over:
+    if run.is_stopping and not run.task.is_over:
         lines.append("Stopping after this step...")
-    if export is not None:
-        failing = [parity for parity in export.parities if not parity.passed]
-        lines += [
-            f"✗ {parity.precision} differs from torch: KL {parity.kl_divergence:.0e}, "
-            f"{parity.identical_texts} of {parity.num_texts} texts the same"
-            for parity in failing
-        ]
-        if export.bundle is not None:
-            lines.append(f"✓ bundle {export.bundle}")
+    if bundle is not None:
+        lines.append(f"✓ bundle {bundle}")
     return [*lines, keys] if keys else lines

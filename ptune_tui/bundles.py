@@ -1,0 +1,77 @@
+"""What a bundle's manifest says to a program that does not open it: prompts, precisions, base.
+
+Reads no more of `manifest.json` than that, so it needs nothing of what runs a bundle; whoever opens
+one checks all of it (`export.bundle`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ptune_tui.errors import UsageError
+
+MANIFEST_FILE = "manifest.json"
+_PLAIN_STEMS = ("train", "training", "data")  # of data files that are named by their folder
+
+
+class BundlePrompt(Struct, frozen=True):
+    """A prompt of a bundle."""
+
+    num_virtual_tokens: int
+
+
+class BundleCard(Struct, frozen=True):
+    """A bundle at a glance.
+
+    Attributes:
+        model_name: The base.
+        weights_hash: Of the weights that its prompts were trained on.
+        default_precision: What it answers in by itself.
+        graphs: The graph of each precision that it has.
+        prompts: By name, in the order in which they were added.
+    """
+
+    model_name: str
+    weights_hash: str
+    default_precision: str
+    graphs: dict[str, str]
+    prompts: dict[str, BundlePrompt]
+
+
+def read_card(folder: Path) -> BundleCard | None:
+    """The card of a bundle; None where the folder holds none that can be read.
+
+    Args:
+        folder (Path): The bundle.
+    """
+    try:
+        return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=BundleCard)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def check_prompt_name(name: str) -> None:
+    """Refuse a prompt name that is no plain file name.
+
+    Raises:
+        UsageError: It has other characters than letters, digits, `-`, `_` and `.`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UsageError(
+            f"{name!r} cannot be a prompt's name.", "Use letters, digits, `-`, `_` and `.`."
+        )
+
+
+def prompt_name_of(data: str) -> str:
+    """A name for the prompt that was trained on some data.
+
+    Args:
+        data (str): A built-in set or a path; `trec/train.jsonl` gives `trec`.
+    """
+    path = Path(data)
+    word = path.parent.name if path.stem in _PLAIN_STEMS and path.parent.name else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", word).strip("-._") or "prompt"

@@ -1,0 +1,170 @@
+"""The table of runs: which columns fit, what stands in them, which rows a filter leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ptune_tui.runs import RunStatus, RunSummary
+from ptune_tui.tui.wording import seconds_text, share_text
+
+ColumnName = Literal[
+    "mark", "status", "model", "data", "method", "score", "steps", "age", "seconds", "name"
+]
+
+GLYPHS: dict[RunStatus, str] = {
+    "running": "▸",
+    "finished": "✓",
+    "stopped": "□",
+    "failed": "✗",
+    "killed": "✗",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        name: Which.
+        title: Its head.
+        width: Cells it must have, the gap on its right included.
+        most: Cells it takes where there is room.
+    """
+
+    name: ColumnName
+    title: str
+    width: int
+    most: int
+
+
+COLUMNS = (
+    Column("mark", "", 3, 3),
+    Column("status", "Status", 11, 11),
+    Column("name", "Run", 32, 44),
+    Column("model", "Model", 12, 28),
+    Column("data", "Data", 12, 28),
+    Column("method", "Method", 9, 11),
+    Column("score", "Score (base)", 14, 16),
+    Column("steps", "Steps", 10, 11),
+    Column("seconds", "Took", 12, 14),
+    Column("age", "Age", 7, 8),
+)
+USUAL_STEMS = ("train", "training", "data", "model")  # they tell nothing
+LEFT_OUT_FIRST: tuple[ColumnName, ...] = ("seconds", "name", "steps", "model", "method", "data")
+
+
+def fitting_columns(width: int) -> list[Column]:
+    """The columns that a width holds, each at its width there.
+
+    Args:
+        width (int): Cells.
+    """
+    left_out: set[ColumnName] = set()
+    for name in ("", *LEFT_OUT_FIRST):
+        left_out.update(column.name for column in COLUMNS if column.name == name)
+        chosen = [column for column in COLUMNS if column.name not in left_out]
+        if sum(column.width for column in chosen) <= width:
+            break
+    return _widened(chosen, width)
+
+
+def _widened(columns: Sequence[Column], width: int) -> list[Column]:
+    """Give what is left over to the columns that can take it, a cell each in turn."""
+    widths = {column.name: column.width for column in columns}
+    spare = width - sum(widths.values())
+    while spare > 0:
+        growing = [column for column in columns if widths[column.name] < column.most][:spare]
+        if not growing:
+            break
+        for column in growing:
+            widths[column.name] += 1
+        spare -= len(growing)
+    return [Column(col.name, col.title, widths[col.name], col.most) for col in columns]
+
+
+def cell_text(run: RunSummary, column: ColumnName, now: float) -> str:
+    """What stands in a column.
+
+    Args:
+        run (RunSummary): The row.
+        column (ColumnName): Which.
+        now (float): Seconds since the epoch.
+    """
+    match column:
+        case "mark":
+            return ""
+        case "status":
+            return f"{GLYPHS[run.status]} {run.status}"
+        case "name":
+            return run.name
+        case "model":
+            return source_text(run.model)
+        case "data":
+            return source_text(run.data)
+        case "method":
+            return run.method
+        case "score":
+            return score_text(run.best_accuracy, run.base_accuracy)
+        case "steps":
+            is_whole = run.step == run.max_steps
+            return f"{run.step}" if is_whole else f"{run.step}/{run.max_steps}"
+        case "seconds":
+            return duration_text(run.seconds)
+        case "age":
+            return "-" if run.started is None else age_text(now - run.started)
+
+
+def score_text(best: float | None, base: float | None) -> str:
+    """The best accuracy, and that of the base beside it: `91.4 % (82.4)`."""
+    tuned = "-" if best is None else share_text(best)
+    return tuned if base is None else f"{tuned} ({100 * base:.1f})"
+
+
+def source_text(source: str) -> str:
+    """A short name of a model or of data: of a path its folder, `ag_news` or `ag_news/short`."""
+    path = Path(source)
+    is_path = path.is_absolute() or path.suffix in (".jsonl", ".csv", ".tsv", ".gguf")
+    if not is_path:
+        return source
+    folder = path.parent.name
+    if folder and path.stem in USUAL_STEMS:
+        return folder
+    return f"{folder}/{path.stem}" if folder else path.stem
+
+
+def age_text(seconds: float) -> str:
+    """How long ago, in one unit: `now`, `12 min`, `3 h`, `5 d`."""
+    minutes = seconds / 60
+    if minutes < 1:
+        return "now"
+    if minutes < 60:
+        return f"{int(minutes)} min"
+    return f"{int(minutes / 60)} h" if minutes < 48 * 60 else f"{int(minutes / 1440)} d"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in a column of its own: `-` where nothing was done."""
+    return seconds_text(seconds) if seconds > 0 else "-"
+
+
+def filtered(runs: Sequence[RunSummary], words: str, now: float) -> list[RunSummary]:
+    """The runs in which every word stands, in whatever column.
+
+    Args:
+        runs (Sequence[RunSummary]): All of them.
+        words (str): What to look for, in any case.
+        now (float): Seconds since the epoch.
+    """
+    wanted = words.casefold().split()
+    if not wanted:
+        return list(runs)
+    kept = []
+    for run in runs:
+        cells = [cell_text(run, column.name, now) for column in COLUMNS]
+        text = "\n".join([*cells, run.model, run.data]).casefold()
+        if all(word in text for word in wanted):
+            kept.append(run)
+    return kept

@@ -1,0 +1,255 @@
+"""Export: what to make of a run, then each step of it, measured, as it goes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button, Static
+
+from ptune_tui.errors import PTuneError
+from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.export_choice import (
+    FIELDS,
+    KEEP,
+    MAKES,
+    ExportChoice,
+    ExportSource,
+    default_destination,
+    export_sources,
+    is_taken,
+    read_choice,
+    space_line,
+)
+from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.checklist import Checklist
+from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
+from ptune_tui.tui.widgets.run_panels import Notices, Problem
+from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.wording import share_text
+
+EMPTY = """\
+No run to export yet. An export takes the soft prompt of a run that has ended.
+
+1  set up a run and start it; Enter takes the defaults
+2  watch it; when it has ended, Enter leads here
+
+What is made: a bundle that answers on a CPU without torch, or a folder for llama.cpp, Ollama or
+transformers."""
+
+
+class ExportScreen(PlaceScreen):
+    """The form of an export, and its checklist."""
+
+    PLACE: ClassVar[str] = "export"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("export"), *UP_AND_DOWN]
+    AUTO_FOCUS = "#export-start"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.choice: ExportChoice | None = None
+        self.sources: dict[str, ExportSource] = {}
+        self._are_read = False
+        self._texts: dict[str, str] = {}
+        self._preset: tuple[str, ...] = ()  # the run and what to make of it, of the last presets
+        self._num_bundles = 0
+
+    def compose_body(self) -> ComposeResult:
+        """The form, the command, the buttons; beside or below them the checklist."""
+        yield Static("Reading the runs...", id="no-source", classes="empty", markup=False)
+        with Vertical(id="export-body"):
+            with Vertical(id="export-left"):
+                with Form(id="export-form"):
+                    for field in FIELDS:
+                        yield FieldRow(field, field.default)
+                yield Steady("", id="export-command")
+                yield Steady("", id="export-space")
+                with Horizontal(id="export-line"):
+                    yield Button("Export", variant="primary", id="export-start", compact=True)
+                    yield Button("Cancel", id="export-cancel", compact=True)
+                    yield Button("Chat with it", variant="success", id="export-chat", compact=True)
+            with VerticalScroll(id="checks-box", can_focus=False):
+                yield Problem(id="problem")
+                yield Notices(id="notices")
+                yield Checklist(id="checks")
+
+    def on_mount(self) -> None:
+        """Name the box."""
+        self.query_one("#checks-box").border_title = "what is done and measured"
+
+    def on_screen_resume(self) -> None:
+        """Read the runs again: another one may have ended."""
+        self._read_sources()
+        super().on_screen_resume()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """None shows a key as disabled."""
+        session = self.ptune.session
+        allowed = {
+            "start": self._can_start(),
+            "cancel": session.is_exporting,
+            "copy": self.choice is not None,
+            "chat": self._has_bundle(),
+        }
+        return None if allowed.get(action) is False else super().check_action(action, parameters)
+
+    @on(Button.Pressed, "#export-start")
+    def action_start(self) -> None:
+        """Export what the form says."""
+        self._check()  # the disk may have changed since the last key
+        if self.choice is None or not self._can_start():
+            return
+        try:
+            self.ptune.session.start_export(self.choice.task())
+        except (PTuneError, OSError) as error:
+            self.ptune.tell_error(error)
+        self.refresh_place()
+
+    @on(Button.Pressed, "#export-cancel")
+    def action_cancel(self) -> None:
+        """End the export."""
+        self.ptune.session.cancel_export()
+        self.refresh_place()
+
+    @on(Button.Pressed, "#export-chat")
+    def action_chat(self) -> None:
+        """Talk to what was written."""
+        export = self.ptune.session.export
+        if export is not None and export.state.bundle is not None:
+            self.ptune.session.bundle = export.state.bundle
+            self.ptune.action_show_place("chat")
+
+    def action_copy(self) -> None:
+        """Copy the command that does the same."""
+        if self.choice is not None:
+            self.ptune.copy_to_clipboard(self.choice.command())
+            self.notify("The command is copied.")
+
+    def on_field_row_changed(self) -> None:
+        """Check again."""
+        self._check()
+
+    def show_state(self) -> None:
+        """Draw the export."""
+        session = self.ptune.session
+        if session.num_bundles != self._num_bundles:
+            self._num_bundles = session.num_bundles
+            self._check()  # the folder is taken now
+            self.call_after_refresh(self._offer_chat)
+        state = session.export.state if session.export else None
+        self.query_one(Problem).show(state.failure if state else None, "The export")
+        self.query_one(Notices).show(state.task.notices if state else [])
+        self.query_one(Checklist).show(state, self.ptune.clock())
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        session = self.ptune.session
+        start = self.query_one("#export-start", Button)
+        start.disabled = not self._can_start()
+        words = "Exporting..." if session.is_exporting else "Training..."
+        start.label = words if session.is_exporting or session.is_training else "Export"
+        self.query_one("#export-form").disabled = session.is_exporting
+        self.query_one("#export-cancel").display = session.is_exporting
+        self.query_one("#export-chat").display = self._has_bundle()
+
+    def _offer_chat(self) -> None:
+        """Let Enter talk to the bundle."""
+        if self.is_current:
+            self.query_one("#export-chat").focus()
+
+    def _can_start(self) -> bool:
+        session = self.ptune.session
+        return self.choice is not None and not (session.is_exporting or session.is_training)
+
+    def _has_bundle(self) -> bool:
+        export = self.ptune.session.export
+        return export is not None and not export.is_active and export.state.bundle is not None
+
+    @work(exclusive=True, group="sources")
+    async def _read_sources(self) -> None:
+        """Offer the runs that have ended with a prompt."""
+        session = self.ptune.session
+        wanted = session.run_to_export
+        shown = session.run.job.folder if session.run is not None else None
+        sources = await asyncio.to_thread(export_sources, wanted or shown)
+        names = [source.word for source in sources]
+        last = self._texts.get("run", "")
+        is_first = not self._are_read
+        self._are_read = True
+        are_others = list(self.sources) != names
+        self.sources = dict(zip(names, sources, strict=True))
+        if names and are_others:
+            self._row("run").show_choices(names)
+        preferred = wanted or (shown if is_first else None)
+        chosen = next(
+            (word for word, source in self.sources.items() if _is_same(source, preferred)), last
+        )
+        if chosen in self.sources:
+            self._row("run").text = chosen
+        session.run_to_export = None
+        self.query_one("#no-source", Static).update(EMPTY)
+        self.query_one("#no-source").display = not self.sources
+        self.query_one("#export-body").display = bool(self.sources)
+        self._check()
+        if self.sources and self.is_current and self.focused is None:
+            self.query_one("#export-start").focus()
+
+    def _check(self) -> None:
+        """Read the form, fill in what follows from it, and show what is wrong."""
+        if not self.sources:
+            return
+        self._fill_in()
+        texts = {field.name: self._row(field.name).text for field in FIELDS}
+        self._texts = texts
+        is_of_bundle = texts["make"] in MAKES[:2]
+        for name in ("precision", "name"):
+            self._row(name).display = is_of_bundle
+        taken = self._row("taken")
+        taken.display = is_taken(texts) and not self.ptune.session.is_exporting
+        self.choice, problems = read_choice(texts, self.sources)
+        for field in FIELDS:
+            self._row(field.name).show_problem(problems.get(field.name, ""))
+        command = f"$ {self.choice.command()}" if self.choice else "$ (a field is wrong)"
+        self.query_one("#export-command", Steady).show_text(command)
+        self._show_space()
+        self.refresh_place()
+
+    def _fill_in(self) -> None:
+        """The folder and the name that a run and what is made of it have by themselves."""
+        run, make = self._row("run").text, self._row("make").text
+        source = self.sources.get(run)
+        if source is None or (run, make) == self._preset:
+            return
+        is_other_run = self._preset[:1] != (run,)
+        self._preset = (run, make)
+        if is_other_run:
+            self._row("name").text = source.prompt_name
+            self._row("name").show_filled(source.prompt_name, "from its data")
+            accuracy = source.summary.best_accuracy
+            self._row("run").show_filled(run, f"best {share_text(accuracy or 0.0)}")
+        chosen = next(known for known in MAKES if known == make)
+        folder = default_destination(chosen, source, self.sources.values())
+        self._row("to").text = folder
+        self._row("to").show_filled(folder, "in the run" if chosen != MAKES[1] else "found")
+        self._row("taken").text = KEEP
+
+    def _show_space(self) -> None:
+        line = self.query_one("#export-space", Steady)
+        if self.choice is None:
+            line.show_text("")
+            return
+        has_room, words = space_line(self.choice)
+        line.set_class(not has_room, "-too-little")
+        line.show_text(f"{'✓' if has_room else '✗'} {words}" if words else "")
+
+    def _row(self, name: str) -> FieldRow:
+        return self.query_one(f"#{row_id(name)}", FieldRow)
+
+
+def _is_same(source: ExportSource, folder: Path | None) -> bool:
+    return folder is not None and source.path.absolute() == folder.absolute()

@@ -1,0 +1,208 @@
+"""What is known of the run under the cursor, line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from ptune_tui.events import EvaluationDone
+from ptune_tui.results import ContenderScores, Evaluation
+from ptune_tui.runs import RunStatus, RunSummary
+from ptune_tui.tasks import LOG_FILE
+from ptune_tui.tui.run_look import Look
+from ptune_tui.tui.run_rows import GLYPHS, age_text, source_text
+from ptune_tui.tui.wording import bytes_text, one_line, rate_text, seconds_text, share_text
+
+Tone = Literal["plain", "primary", "success", "warning", "error"]
+
+STATUS_TONES: dict[RunStatus, Tone] = {
+    "running": "primary",
+    "finished": "success",
+    "stopped": "warning",
+    "failed": "error",
+    "killed": "error",
+}
+CHOICES = ("device", "kernel")  # notices of what was chosen, which every run has
+KILLED = (
+    "Its worker is gone and left no last word (killed, or out of memory or disk space). "
+    "What it wrote last is in {log}."
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line about a run; it may wrap.
+
+    Attributes:
+        label: What it is about.
+        text: What there is to say.
+        tone: Its colour, by meaning.
+    """
+
+    label: str
+    text: str
+    tone: Tone = "plain"
+
+
+class RunDetails(VerticalScroll):
+    """A run, looked at closely."""
+
+    _drawn: object = None
+
+    def compose(self) -> ComposeResult:
+        """One text."""
+        yield Static("", id="run-details-text")
+
+    def show(self, summary: RunSummary | None, look: Look | None, now: float) -> None:
+        """Draw a run, unless the same stands there.
+
+        Args:
+            summary (RunSummary | None): Its row; None where no row is shown.
+            look (Look | None): None while it is read.
+            now (float): Seconds since the epoch.
+        """
+        lines = (
+            details(summary, look, now) if summary else [Line("", "No run is under the cursor.")]
+        )
+        picture = (lines, self.app.theme)
+        if picture == self._drawn:
+            return
+        self._drawn = picture
+        self.border_title = summary.name if summary else "no run"
+        self.query_one(Static).update(self._grid(lines))
+
+    def _grid(self, lines: list[Line]) -> Table:
+        """Labels on the left, texts that wrap beside them."""
+        colours = self.app.theme_variables
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column(width=max(len(line.label) for line in lines), no_wrap=True)
+        grid.add_column(ratio=1, overflow="fold")
+        for line in lines:
+            style = "" if line.tone == "plain" else colours[line.tone]
+            grid.add_row(Text(line.label, style="dim"), Text(line.text, style=style))
+        return grid
+
+
+def details(summary: RunSummary, look: Look | None, now: float) -> list[Line]:
+    """The lines about a run: how it stands and what went wrong first, its path last.
+
+    Args:
+        summary (RunSummary): Its row.
+        look (Look | None): None while it is read.
+        now (float): Seconds since the epoch.
+    """
+    lines = [_standing(summary, now)]
+    if look is not None:
+        lines += [*_problem(summary, look), *_notice(look), *_scores(look)]
+        lines += [*_figures(look), *_settings(summary, look), *_files(look)]
+    return [*lines, Line("path", str(summary.path))]
+
+
+def _standing(summary: RunSummary, now: float) -> Line:
+    words = [f"step {summary.step} of {summary.max_steps}"]
+    if summary.started is not None:
+        age = age_text(now - summary.started)
+        words.append("started now" if age == "now" else f"started {age} ago")
+    if summary.seconds > 0:
+        verb = "for" if summary.status == "running" else "took"
+        words.append(f"{verb} {seconds_text(summary.seconds)}")
+    status = f"{GLYPHS[summary.status]} {summary.status}"
+    return Line("status", " · ".join([status, *words]), STATUS_TONES[summary.status])
+
+
+def _problem(summary: RunSummary, look: Look) -> Iterator[Line]:
+    failure = look.state.task.failure
+    if failure is not None and summary.status in ("failed", "stopped"):
+        yield Line("error", failure.message, "error")
+        if failure.hint:
+            yield Line("hint", failure.hint)
+        if failure.log_path:
+            yield Line("log", failure.log_path)
+    elif summary.status == "killed":
+        yield Line("error", KILLED.format(log=look.run / LOG_FILE), "error")
+    if summary.num_unreadable_lines:
+        yield Line("damage", f"{summary.num_unreadable_lines} lines of its events are unreadable.")
+
+
+def _notice(look: Look) -> Iterator[Line]:
+    """The last notice that is more than a choice that every run tells."""
+    told = [notice for notice in look.state.task.notices if notice.code not in CHOICES]
+    if told:
+        label = "notice" if len(told) == 1 else f"notice {len(told)}"
+        yield Line(label, f"{told[-1].message} {told[-1].hint}".rstrip(), "warning")
+
+
+def _scores(look: Look) -> Iterator[Line]:
+    state = look.state
+    if state.base is not None or state.tuned:
+        best = state.best or (state.tuned[-1] if state.tuned else None)
+        parts = [f"base {share_text(state.base.accuracy)}"] if state.base else []
+        parts += [f"best {share_text(best.accuracy)} at step {best.step}"] if best else []
+        parts += [f"macro-F1 {share_text(best.macro_f1)}"] if best and best.macro_f1 else []
+        yield Line("accuracy", ", ".join([*parts, _num_rows(best or state.base)]))
+    if look.evaluation is not None:
+        yield from _evaluation(look.evaluation)
+    if look.damage:
+        yield Line("ptune eval", look.damage, "warning")
+
+
+def _num_rows(done: EvaluationDone | None) -> str:
+    return f"{done.num_rows} rows" if done else ""
+
+
+def _evaluation(evaluation: Evaluation) -> Iterator[Line]:
+    """What `ptune eval` found, a contender a line."""
+    yield Line("ptune eval", f"{source_text(evaluation.data)}, {evaluation.num_rows} rows")
+    for contender in evaluation.contenders:
+        yield Line("", f"{contender.title}: {_metrics(contender)}")
+
+
+def _metrics(contender: ContenderScores) -> str:
+    return ", ".join(
+        f"{metric.name.replace('_', ' ')} {metric.value:.3f}" for metric in contender.metrics
+    )
+
+
+def _figures(look: Look) -> Iterator[Line]:
+    step = look.state.step
+    if step is not None:
+        yield Line(
+            "last step",
+            f"loss {step.loss:.4f}, rate {rate_text(step.learning_rate)}, "
+            f"{step.tokens_per_second:,.0f} tokens/s, peak {bytes_text(step.peak_memory_bytes)}",
+        )
+
+
+def _settings(summary: RunSummary, look: Look) -> Iterator[Line]:
+    changed = [f"{name.split('.')[1]} {one_line(value)}" for name, value in look.settings]
+    yield Line("settings", " · ".join(changed) or "all at their defaults")
+    yield Line("model", summary.model)
+
+
+def _files(look: Look) -> Iterator[Line]:
+    parts = [f"{name} {size_text(size)}" for name, size in look.part_bytes]
+    yield Line("files", " · ".join([*parts, f"all {size_text(look.num_bytes)}"]))
+
+
+def belongings(look: Look | None) -> str:
+    """What goes with a run that is deleted.
+
+    Args:
+        look (Look | None): The run; None where it was not read yet.
+    """
+    if look is None:
+        return "Its prompt, checkpoints and events go with it."
+    names = ", ".join(name for name, _ in look.part_bytes) or "its events"
+    return f"All its files go with it, {size_text(look.num_bytes)}: {names}."
+
+
+def size_text(num_bytes: int) -> str:
+    """A size of files that may be small: `12 KiB`, `85 MiB`."""
+    return bytes_text(num_bytes) if num_bytes >= 1 << 20 else f"{num_bytes / 1024:.0f} KiB"

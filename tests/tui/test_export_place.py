@@ -1,0 +1,168 @@
+"""The place Export: its form, its keys, its endings."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Static
+
+from ptune_tui.tasks import ExportTask, read_task
+from ptune_tui.tui import export_choice
+from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.screens.export import ExportScreen
+from ptune_tui.tui.widgets.field_row import FieldRow, row_id
+from ptune_tui.tui.widgets.run_panels import Problem
+from tests.tui import fakes
+from tests.tui.conftest import UseWorker
+from tests.tui.helpers import opened, wait_for
+
+
+@pytest.fixture
+def runs(home: Path) -> Path:
+    """Two runs that have ended, and one that goes on."""
+    fakes.write_run(home / "runs" / "one", fakes.finished())
+    fakes.write_run(home / "runs" / "two", fakes.finished())
+    fakes.write_run(home / "runs" / "busy", fakes.running(), is_held=True)
+    return home / "runs"
+
+
+async def ready(pilot: Pilot[None]) -> ExportScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, ExportScreen)
+    await wait_for(pilot, lambda: screen.check_action("start", ()))
+    return screen
+
+
+def row(screen: ExportScreen, name: str) -> FieldRow:
+    return screen.query_one(f"#{row_id(name)}", FieldRow)
+
+
+def written(screen: ExportScreen, widget: str) -> str:
+    return str(screen.query_one(widget, Static).render())
+
+
+async def test_form_makes_the_task_and_its_command(runs: Path, use_worker: UseWorker) -> None:
+    use_worker([], fakes.FOREVER)
+    fakes.write_bundle(runs / "two" / "bundle")
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert set(screen.sources) == {"one", "two"}
+        row(screen, "run").text = "one"
+        row(screen, "make").text = "prompt into a bundle"
+        row(screen, "precision").text = "exact"
+        row(screen, "name").text = "commands"
+        await pilot.pause()
+        assert screen.choice is None  # the bundle has a prompt of that name
+        assert row(screen, "taken").has_class("-wrong")
+        row(screen, "taken").text = "replace it"
+        await pilot.pause()
+        await pilot.press("y")
+        bundle = runs / "two" / "bundle"
+        command = f"ptune export one --into {bundle} --name commands --precision exact --overwrite"
+        assert app.clipboard == command
+        await pilot.press("f5")
+        assert app.session.export is not None
+        task = read_task(app.session.export.job.folder)
+        assert task == ExportTask(
+            str(runs / "one"), str(bundle), "commands", "exact", overwrite=True, is_addition=True
+        )
+
+
+async def test_folder_for_another_program_has_no_precision_and_no_chat(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exported(runs / "gguf"))
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "run").text = "two"
+        row(screen, "precision").text = "fast"
+        row(screen, "make").text = "GGUF folder"
+        await pilot.pause()
+        assert not row(screen, "precision").display
+        assert screen.choice is not None
+        assert screen.choice.command() == (
+            f"ptune export two --out {runs / 'two' / 'gguf'} --format gguf"
+        )
+        assert screen.choice.task().precision == "auto"
+        await pilot.click("#export-start")
+        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        assert screen.check_action("chat", ()) is None
+        assert app.session.bundle is None
+
+
+async def test_wrong_base_and_wrong_name_are_said_before_the_start(runs: Path) -> None:
+    other = fakes.write_bundle(runs.parent / "other", weights_hash="4567")
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "make").text = "prompt into a bundle"
+        await pilot.pause()
+        assert "name a bundle" in written(screen, f"#{row_id('to')} .field-error")
+        row(screen, "to").text = str(other)
+        row(screen, "name").text = "a b"
+        await pilot.pause()
+        assert "other weights than the run's" in written(screen, f"#{row_id('to')} .field-error")
+        assert "cannot be a prompt's name" in written(screen, f"#{row_id('name')} .field-error")
+        assert screen.check_action("start", ()) is None
+
+
+async def test_cancelled_export_says_that_nothing_is_there(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: "100.0 %" in written(screen, "#checks"))
+        assert screen.check_action("start", ()) is None
+        await pilot.press("s")
+        await wait_for(pilot, lambda: not app.session.is_exporting)
+        await wait_for(pilot, lambda: "nothing was put in place" in written(screen, "#checks"))
+        assert not screen.query_one(Problem).display
+        assert screen.check_action("start", ()) is True
+    assert runs.is_dir()
+
+
+async def test_failed_export_shows_why_and_what_to_do(runs: Path, use_worker: UseWorker) -> None:
+    use_worker(fakes.export_failed())
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: screen.query_one(Problem).display)
+        assert "Free some space" in written(screen, "#problem")
+        assert screen.check_action("start", ()) is True
+    assert runs.is_dir()
+
+
+async def test_room_is_checked_for_what_is_made(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 300 << 20)
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        # 1.15 of the quantised bytes, and for `auto` of one byte a parameter as well
+        assert "255 MiB" in written(screen, "#export-space")
+        row(screen, "make").text = "transformers folder"
+        await pilot.pause()
+        assert "590 MiB" in written(screen, "#export-space")
+        assert "too little" in written(screen, "#export-space")
+    assert runs.is_dir()
+
+
+async def test_run_whose_folder_is_gone_is_offered_no_more(runs: Path) -> None:
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        shutil.rmtree(runs / "one")
+        await pilot.press("1", "4")
+        await wait_for(pilot, lambda: set(screen.sources) == {"two"})
+        assert screen.choice is not None
+        assert screen.choice.source.path == runs / "two"
