@@ -85,7 +85,8 @@ def flip_counts(evaluation: Evaluation) -> str:
     others = len(evaluation.flips) - gains - losses
     more = f", {others} differ and are wrong in both" if others else ""
     return (
-        f"From {evaluation.flips_from} to {evaluation.flips_to}: {gains} rows became right, "
+        f"From {evaluation.flips_from} to {evaluation.flips_to}: {gains} "
+        f"{'row' if gains == 1 else 'rows'} became right, "
         f"{losses} became wrong{more}, of {evaluation.num_rows}."
     )
 

@@ -80,7 +80,8 @@ def in_words(test: PairTest) -> str:
     """A test as a sentence."""
     first, second = _named(test.first), _named(test.second)
     by = _BY.get(test.metric, "")
-    counts = f"{test.num_first_only} rows against {test.num_second_only}{by}"
+    noun = "row" if test.num_first_only == 1 else "rows"
+    counts = f"{test.num_first_only} {noun} against {test.num_second_only}{by}"
     rows = f"{counts}, {_p_value(test.p_value)}"
     if test.p_value >= SIGNIFICANCE:
         return f"No clear difference between {first} and {second}: {rows}."
