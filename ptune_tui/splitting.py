@@ -14,7 +14,7 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
 
     Of each label as large a part is held out as of all rows, to one row, and at least one row stays
     for training. Where the responses are free text, any rows are held out. Rows of the same prompt
-    stay together, and with labels they stay in training where their labels differ.
+    stay together, unless all have the same, and with labels they stay in training where those differ.
 
     Args:
         rows (list[Row]): All rows.
@@ -22,7 +22,7 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
         seed (int): Of the choice.
 
     Raises:
-        DataError: There is only one row, or one prompt.
+        DataError: There is only one row, or every prompt has several labels.
     """
     if len(rows) < 2:
         raise DataError(
@@ -34,15 +34,17 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
         of_prompt.setdefault((row.prompt, row.turns), []).append(number)
     # A prompt is chosen by its first row, and the others follow it.
     groups = {numbers[0]: numbers for numbers in of_prompt.values()}
+    if len(groups) == 1:
+        groups = {number: [number] for number in range(len(rows))}
     order = list(groups)
     random.Random(seed).shuffle(order)
     wanted = num_held_out(len(order))
     if labels is not None:
         order = [first for first in order if len({rows[n].response for n in groups[first]}) == 1]
-    if not order or len(groups) < 2:
+    if not order:
         raise DataError(
-            f"{rows[0].source} has no prompt to spare for validation: rows of the same prompt stay "
-            f"together, and its {len(rows)} rows have {len(groups)}.",
+            f"{rows[0].source} has no prompt to spare for validation: each of its {len(groups)} "
+            "prompts has several labels.",
             "Add rows, or name a validation file with `--validation`.",
         )
     chosen = order[:wanted] if labels is None else _stratified(rows, order, wanted)

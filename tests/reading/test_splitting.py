@@ -92,6 +92,12 @@ def test_a_label_that_only_a_repeated_prompt_has_stays_in_training() -> None:
         assert set(responses(train)) == {"a", "b"}
 
 
-def test_one_prompt_cannot_be_split() -> None:
-    with pytest.raises(DataError, match="no prompt to spare"):
-        split([Row("p", "a", "f", n) for n in range(5)], ["a"], seed=0)
+def test_rows_that_all_have_one_prompt_are_split_like_any_others() -> None:
+    train, held_out = split([Row("p", f"{n}", "f", n) for n in range(20)], None, seed=0)
+    assert (len(train), len(held_out)) == (18, 2)
+
+
+def test_prompts_that_all_contradict_themselves_are_refused() -> None:
+    all_rows = [Row(f"prompt {n % 3}", "ab"[n // 3], "f", n + 1) for n in range(6)]
+    with pytest.raises(DataError, match="each of its 3 prompts has several labels"):
+        split(all_rows, ["a", "b"], seed=0)
