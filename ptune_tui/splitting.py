@@ -14,7 +14,7 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
 
     Of each label as large a part is held out as of all rows, to one row, and at least one row stays
     for training. Where the responses are free text, any rows are held out. Rows of the same prompt
-    stay together, unless all have the same, and with labels they stay in training where those differ.
+    stay together, unless all have the same; with labels they stay in training where those differ.
 
     Args:
         rows (list[Row]): All rows.
