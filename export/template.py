@@ -33,15 +33,21 @@ class Template(msgspec.Struct, frozen=True):
         chat_template: Jinja source of the model's chat template, where `text` is `chat`.
         bos_token: Text of the model's first token, for the chat template; may be empty.
         eos_token: Text of the model's end token, for the chat template.
-        columns: Jinja that made the prompts of training of a row's columns; empty where one column
-            held them. Who answers is asked with the prompt itself.
+        columns: Jinja that made the prompts of training of a row's columns. Unset where one column
+            held them, so that manifests of older versions keep their checksum. Who answers is asked
+            with the prompt itself.
     """
 
     text: str = PLAIN
     chat_template: str | None = None
     bos_token: str = ""
     eos_token: str = ""
-    columns: str = ""
+    columns: str | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def column_template(self) -> str:
+        """The Jinja over a row's columns, or "" for none."""
+        return "" if self.columns is msgspec.UNSET else self.columns
 
 
 class ModelTexts(msgspec.Struct, frozen=True):
@@ -72,7 +78,7 @@ class ModelTexts(msgspec.Struct, frozen=True):
             chat_template=self.chat_template if text == CHAT else None,
             bos_token=self.bos_token,
             eos_token=self.eos_token,
-            columns=columns,
+            columns=columns or msgspec.UNSET,
         )
 
 

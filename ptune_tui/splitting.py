@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ptune_tui.errors import DataError
 from ptune_tui.rows import Row, num_held_out
@@ -14,7 +14,7 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
 
     Of each label as large a part is held out as of all rows, to one row, and at least one row stays
     for training. Where the responses are free text, any rows are held out. Rows of the same prompt
-    stay together, unless all have the same; with labels they stay in training where those differ.
+    stay together, and in training where their labels differ, unless no prompt can be spared so.
 
     Args:
         rows (list[Row]): All rows.
@@ -22,7 +22,7 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
         seed (int): Of the choice.
 
     Raises:
-        DataError: There is only one row, or every prompt has several labels.
+        DataError: There is only one row.
     """
     if len(rows) < 2:
         raise DataError(
@@ -33,24 +33,32 @@ def split(rows: list[Row], labels: Sequence[str] | None, seed: int) -> tuple[lis
     for number, row in enumerate(rows):
         of_prompt.setdefault((row.prompt, row.turns), []).append(number)
     # A prompt is chosen by its first row, and the others follow it.
-    groups = {numbers[0]: numbers for numbers in of_prompt.values()}
-    if len(groups) == 1:
-        groups = {number: [number] for number in range(len(rows))}
+    by_prompt = {numbers[0]: numbers for numbers in of_prompt.values()}
+    by_row = {number: [number] for number in range(len(rows))}
+    held_out = _held_out(rows, by_prompt, labels, seed) or _held_out(rows, by_row, labels, seed)
+    # Where no label has a row to spare, one of them has to do without.
+    held_out = held_out or {random.Random(seed).randrange(len(rows))}
+    train = [row for number, row in enumerate(rows) if number not in held_out]
+    return train, [row for number, row in enumerate(rows) if number in held_out]
+
+
+def _held_out(
+    rows: Sequence[Row], groups: Mapping[int, list[int]], labels: Sequence[str] | None, seed: int
+) -> set[int]:
+    """Numbers of the rows to hold out, whole groups; none where no group can be spared."""
     order = list(groups)
     random.Random(seed).shuffle(order)
     wanted = num_held_out(len(order))
-    if labels is not None:
-        order = [first for first in order if len({rows[n].response for n in groups[first]}) == 1]
-    if not order:
-        raise DataError(
-            f"{rows[0].source} has no prompt to spare for validation: each of its {len(groups)} "
-            "prompts has several labels.",
-            "Add rows, or name a validation file with `--validation`.",
-        )
-    chosen = order[:wanted] if labels is None else _stratified(rows, order, wanted)
-    held_out = {number for first in chosen for number in groups[first]}
-    train = [row for number, row in enumerate(rows) if number not in held_out]
-    return train, [row for number, row in enumerate(rows) if number in held_out]
+    if labels is None:
+        chosen = order[:wanted] if len(order) > 1 else []
+    else:
+        of_one_label = [
+            first
+            for first in order
+            if len({rows[number].response for number in groups[first]}) == 1
+        ]
+        chosen = _stratified(rows, of_one_label, wanted) if of_one_label else []
+    return {number for first in chosen for number in groups[first]}
 
 
 def _stratified(rows: Sequence[Row], order: Sequence[int], wanted: int) -> list[int]:
@@ -60,11 +68,7 @@ def _stratified(rows: Sequence[Row], order: Sequence[int], wanted: int) -> list[
         of_label.setdefault(rows[number].response, []).append(number)
     groups = list(of_label.values())
     shares = held_out_counts([len(group) for group in groups], wanted)
-    chosen = [
-        number for group, share in zip(groups, shares, strict=True) for number in group[:share]
-    ]
-    # Where no label has a row to spare, one of them has to do without.
-    return chosen or list(order[:1])
+    return [number for group, share in zip(groups, shares, strict=True) for number in group[:share]]
 
 
 def held_out_counts(counts: Sequence[int], wanted: int) -> list[int]:

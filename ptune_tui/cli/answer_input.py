@@ -33,7 +33,7 @@ def requests_in(source: Path, prompt_field: str | None, answerer: Answerer) -> l
     """
     if kind_of(source) not in KINDS and source.is_file():
         return [line.rstrip("\r") for line in read_text(source).split("\n") if line.strip()]
-    columns = answerer.record.template.columns if prompt_field is None else ""
+    columns = answerer.record.template.column_template if prompt_field is None else ""
     config = DataConfig(prompt_field=prompt_field, template=columns or None)
     records = iter_records(source)
     first = next(records, None)

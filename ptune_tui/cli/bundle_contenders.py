@@ -122,7 +122,7 @@ class BundleContenders:
                 "A bundle does not know the rows it was trained on, so there are no examples.",
                 "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
             )
-        columns = self.request.columns.data_config(record.template.columns)
+        columns = self.request.columns.data_config(record.template.column_template)
         train = read_rows(training_path(self.request.train), columns)
         num_examples = self.request.num_examples or default_num_examples(record.labels)
         return task.few_shot(train, num_examples, self.request.seed)

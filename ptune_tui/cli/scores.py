@@ -164,7 +164,7 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
         request = _without(request, "few_shot")
         notes.append("No few-shot line: a bundle needs `--train FILE` to take examples from.")
     data = data_path(request.data)
-    read = recognise_rows(data, request.columns.data_config(record.template.columns))
+    read = recognise_rows(data, request.columns.data_config(record.template.column_template))
     if read.about:
         say(f"note: {read.about}")
     rows = read.rows[: request.max_rows]

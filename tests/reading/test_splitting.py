@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 from sklearn.model_selection import train_test_split
 
-from ptune_tui.errors import DataError
 from ptune_tui.rows import Row
 from ptune_tui.splitting import held_out_counts, split
 
@@ -97,7 +96,8 @@ def test_rows_that_all_have_one_prompt_are_split_like_any_others() -> None:
     assert (len(train), len(held_out)) == (18, 2)
 
 
-def test_prompts_that_all_contradict_themselves_are_refused() -> None:
-    all_rows = [Row(f"prompt {n % 3}", "ab"[n // 3], "f", n + 1) for n in range(6)]
-    with pytest.raises(DataError, match="each of its 3 prompts has several labels"):
-        split(all_rows, ["a", "b"], seed=0)
+def test_a_label_with_a_single_repeated_prompt_is_split_by_rows() -> None:
+    all_rows = [Row("pq"[n % 2], "ab"[n % 2], "f", n + 1) for n in range(20)]
+    train, held_out = split(all_rows, ["a", "b"], seed=0)
+    assert responses(train) == {"a": 9, "b": 9}
+    assert responses(held_out) == {"a": 1, "b": 1}
