@@ -30,6 +30,7 @@ BASE_PACKAGES = (
     "numpy",
     "safetensors",
     "typer",
+    "ftfy",
     "msgspec",
     "tomli-w",
     "platformdirs",
@@ -49,6 +50,7 @@ TRAINING_PACKAGES = (
 SERVING_PACKAGES = ("starlette", "uvicorn")
 JSON_PACKAGES = ("llguidance",)
 EVALUATION_PACKAGES = ("rouge-score", "sacrebleu")
+DATA_PACKAGES = ("pyarrow", "huggingface-hub")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def checks() -> list[Check]:
         _packages("Training extra", TRAINING_PACKAGES, "warn", "pip install 'ptune-tui[train]'"),
         _packages("Serving extra", SERVING_PACKAGES, "warn", "pip install 'ptune-tui[serve]'"),
         _packages("JSON extra", JSON_PACKAGES, "warn", "pip install 'ptune-tui[json]'"),
+        _packages("Data extra", DATA_PACKAGES, "warn", "pip install 'ptune-tui[data]'"),
         _packages("Evaluation extra", EVALUATION_PACKAGES, "warn", "pip install 'ptune-tui[eval]'"),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),

@@ -44,6 +44,7 @@ def test_packages_are_those_of_the_project_file() -> None:
     assert names(project["optional-dependencies"]["serve"]) == list(doctor.SERVING_PACKAGES)
     assert names(project["optional-dependencies"]["json"]) == list(doctor.JSON_PACKAGES)
     assert names(project["optional-dependencies"]["eval"]) == list(doctor.EVALUATION_PACKAGES)
+    assert names(project["optional-dependencies"]["data"]) == list(doctor.DATA_PACKAGES)
 
 
 def test_missing_training_package_is_a_warning_that_says_what_to_install(
