@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ptune_tui.cli.display import minutes
 from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.cli.listing import fetch_default_model
-from ptune_tui.cli.scores import Lines, answer_lines
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, require_training_extra, work
 from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
@@ -21,6 +20,9 @@ from ptune_tui.jobs import new_task_folder
 from ptune_tui.metrics import accuracy
 from ptune_tui.paths import runs_folder
 from ptune_tui.tasks import ExportTask, TrainTask, new_folder
+
+if TYPE_CHECKING:
+    from ptune_tui.cli.scores import Lines
 
 DATA = "support_inbox"
 CONFIG = RunConfig(
@@ -61,6 +63,8 @@ def demo(
     task = ExportTask(str(run), str(out.absolute()), "support", overwrite=True)
     work(new_task_folder("export"), task, make_display("plain"))
     say("\n3. Answer with onnxruntime")
+    from ptune_tui.cli.scores import answer_lines
+
     shipped = answer_lines(str(out), EvaluationRequest(data=DATA, with_probabilities=False))
     evaluations = [event for event in events if isinstance(event, EvaluationDone)]
     _report(out, run, evaluations, shipped, time.perf_counter() - started)

@@ -19,13 +19,6 @@ from ptune_tui.cli.evaluation_request import (
     is_bundle,
     parse_baselines,
 )
-from ptune_tui.cli.evaluation_table import (
-    detail_lines,
-    flip_lines,
-    heading,
-    summary_lines,
-    table_lines,
-)
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
 from ptune_tui.evaluation.keys import ContenderKey
@@ -217,6 +210,15 @@ def _write(path: Path, evaluation: Evaluation) -> None:
 
 
 def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:
+    # numpy comes with them, and every command would wait for it.
+    from ptune_tui.cli.evaluation_table import (
+        detail_lines,
+        flip_lines,
+        heading,
+        summary_lines,
+        table_lines,
+    )
+
     typer.echo(heading(evaluation))
     typer.echo("Scores of 100, with 95 % intervals.")
     typer.echo("")

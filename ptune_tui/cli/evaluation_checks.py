@@ -7,7 +7,6 @@ from pathlib import Path
 from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.keys import ContenderKey
-from ptune_tui.model_cards import ADAPTER_FOLDER
 from ptune_tui.runs import find_run
 
 
@@ -124,6 +123,7 @@ def _labels(target: str, request: EvaluationRequest) -> tuple[list[str] | None] 
 
         folder = Path(target)
         return (named_record(folder, read_manifest(folder), request.prompt)[1].labels,)
+    from ptune_tui.model_cards import ADAPTER_FOLDER
     from ptune_tui.prompt_card import read_card
 
     card = read_card(find_run(target) / ADAPTER_FOLDER)
