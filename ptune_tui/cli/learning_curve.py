@@ -11,7 +11,6 @@ import typer
 
 from ptune_tui import config as configuration
 from ptune_tui.cli import train_options as option
-from ptune_tui.cli.curve_chart import curve_chart, curve_table
 from ptune_tui.cli.display import PlainDisplay
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.train import train, with_preset
@@ -87,6 +86,9 @@ def learning_curve(
         typer.echo(msgspec.json.encode(curve).decode())
     elif curve is not None:
         sentence = textwrap.wrap(curve.verdict, _WIDTH)
+        # numpy comes with it, and every command would wait for it.
+        from ptune_tui.cli.curve_chart import curve_chart, curve_table
+
         for line in ["", *curve_table(curve), "", *curve_chart(curve), "", *sentence]:
             typer.echo(line)
     say(f"Curve: {folder / LEARNING_CURVE_FILE}")
