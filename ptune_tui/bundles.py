@@ -50,7 +50,7 @@ def read_card(folder: Path) -> BundleCard | None:
     """
     try:
         return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=BundleCard)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -382,9 +382,12 @@ def decode_event(line: bytes) -> Event:
     """The event of one line.
 
     Raises:
-        msgspec.ValidationError: The line is not an event of this protocol.
+        msgspec.DecodeError: The line is not an event of this protocol.
     """
-    return _event_decoder.decode(line)
+    try:
+        return _event_decoder.decode(line)
+    except UnicodeDecodeError as error:  # inside a string; no error of msgspec's own
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def decode_command(line: bytes) -> Command:

@@ -34,7 +34,7 @@ def read_lock(folder: Path) -> Lock | None:
     """The lock of a folder; None where there is none that can be read."""
     try:
         return msgspec.json.decode((folder / LOCK_FILE).read_bytes(), type=Lock)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 

@@ -53,7 +53,7 @@ def read_card(folder: Path) -> PromptCard | None:
         return msgspec.json.decode((folder / CARD_FILE).read_bytes(), type=PromptCard)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(
             f"The adapter in {folder} is damaged: {CARD_FILE}: {error}", "Train again."
         ) from None

@@ -249,7 +249,7 @@ def _read(path: Path, kind: type[Result]) -> Result | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} is damaged or of another version of ptune: {error}",
             "Make it again, or delete it.",

@@ -61,7 +61,10 @@ def has_runs(folder: Path | None = None) -> bool:
     Args:
         folder (Path | None): Where to look; None for the folder of all runs.
     """
-    return bool(RunListing(folder).folders())
+    try:
+        return any(True for _ in run_folders(folder or runs_folder()))
+    except OSError:
+        return False  # deleted, or not to be read
 
 
 def delete_run(run: Path) -> None:

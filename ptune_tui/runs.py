@@ -100,7 +100,7 @@ def run_config(run: Path) -> RunConfig | None:
     """The configuration a run was started with; None where its task is missing or unreadable."""
     try:
         task = read_task(run)
-    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return task.config if isinstance(task, TrainTask) else None
 
@@ -139,7 +139,11 @@ def run_folders(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         return
     for entry in sorted(folder.iterdir()):
-        if (entry / TASK_FILE).is_file():
+        try:
+            is_run = (entry / TASK_FILE).is_file()
+        except OSError:
+            continue  # a folder that may not be read hides no other one
+        if is_run:
             yield entry
 
 

@@ -220,3 +220,10 @@ def test_run_that_goes_on_is_not_deleted(tmp_path: Path) -> None:
     remove_lock(run)
     delete_run(run)
     assert not run.exists()
+
+
+def test_a_damaged_byte_inside_a_text_is_one_unreadable_line(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / EVENTS_FILE).write_bytes(b'{"type":"Notice","code":"a","message":"\xff"}\n')
+    assert runs.summarise(run).num_unreadable_lines == 1

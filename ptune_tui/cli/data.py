@@ -11,7 +11,7 @@ import typer
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.train_options import MaxTokens, PromptField, ResponseField, ScoringOption
 from ptune_tui.cli.train_options import TemplateOption as Template
-from ptune_tui.config import DataConfig
+from ptune_tui.config import RunConfig, override
 from ptune_tui.errors import EXIT_CODES, PTuneError, UsageError
 
 if TYPE_CHECKING:
@@ -61,25 +61,27 @@ def check(
     from ptune_tui.data_check.check import Check
     from ptune_tui.data_check.cleaning import check_destination, write_cleaned
 
-    defaults = DataConfig()
-    config = DataConfig(
-        train=file,
-        template=template,
-        prompt_field=prompt_field,
-        response_field=response_field,
-        max_tokens=max_tokens or defaults.max_tokens,
-        scoring=scoring or defaults.scoring,
-    )
+    asked = {
+        "data.train": file,
+        "data.template": template,
+        "data.prompt_field": prompt_field,
+        "data.response_field": response_field,
+        "data.max_tokens": max_tokens,
+        "data.scoring": scoring,
+    }
+    config = override(RunConfig(), asked).data
     files = _files(file, validation, test)
     if fix is not None:
         check_destination(fix)
     line = _Progress()
     card = _card(model) if tokens else None
-    checked = Check(files, config, card, places, line.show).run()
-    line.close()
     cleaned = None
-    if fix is not None:
-        cleaned = write_cleaned(files[0].path, fix, config, checked, line.show)
+    try:
+        checked = Check(files, config, card, places, line.show).run()
+        line.close()
+        if fix is not None:
+            cleaned = write_cleaned(files[0].path, fix, config, checked, line.show)
+    finally:
         line.close()
     if as_json:
         output = {"report": checked.report, "cleaned": cleaned}

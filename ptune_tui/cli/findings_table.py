@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ptune_tui.data_check.report import CodeSummary, DataReport, Lengths, SplitSummary
+from ptune_tui.data_check.wording import quoted
 
 _MOST_LABELS = 8
 
@@ -50,7 +51,7 @@ def _numbers(lengths: Lengths) -> str:
 def _labels(split: SplitSummary) -> str:
     labels = split.labels or []
     shown = ", ".join(
-        f"{found.label} {found.num_rows:,} ({100 * found.num_rows / split.num_rows:.1f} %)"
+        f"{quoted(found.label)} {found.num_rows:,} ({100 * found.num_rows / split.num_rows:.1f} %)"
         for found in labels[:_MOST_LABELS]
     )
     more = len(labels) - _MOST_LABELS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,9 +99,9 @@ class Check:
             DataError: A file as a whole cannot be read, or holds no row.
         """
         with ExitStack() as stack:
-            store = stack.enter_context(RowStore())
-            keys = stack.enter_context(KeyFile())
-            alike = stack.enter_context(NearDuplicateFinder(self._findings, store))
+            store = stack.enter_context(closing(RowStore()))
+            keys = stack.enter_context(closing(KeyFile()))
+            alike = stack.enter_context(closing(NearDuplicateFinder(self._findings, store)))
             batches = self._batches(store)
             first = _first_rows(batches)
             encoder = self._encoder(first)
@@ -109,7 +109,7 @@ class Check:
             if encoder:
                 counter = TokenCounter(encoder)
                 lengths = LengthFinder(self._findings, store, counter, self._config.max_tokens)
-                stack.enter_context(lengths)
+                stack.enter_context(closing(lengths))
             finders: list[RowFinder] = [
                 *([lengths] if lengths else []),
                 self._labels,
@@ -137,7 +137,7 @@ class Check:
             [
                 DuplicateFinder(self._findings, store),
                 SplitFinder(self._findings, store),
-                ConflictFinder(self._findings, store, is_closed),
+                ConflictFinder(self._findings, is_closed),
             ],
             lambda num_rows: self._on_progress("rows compared", num_rows),
         )

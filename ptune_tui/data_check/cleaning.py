@@ -17,6 +17,7 @@ from ptune_tui.data_check.encodings import repair
 from ptune_tui.data_check.secrets import redact
 from ptune_tui.data_check.source import NoRow, iter_rows
 from ptune_tui.errors import DataError, UsageError
+from ptune_tui.reading.mapping import recognise
 from ptune_tui.reading.record import Record
 
 FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv")
@@ -73,7 +74,7 @@ def write_cleaned(
     Raises:
         DataError: The file is another one than was checked.
     """
-    cleaning = _Cleaning(checked)
+    cleaning = _Cleaning(checked, config)
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
@@ -100,7 +101,9 @@ def write_cleaned(
 class _Cleaning:
     """Mends records and counts what it does."""
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: Checked, config: DataConfig) -> None:
+        self._config = config
+        self._answer_columns: tuple[str, ...] | None = None
         self._dropped = checked.dropped
         self._commoner_label = checked.commoner_label
         self.num_rows = 0
@@ -120,12 +123,26 @@ class _Cleaning:
         redacted = _mapped(repaired, redact)
         self._num_repaired += repaired != record.fields
         self._num_redacted += redacted != repaired
-        if label := self._commoner_label.get(response):
-            redacted = _mapped(redacted, lambda text: label if text.strip() == response else text)
-            self._num_relabelled += 1
-        self._num_written += 1
         fields: dict[str, Any] = redacted
+        if label := self._commoner_label.get(response):
+            relabelled = fields | self._relabelled(record, fields, response, label)
+            self._num_relabelled += relabelled != fields
+            fields = relabelled
+        self._num_written += 1
         return fields
+
+    def _relabelled(
+        self, record: Record, fields: dict[str, Any], response: str, label: str
+    ) -> dict[str, Any]:
+        """The fields that hold the answer, with the label in its commoner form."""
+        if self._answer_columns is None:
+            self._answer_columns = recognise(record, self._config).answer.columns
+        forms = {response, repair(response)}
+        return {
+            name: _mapped(fields[name], lambda text: label if text.strip() in forms else text)
+            for name in self._answer_columns
+            if name in fields
+        }
 
     def result(self, destination: Path) -> Cleaned:
         return Cleaned(

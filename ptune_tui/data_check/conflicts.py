@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptune_tui.data_check.findings import Findings
-from ptune_tui.data_check.row_store import RowStore, StoredRow
+from ptune_tui.data_check.row_store import StoredRow
 from ptune_tui.data_check.wording import quoted, seen_from
 
 
@@ -14,13 +14,11 @@ class ConflictFinder:
 
     Args:
         findings (Findings): Takes what is found.
-        store (RowStore): All rows.
         is_closed_set (bool): Whether the responses are labels.
     """
 
-    def __init__(self, findings: Findings, store: RowStore, is_closed_set: bool) -> None:
+    def __init__(self, findings: Findings, is_closed_set: bool) -> None:
         self._findings = findings
-        self._store = store
         self._is_closed_set = is_closed_set
         self._first: StoredRow | None = None
         self._responses: set[int] = set()  # hashes

@@ -1,4 +1,4 @@
-"""Rows that are there twice, and prompts that are answered in several ways."""
+"""Rows that are there twice."""
 
 from __future__ import annotations
 

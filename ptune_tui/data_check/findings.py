@@ -28,6 +28,7 @@ class Findings:
         # Heaps by falling position, so that the last of the kept places is on top.
         self._places: dict[Code, list[tuple[int, int, Finding]]] = {}
         self._num_added = 0
+        self._num_errors_left = 0
         self._dropped = array("Q")
 
     def add(
@@ -40,6 +41,7 @@ class Findings:
         *,
         drop: Sequence[int] = (),
         count: int = 1,
+        is_of_training: bool | None = None,
     ) -> None:
         """Add a finding.
 
@@ -51,8 +53,14 @@ class Findings:
             message (str): One sentence with the value.
             drop (Sequence[int]): Positions of the rows that `--fix` drops for it.
             count (int): How many rows it stands for.
+            is_of_training (bool | None): Whether its cause lies in the training rows, which alone
+                `--fix` mends; None: where the row does.
         """
-        self.add_place(code, split, number, row.source, row.line, message, count=count)
+        self.add_place(
+            *(code, split, number, row.source, row.line, message),
+            count=count,
+            is_of_training=is_of_training,
+        )
         self._dropped.extend(drop)
 
     def add_place(
@@ -65,15 +73,19 @@ class Findings:
         message: str,
         *,
         count: int = 1,
+        is_of_training: bool | None = None,
     ) -> None:
         """Add a finding that is of no row: a malformed line, or a file as a whole (line 0)."""
         self._counts[code, split] += count
+        kind = KINDS[code]
+        can_mend = split == "training" if is_of_training is None else is_of_training
+        if kind.severity == "error" and not (kind.is_mended and can_mend):
+            self._num_errors_left += count
         heap = self._places.setdefault(code, [])
         is_full = len(heap) >= self._num_places
-        if is_full and (not heap or -heap[0][0] <= number):
+        if is_full and -heap[0][0] <= number:
             return
-        kind = KINDS[code]
-        fix = kind.fix if split == "training" else LEFT
+        fix = kind.fix if can_mend else LEFT
         finding = Finding(code, kind.severity, source, line, message, fix)
         self._num_added += 1
         entry = (-number, -self._num_added, finding)
@@ -88,12 +100,7 @@ class Findings:
 
     def num_errors_left(self) -> int:
         """Errors that are still there after `--fix`."""
-        return sum(
-            count
-            for (code, split), count in self._counts.items()
-            if KINDS[code].severity == "error"
-            and not (KINDS[code].is_mended and (split == "training" or "overlap" in code))
-        )
+        return self._num_errors_left
 
     def summaries(self) -> list[CodeSummary]:
         """All kinds that were found, errors first."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -85,17 +83,10 @@ class LengthFinder:
         self._longest_response = 0  # of those that leave room
         self._prompt_limit = max_tokens
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the counting thread and delete the file of lengths."""
         self._pool.shutdown(cancel_futures=True)
-        self._prompt_tokens.__exit__(kind, error, trace)
+        self._prompt_tokens.close()
 
     def look(self, batch: Batch) -> None:
         """Begin to count the tokens of some rows."""

@@ -10,8 +10,6 @@ with the rows and not with their pairs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,17 +46,10 @@ class NearDuplicateFinder:
         self._bands = KeyFile()
         self._signatures = Column((np.uint8, (NUM_HASHES,)))  # the low byte of each MinHash
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bands.__exit__(kind, error, trace)
-        self._signatures.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Delete the files of keys."""
+        self._bands.close()
+        self._signatures.close()
 
     def look(self, batch: Batch) -> None:
         """Take the MinHashes of some rows."""
@@ -93,12 +84,13 @@ class NearDuplicateFinder:
         for keys, numbers in self._bands.sorted_parts():
             pairs = _candidates(keys, numbers, is_repeat)
             for first in range(0, len(pairs), _PAIRS_AT_A_TIME):
-                for row, other in self._likely(pairs[first : first + _PAIRS_AT_A_TIME]):
+                some = pairs[first : first + _PAIRS_AT_A_TIME]
+                for row, other in self._likely(some):
                     is_leak = self._store.split_of(row) != self._store.split_of(other)
                     is_known = is_leaked if is_leak else is_alike
                     if not is_known[row]:
                         is_known[row] = self._compare(row, other, is_closed_set)
-                num_pairs += _PAIRS_AT_A_TIME
+                num_pairs += len(some)
                 on_progress(num_pairs)
 
     def _likely(self, pairs: Keys) -> Iterator[tuple[int, int]]:

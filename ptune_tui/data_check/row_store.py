@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
@@ -53,17 +51,10 @@ class RowStore:
         self._files: dict[tuple[Split, str], int] = {}
         self.num_rows = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Delete the files."""
         self._texts.close()
-        self._places.__exit__(kind, error, trace)
+        self._places.close()
 
     def add(self, batch: Batch) -> None:
         """Write the rows of a batch."""

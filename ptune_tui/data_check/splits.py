@@ -59,4 +59,5 @@ class SplitFinder:
             row.row,
             f"this prompt is also in {where}{but}: {seen_from(other, row.row)}.",
             drop=drop,
+            is_of_training=where == "training",
         )

@@ -20,7 +20,12 @@ from ptune_tui.reading.record import Record
 _OPENING = re.compile(r"\{\{|\{%|\{#")
 _CLOSING = re.compile(r"\}\}|%\}|#\}")
 _RENDERING_ERRORS = (
-    *(TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
 )
 
 

@@ -107,9 +107,10 @@ def recognise_question(record: Record, config: DataConfig) -> Question:
                 is_whole = _is_whole_conversation(record, field)
                 return TurnsBefore(field) if is_whole else TextColumn(field)
         for instruction, about, answer in _INSTRUCTIONS:
-            if {instruction, about, answer} <= record.fields.keys():
+            is_answer = config.response_field in (instruction, about)
+            if {instruction, about, answer} <= record.fields.keys() and not is_answer:
                 return Instruction(instruction, about)
-    found = _first(record, _INPUTS)
+    found = _first(record, [name for name in _INPUTS if name != config.response_field])
     if found is None:
         raise DataError(
             f"{record.place}: this row has no `prompt`, nor another field that is known to be the "

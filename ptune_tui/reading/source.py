@@ -73,6 +73,8 @@ def parted(name: str) -> tuple[str, str | None]:
     whole, mark, split = name.rpartition(":")
     if not mark or Path(name).exists() or not _SPLIT_NAME.fullmatch(split):
         return name, None
+    if Path(whole).is_file():
+        return name, None  # a file has no splits, and this is no name on the hub
     return (whole, split) if Path(whole).is_dir() or hub_sets.is_hub_name(whole) else (name, None)
 
 

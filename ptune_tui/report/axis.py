@@ -86,7 +86,11 @@ def log_axis(title: str, values: Iterable[float]) -> Axis:
     between = next(factors for limit, factors in _BETWEEN if span <= limit)
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [factor * 10.0**decade for decade in decades for factor in between]
-    return Axis(title, low, high, [tick for tick in ticks if low <= tick <= high], is_log=True)
+    seen = [tick for tick in ticks if low <= tick <= high]
+    if len(seen) < 2:
+        # Between two of them: as on a linear axis.
+        seen = [tick for tick in linear_axis(title, [low, high]).ticks if low <= tick <= high]
+    return Axis(title, low, high, seen, is_log=True)
 
 
 def value_axis(title: str, values: Iterable[float]) -> Axis:

@@ -46,14 +46,8 @@ def calibration_plot(evaluation: Evaluation, styles: dict[str, int]) -> Plot | N
     )
 
 
-def calibration_error(one: ContenderScores) -> float | None:
-    """The expected calibration error, where it was measured."""
-    values = (metric.value for metric in one.metrics if metric.name == "calibration_error")
-    return next(values, None)
-
-
 def _in_words(one: ContenderScores) -> str:
-    error = calibration_error(one)
+    error = one.score("calibration_error")
     return one.title if error is None else f"{one.title}: calibration error {error:.3f}"
 
 

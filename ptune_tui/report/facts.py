@@ -11,7 +11,6 @@ from ptune_tui.events import Diverged, Notice, Resumed, RolledBack, TaskFailed
 from ptune_tui.report.words import duration, grouped, moment, number_of_bytes
 from ptune_tui.run_history import RunHistory, Trouble
 
-# Digits of a hash are read in pairs of eyes; the whole of it is needed to compare.
 _STAGES = {
     "load": "Loading the model",
     "tokenise": "Reading and tokenising rows",

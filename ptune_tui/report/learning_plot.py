@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ptune_tui.report.axis import linear_axis, log_axis
 from ptune_tui.report.plot import Plot, Rule, Series
-from ptune_tui.report.words import METRIC_NAMES
+from ptune_tui.report.words import METRIC_NAMES, OF_HUNDRED
 from ptune_tui.results import LearningCurve, LearningFit
 
 _FIT_POINTS = 60
@@ -43,7 +43,7 @@ def learning_plot(curve: LearningCurve) -> Plot:
     if curve.base_score is not None:
         rules.append(Rule(f"without a prompt: {curve.base_score:.3f}", y=curve.base_score))
         values.append(curve.base_score)
-    limits = (0.0, 100.0 if curve.metric in ("bleu", "chrf") else 1.0)
+    limits = (0.0, 100.0 if curve.metric in OF_HUNDRED else 1.0)
     return Plot(
         key="learning-curve",
         title="Learning curve",

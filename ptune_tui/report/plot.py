@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from ptune_tui.report.axis import Axis, tick_text
 from ptune_tui.series import Point, decimate
 
-WIDTH, HEIGHT = 480.0, 270.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 456.0, 12.0, 228.0
 MAX_POINTS = 2 * int(RIGHT - LEFT)  # the lowest and the highest value of each column of the box
 MARKERS = (

@@ -10,6 +10,7 @@ from ptune_tui.report.axis import Axis, linear_axis, value_axis
 from ptune_tui.report.plot import Plot, Rule, Series, finite
 from ptune_tui.run_history import RunHistory
 from ptune_tui.series import Point
+from ptune_tui.series import smoothed as running_mean
 
 _SMOOTHED_SHARE = 0.02  # of all steps: what the smoothed line looks back over
 _FEW_STEPS = 20
@@ -33,19 +34,13 @@ def training_plots(history: RunHistory) -> list[Plot]:
 
 
 def smoothed(points: Sequence[Point]) -> list[Point]:
-    """A running mean that forgets: the weights of earlier points fall exponentially.
+    """The running mean of a curve that looks back over a share of its steps.
 
     Args:
         points (Sequence[Point]): Finite, in order.
     """
     window = max(5.0, len(points) * _SMOOTHED_SHARE)
-    keep = 1 - 1 / window
-    found, total, weight = [], 0.0, 0.0
-    for x, y in points:
-        # The weight corrects for the start, where there is nothing to look back to.
-        total, weight = keep * total + y, keep * weight + 1
-        found.append((x, total / weight))
-    return found
+    return running_mean(points, 1 - 1 / window)
 
 
 def _loss(history: RunHistory) -> Plot:

@@ -1,4 +1,4 @@
-"""The app: four places over one session, polled four times a second.
+"""The app: five places over one session, polled four times a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.

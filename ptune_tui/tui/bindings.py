@@ -85,7 +85,7 @@ ACTIONS = (
     Action(
         "app.export",
         "app",
-        "4,f10",
+        "4,f12",
         "show_place('export')",
         "Export",
         "Make a bundle, or a folder for another program, of a run.",

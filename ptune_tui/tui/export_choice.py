@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import msgspec
+
 from ptune_tui.bundles import BundleCard, check_prompt_name, prompt_name_of, read_card
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
@@ -120,7 +122,7 @@ class ExportChoice:
         return ExportTask(
             run=str(self.source.path.absolute()),
             destination=str(self.destination.absolute()),
-            prompt_name=self.name,
+            prompt_name=self.name if self.is_of_bundle else self.source.prompt_name,
             precision=self.precision if self.is_of_bundle else "auto",
             overwrite=self.replaces,
             is_addition=self.is_addition,
@@ -137,6 +139,10 @@ class ExportChoice:
         else:
             words += ["--format", _FORMATS[self.make]]
         return shlex.join([*words, "--overwrite"] if self.replaces else words)
+
+
+# No such user, a folder that may not be read, a name that is too long.
+_NOT_TO_BE_LOOKED_AT = (OSError, RuntimeError)
 
 
 def export_sources(shown: Path | None = None) -> list[ExportSource]:
@@ -163,7 +169,10 @@ def _model_of(run: Path) -> ModelReady | None:
     """The model of a run; its event is among the first."""
     for line in LineFollower(run / EVENTS_FILE).new_lines():
         if b'"ModelReady"' in line:
-            event = decode_event(line)
+            try:
+                event = decode_event(line)
+            except msgspec.DecodeError:
+                return None  # damaged; the listing counts it
             return event if isinstance(event, ModelReady) else None
     return None
 
@@ -198,23 +207,30 @@ def read_choice(
     source = sources.get(texts["run"])
     if source is None:
         return None, {}
+    try:
+        destination = Path(texts["to"].strip()).expanduser()
+        free_disk_bytes(destination.absolute())
+    except _NOT_TO_BE_LOOKED_AT as error:
+        return None, {"to": f"the folder cannot be looked at: {error}"}
+    has_taken = is_taken(texts)
     choice = ExportChoice(
         source=source,
         make=next(make for make in MAKES if make == texts["make"]),
         precision=next(name for name in get_args(ExportPrecision) if name == texts["precision"]),
         name=texts["name"].strip(),
-        destination=Path(texts["to"].strip()).expanduser(),
-        replaces=texts["taken"] == REPLACE and is_taken(texts),
+        destination=destination,
+        replaces=texts["taken"] == REPLACE and has_taken,
     )
     problems = {}
-    try:
-        check_prompt_name(choice.name)
-    except UsageError as error:
-        problems["name"] = f"{error.message} {error.hint}"
+    if choice.is_of_bundle:
+        try:
+            check_prompt_name(choice.name)
+        except UsageError as error:
+            problems["name"] = f"{error.message} {error.hint}"
     problem = _destination_problem(choice, texts["to"].strip())
     if problem:
         problems["to"] = problem
-    elif is_taken(texts) and not choice.replaces:
+    elif has_taken and not choice.replaces:
         problems["taken"] = "it is there already; choose to replace it, or another folder or name"
     return (None if problems else choice), problems
 
@@ -227,9 +243,12 @@ def is_taken(texts: Mapping[str, str]) -> bool:
     """
     if not texts["to"].strip():
         return False
-    folder = Path(texts["to"].strip()).expanduser()
-    if texts["make"] != "prompt into a bundle":
-        return folder.exists()
+    try:
+        folder = Path(texts["to"].strip()).expanduser()
+        if texts["make"] != "prompt into a bundle":
+            return folder.exists()
+    except _NOT_TO_BE_LOOKED_AT:
+        return False  # `read_choice` says so
     card = read_card(folder)
     return card is not None and texts["name"].strip() in card.prompts
 

@@ -12,8 +12,9 @@ import msgspec
 from ptune_tui.config import RunConfig, differences
 from ptune_tui.errors import DataError
 from ptune_tui.events import LineFollower, decode_event
-from ptune_tui.results import Evaluation, read_evaluation
+from ptune_tui.results import Evaluation
 from ptune_tui.run_listing import num_bytes_in
+from ptune_tui.run_table import current_table
 from ptune_tui.runs import run_config
 from ptune_tui.series import Point, decimate, smoothed
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE
@@ -113,6 +114,7 @@ def changed_settings(config: RunConfig) -> list[tuple[str, str]]:
 def _evaluation(run: Path) -> tuple[Evaluation | None, str]:
     """What `ptune eval` found, or why it cannot be read."""
     try:
-        return read_evaluation(run), ""
+        table = current_table(run)
+        return table.evaluation, table.omission
     except DataError as error:
         return None, error.message

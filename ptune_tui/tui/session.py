@@ -158,8 +158,12 @@ class Session:
     def attach(self, run: Path) -> None:
         """Show a run that is there already."""
         self._show(jobs.attach(run), run_config(run))
-        if (run / BUNDLE_FOLDER / MANIFEST_FILE).is_file():
-            self.bundle = self.bundle or run / BUNDLE_FOLDER
+        self._find_bundle(run)
+
+    def _find_bundle(self, run: Path) -> None:
+        bundle = run.absolute() / BUNDLE_FOLDER
+        if (bundle / MANIFEST_FILE).is_file():
+            self.bundle = self.bundle or bundle
 
     def shows(self, run: Path) -> bool:
         """Whether the run that is shown is the one of a folder."""
@@ -172,15 +176,17 @@ class Session:
             UsageError: It is gone.
         """
         if not self.shows(run):
+            followed, config = jobs.attach(run), run_config(run)
             self.bundle = None
-            self.attach(run)
+            self._show(followed, config)
+            self._find_bundle(run)
             self.poll()
 
     def forget_run(self, run: Path) -> None:
         """Show a run no longer that was deleted."""
         if self.shows(run):
             self.run = self.run_config = self.export = None
-        if self.bundle is not None and self.bundle.is_relative_to(run):
+        if self.bundle is not None and self.bundle.absolute().is_relative_to(run.absolute()):
             self.bundle = None
 
     def stop_run(self, *, save: bool) -> None:

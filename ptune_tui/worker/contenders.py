@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from export.encoding import RowEncoder, answer_limit
@@ -114,7 +115,7 @@ class TorchContenders:
                 files_of(training_split(source))
             except PTuneError as error:
                 return f"No few-shot line; name rows with `--train`. {error.message}"
-        if key == "few_shot" and not unscored(self._train_rows(), self.rows):
+        if key == "few_shot" and not unscored(self._train_rows, self.rows):
             return "No few-shot line: all its rows are scored; name others with `--train`."
         return None
 
@@ -123,15 +124,14 @@ class TorchContenders:
         config = self.tuned.config
         notes = []
         if config.data.train in builtin_names() or is_here(config.data.train):
-            train = load_data(config.data, config.training.seed).train
-            notes += overlap_notes(self.rows, train, "the run")
+            notes += overlap_notes(self.rows, self._trained_rows, "the run")
         else:
             notes.append(
                 f"Whether scored rows were trained on is not known: {config.data.train} is not "
                 "there any more."
             )
         if self.task.train is not None and "lora" in self.task.contenders:
-            notes += overlap_notes(self.rows, self._train_rows(), "LoRA")
+            notes += overlap_notes(self.rows, self._train_rows, "LoRA")
         return notes
 
     def _tuned(self) -> _Asked:
@@ -165,7 +165,7 @@ class TorchContenders:
             told = task.instructed(self.task.instruction)
         else:
             num_examples = self.task.num_examples or default_num_examples(card.labels)
-            told = task.few_shot(self._train_rows(), num_examples, self.task.seed)
+            told = task.few_shot(self._train_rows, num_examples, self.task.seed)
         text = replace(frozen.text, end_token_id=told.end_token_id)
         return _Asked(
             key,
@@ -188,7 +188,7 @@ class TorchContenders:
             )
         card, config = self.tuned.card, self.tuned.config.training
         yield StageStarted("train", time.time(), f"LoRA, rank {RANK}, for {seconds:.0f} s")
-        rows = encode_rows(self._train_rows(), self.tuned.encoder(), card.max_prompt_tokens)
+        rows = encode_rows(self._train_rows, self.tuned.encoder(), card.max_prompt_tokens)
         adapted = lora_model(self.tuned.frozen, self.task.seed)
 
         def say(done: float) -> None:
@@ -209,14 +209,21 @@ class TorchContenders:
             card.max_prompt_tokens,
         )
 
-    def _train_rows(self) -> list[Row]:
+    @cached_property
+    def _trained_rows(self) -> list[Row]:
+        """The rows that the run was trained on."""
         config = self.tuned.config
-        if self.task.train is not None:
-            rows = read_rows(training_path(self.task.train), config.data)
-            if self.tuned.card.labels is not None:
-                check_labels(rows, self.tuned.card.labels)
-            return rows
         return load_data(config.data, config.training.seed).train
+
+    @cached_property
+    def _train_rows(self) -> list[Row]:
+        """The rows that examples and LoRA are made of."""
+        if self.task.train is None:
+            return self._trained_rows
+        rows = read_rows(training_path(self.task.train), self.tuned.config.data)
+        if self.tuned.card.labels is not None:
+            check_labels(rows, self.tuned.card.labels)
+        return rows
 
     def _say_rows(self, done: int, total: int) -> None:
         self.channel.progress(StageProgress("evaluate", done, total, "rows"))

@@ -104,3 +104,14 @@ def test_a_file_that_changed_since_the_check_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="had 6 rows when it was checked and has 4 now"):
         write_cleaned(source, out, config, checked, lambda *_: None)
     assert not out.exists()
+
+
+def test_a_label_is_rewritten_where_it_is_the_answer_and_nowhere_else(tmp_path: Path) -> None:
+    source = tmp_path / "train.jsonl"
+    rows = [{"prompt": f"text {number}", "response": "ham", "note": "x"} for number in range(9)]
+    rows.append({"prompt": "Ham", "response": "Ham", "note": "Ham"})
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    _, made = cleaned(source, None, tmp_path / "out.jsonl")
+    last = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert last == {"prompt": "Ham", "response": "ham", "note": "Ham"}
+    assert made.num_relabelled == 1

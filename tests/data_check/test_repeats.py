@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,7 @@ def test_shared_keys_stand_together_also_in_several_parts(part_bytes: int) -> No
     expected = {
         int(key): np.flatnonzero(keys == key).tolist() for key in keys if (keys == key).sum() > 1
     }
-    with KeyFile(part_bytes) as file:
+    with closing(KeyFile(part_bytes)) as file:
         file.add(keys[:200], np.arange(200, dtype=np.uint32))
         file.add(keys[200:], np.arange(200, 500, dtype=np.uint32))
         found: dict[int, list[int]] = {}
@@ -179,3 +180,12 @@ def test_real_sets_have_the_leaks_and_duplicates_of_a_plain_search(
     pairs = [(row["prompt"], row["response"]) for row in rows["train"]]
     duplicates = len(pairs) - len(set(pairs))
     assert counts.get("duplicate", {}).get("training", 0) == duplicates
+
+
+def test_a_leak_that_no_training_row_causes_is_an_error_that_fix_leaves(check: Checker) -> None:
+    train = [(f"row {number}", "a") for number in range(5)]
+    from_validation = check(train, [("shared", "a")], [("shared", "a")])
+    assert from_validation.num_errors_left == 1
+    from_training = check([*train, ("shared", "a")], [("shared", "a")])
+    assert from_training.report.num_of("error") == 1
+    assert from_training.num_errors_left == 0

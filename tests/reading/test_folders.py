@@ -252,3 +252,11 @@ def test_files_that_nobody_said_belong_together_are_refused(tmp_path: Path) -> N
     mixed = write(tmp_path / "mixed", "a-00000-of-00001.jsonl", "b-00000-of-00001.jsonl")
     with pytest.raises(DataError, match="tell no split"):
         files_of(str(mixed))
+
+
+def test_a_file_has_no_splits_to_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "all.jsonl").write_text('{"prompt": "a", "response": "b"}\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"all\.jsonl:test"):
+        files_of("data/all.jsonl:test")

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import shutil
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -189,4 +190,4 @@ def test_a_big_document_streams(tmp_path: Path) -> None:
     records = iter_records(path)
     assert next(records).fields == record
     with pytest.raises(DataError, match="the file ends before its JSON does"):
-        assert sum(1 for _ in records) == 0
+        deque(records, maxlen=0)

@@ -12,6 +12,8 @@ from ptune_tui.config import DataConfig
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.reading.column_template import taken_apart
+from ptune_tui.reading.mapping import recognise
+from ptune_tui.reading.record import Record
 from ptune_tui.reading.row import Turn
 from ptune_tui.rows import Row, RowsRead, read_rows, recognise_rows
 
@@ -185,3 +187,9 @@ def test_a_row_that_a_template_cannot_take_is_named(
 def test_a_template_that_is_no_jinja_is_refused(tmp_path: Path, template: str) -> None:
     with pytest.raises(UsageError, match="template"):
         read(tmp_path, {"text": "a", "label": "b"}, template=template)
+
+
+def test_the_column_named_as_the_answer_is_never_taken_for_the_input() -> None:
+    record = Record({"question": "q", "text": "t", "answer": "a"}, "f", 1)
+    row = recognise(record, DataConfig(response_field="question")).row_of(record)
+    assert (row.prompt, row.response) == ("t", "q")

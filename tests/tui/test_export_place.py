@@ -111,9 +111,22 @@ async def test_wrong_base_and_wrong_name_are_said_before_the_start(runs: Path) -
         assert screen.check_action("start", ()) is None
 
 
-async def test_cancelled_export_says_that_nothing_is_there(
-    runs: Path, use_worker: UseWorker
-) -> None:
+@pytest.mark.parametrize("folder", ["~nosuchuser/bundle", "x" * 300])
+async def test_folder_that_cannot_be_looked_at_is_said(runs: Path, folder: str) -> None:
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "to").text = folder
+        await pilot.pause()
+        assert "cannot be looked at" in written(screen, f"#{row_id('to')} .field-error")
+        assert screen.check_action("start", ()) is None
+        row(screen, "to").text = str(runs / "free")
+        await pilot.pause()
+        assert screen.check_action("start", ()) is True
+
+
+@pytest.mark.usefixtures("runs")
+async def test_cancelled_export_says_that_nothing_is_there(use_worker: UseWorker) -> None:
     use_worker(fakes.exporting(), fakes.FOREVER)
     app = PTuneApp("export")
     async with opened(app, size=(80, 24)) as pilot:
@@ -126,10 +139,10 @@ async def test_cancelled_export_says_that_nothing_is_there(
         await wait_for(pilot, lambda: "nothing was put in place" in written(screen, "#checks"))
         assert not screen.query_one(Problem).display
         assert screen.check_action("start", ()) is True
-    assert runs.is_dir()
 
 
-async def test_failed_export_shows_why_and_what_to_do(runs: Path, use_worker: UseWorker) -> None:
+@pytest.mark.usefixtures("runs")
+async def test_failed_export_shows_why_and_what_to_do(use_worker: UseWorker) -> None:
     use_worker(fakes.export_failed())
     app = PTuneApp("export")
     async with opened(app, size=(80, 24)) as pilot:
@@ -138,12 +151,10 @@ async def test_failed_export_shows_why_and_what_to_do(runs: Path, use_worker: Us
         await wait_for(pilot, lambda: screen.query_one(Problem).display)
         assert "Free some space" in written(screen, "#problem")
         assert screen.check_action("start", ()) is True
-    assert runs.is_dir()
 
 
-async def test_room_is_checked_for_what_is_made(
-    runs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("runs")
+async def test_room_is_checked_for_what_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 300 << 20)
     app = PTuneApp("export")
     async with opened(app, size=(80, 24)) as pilot:
@@ -154,7 +165,6 @@ async def test_room_is_checked_for_what_is_made(
         await pilot.pause()
         assert "590 MiB" in written(screen, "#export-space")
         assert "too little" in written(screen, "#export-space")
-    assert runs.is_dir()
 
 
 async def test_run_whose_folder_is_gone_is_offered_no_more(runs: Path) -> None:

@@ -20,6 +20,7 @@ from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.series import decimate
 from ptune_tui.tasks import ExportTask
 from ptune_tui.tui import fields, fitting, preset_form
+from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.curve import RateAxis
@@ -258,3 +259,14 @@ def test_a_run_that_went_back_forgets_the_steps_it_does_again() -> None:
     state.add(fakes.step(2))
     assert [number for number, _ in state.losses] == [1, 2]
     assert [notice.code for notice in state.task.notices] == ["rolled-back"]
+
+
+def test_no_key_of_a_place_is_another_action_s_too() -> None:
+    for place in {action.place for action in ACTIONS} - {"app"}:
+        keys = [
+            key
+            for action in ACTIONS
+            if action.place in ("app", place)
+            for key in action.key.split(",")
+        ]
+        assert len(keys) == len(set(keys)), place

@@ -195,8 +195,12 @@ class RunsScreen(PlaceScreen):
     def _is_worked_on(self, run: RunSummary) -> bool:
         """Whether its worker still runs, or its bundle is being written."""
         session = self.ptune.session
-        is_shown_at_work = session.shows(run.path) and (session.is_training or session.is_exporting)
-        return run.status == "running" or is_shown_at_work
+        is_shown_at_work = session.shows(run.path) and session.is_training
+        is_exported = False
+        if session.export is not None and session.is_exporting:
+            asked, folder = session.export.state.asked, run.path.absolute()
+            is_exported = folder == Path(asked.run) or folder in Path(asked.destination).parents
+        return run.status == "running" or is_shown_at_work or is_exported
 
     def _read_if_shown(self) -> None:
         if self.is_current:

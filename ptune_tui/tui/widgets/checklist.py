@@ -89,7 +89,7 @@ def _parity_line(parity: ParityMeasured, state: ExportState) -> Content:
 
 def ending_lines(state: ExportState) -> list[str]:
     """How it ended; nothing while it goes on, or where its error says it."""
-    if state.is_cancelled:
+    if state.is_cancelled and state.done is None:
         is_over = state.task.is_over
         return ["- cancelled; nothing was put in place" if is_over else "▸ cancelling..."]
     if state.done is None:
