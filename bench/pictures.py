@@ -54,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     report_picture(options.run, options.folder / "report.png")
-    asyncio.run(picture(PTuneApp(), options.folder / "setup.svg"))
+    asyncio.run(picture(PTuneApp("setup"), options.folder / "setup.svg"))
     asyncio.run(picture(PTuneApp(attach=options.run), options.folder / "train.svg"))
 
 
