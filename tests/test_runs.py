@@ -132,7 +132,7 @@ def test_the_time_of_training_skips_damaged_lines(tmp_path: Path) -> None:
 def test_folder_that_is_gone_gives_an_empty_summary(tmp_path: Path) -> None:
     summary = runs.summarise(tmp_path / "gone")
     assert (summary.status, summary.step, summary.started) == ("killed", 0, None)
-    assert runs.list_runs(tmp_path / "gone") == []
+    assert RunListing(tmp_path / "gone").read() == []
 
 
 def test_hundred_thousand_events_take_less_than_a_second(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_runs_are_listed_latest_first_and_other_folders_left_out(tmp_path: Path)
     make_run(tmp_path / "a", [TaskStarted(1.0, 1, "train")])
     make_run(tmp_path / "b", [TaskStarted(2.0, 1, "train")])
     (tmp_path / "notes").mkdir()
-    assert [summary.name for summary in runs.list_runs(tmp_path)] == ["b", "a"]
+    assert [summary.name for summary in RunListing(tmp_path).read()] == ["b", "a"]
 
 
 def test_run_is_found_by_path_name_and_as_the_last(tmp_path: Path) -> None:

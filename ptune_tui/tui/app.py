@@ -7,6 +7,8 @@ answers over pipes. So nothing native prints on the screen, and closing the app 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +24,7 @@ from ptune_tui.events import TaskFinished
 from ptune_tui.run_listing import has_runs
 from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
 from ptune_tui.tui.session import Session
+from ptune_tui.tui.terminal import TerminalWatch
 from ptune_tui.tui.wording import share_text
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def run_app(
     initial_screen: InitialScreen | None = None,
     bundle: Path | None = None,
     attach: Path | None = None,
-) -> AppOutcome | None:
+) -> AppOutcome:
     """Open the app and wait until it closes.
 
     Args:
@@ -48,7 +51,7 @@ def run_app(
         attach (Path | None): A run folder to show.
 
     Returns:
-        AppOutcome | None: What to say on the normal screen; None where nothing was done.
+        AppOutcome: What to say on the normal screen, and the exit code.
 
     Raises:
         UsageError: There is no folder `attach`.
@@ -57,7 +60,7 @@ def run_app(
     app.run()
     from ptune_tui.tui.outcome import outcome_of
 
-    return outcome_of(app.session)
+    return outcome_of(app.session, app.return_code or 0)
 
 
 # The first frame is drawn before the places are imported: half of a start's time is theirs.
@@ -132,6 +135,7 @@ class PTuneApp(App[None]):
         fitting: InitialScreen | None = "train" if attach else "chat" if bundle else None
         self._initial_screen = initial_screen or fitting
         self._leaves_after_run = False
+        self._terminal: TerminalWatch | None = None
         if attach is not None:
             self.session.attach(attach)
 
@@ -141,12 +145,18 @@ class PTuneApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first place as soon as the first frame is drawn."""
+        if not self.is_headless:
+            self._terminal = TerminalWatch(self._leave)
+            self._terminal.begin()
         self.call_after_refresh(self._open_first_place)
 
-    def _open_first_place(self) -> None:
+    async def _open_first_place(self) -> None:
         """Show the first place and begin to poll."""
-        self.session.poll()
-        self.switch_mode(self._initial_screen or ("runs" if has_runs() else "setup"))
+        await asyncio.to_thread(self.session.poll)  # a long run takes a moment to read
+        place = self._initial_screen
+        if place is None:
+            place = "runs" if await asyncio.to_thread(has_runs) else "setup"
+        self.switch_mode(place)
         self.set_interval(POLL_SECONDS, self._poll)
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -217,14 +227,19 @@ class PTuneApp(App[None]):
         elif choice == "discard":
             self.run_worker(self._discard())
         elif choice == "save":
-            self.session.stop_run(save=True)
+            try:
+                self.session.stop_run(save=True)
+            except OSError as error:
+                self.tell_error(error)
+                return
             self._leaves_after_run = True
             self.notify("Leaving when the run has stopped; Quit again leaves at once.")
             self.refresh_place()
 
     async def _discard(self) -> None:
         """End the work: ask the run, wait, then end its process."""
-        self.session.stop_run(save=False)
+        with contextlib.suppress(OSError):  # a full disk: the process is ended all the same
+            self.session.stop_run(save=False)
         followed = self.session.run if self.session.is_training else self.session.export
         self.notify("Ending the work...")
         deadline = time.monotonic() + (DISCARD_SECONDS if self.session.is_training else 0.0)
@@ -234,12 +249,24 @@ class PTuneApp(App[None]):
             await asyncio.to_thread(followed.job.kill)
         self._leave()
 
-    def _leave(self) -> None:
+    def _leave(self, return_code: int = 0) -> None:
         self.session.end_preview()
         self.session.end_rate_test()
-        self.exit()
+        self.exit(return_code=return_code)
+
+    def _fatal_error(self) -> None:
+        """End after a fault of ours, in sentences; Textual's own traceback shows users' texts."""
+        from rich.text import Text
+
+        from ptune_tui.tui.faults import fault_words
+
+        error = sys.exc_info()[1] or self._exception
+        self._exit_renderables.append(Text(fault_words(error) if error else "The app failed."))
+        self._close_messages_no_wait()
 
     def _poll(self) -> None:
+        if self._terminal is not None:
+            self._terminal.look()
         if not self.session.poll():
             return
         if self._leaves_after_run and not self.session.is_training:

@@ -10,14 +10,14 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from ptune_tui.tasks import ExportTask, read_task
-from ptune_tui.tui import export_choice
+from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import opened, wait_for
+from tests.tui.helpers import opened, settled, wait_for
 
 
 @pytest.fixture
@@ -55,11 +55,11 @@ async def test_form_makes_the_task_and_its_command(runs: Path, use_worker: UseWo
         row(screen, "make").text = "prompt into a bundle"
         row(screen, "precision").text = "exact"
         row(screen, "name").text = "commands"
-        await pilot.pause()
+        await settled(pilot)
         assert screen.choice is None  # the bundle has a prompt of that name
         assert row(screen, "taken").has_class("-wrong")
         row(screen, "taken").text = "replace it"
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("y")
         bundle = runs / "two" / "bundle"
         command = f"ptune export one --into {bundle} --name commands --precision exact --overwrite"
@@ -82,7 +82,7 @@ async def test_folder_for_another_program_has_no_precision_and_no_chat(
         row(screen, "run").text = "two"
         row(screen, "precision").text = "fast"
         row(screen, "make").text = "GGUF folder"
-        await pilot.pause()
+        await settled(pilot)
         assert not row(screen, "precision").display
         assert screen.choice is not None
         assert screen.choice.command() == (
@@ -101,11 +101,11 @@ async def test_wrong_base_and_wrong_name_are_said_before_the_start(runs: Path) -
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "make").text = "prompt into a bundle"
-        await pilot.pause()
+        await settled(pilot)
         assert "name a bundle" in written(screen, f"#{row_id('to')} .field-error")
         row(screen, "to").text = str(other)
         row(screen, "name").text = "a b"
-        await pilot.pause()
+        await settled(pilot)
         assert "other weights than the run's" in written(screen, f"#{row_id('to')} .field-error")
         assert "cannot be a prompt's name" in written(screen, f"#{row_id('name')} .field-error")
         assert screen.check_action("start", ()) is None
@@ -117,11 +117,11 @@ async def test_folder_that_cannot_be_looked_at_is_said(runs: Path, folder: str) 
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "to").text = folder
-        await pilot.pause()
+        await settled(pilot)
         assert "cannot be looked at" in written(screen, f"#{row_id('to')} .field-error")
         assert screen.check_action("start", ()) is None
         row(screen, "to").text = str(runs / "free")
-        await pilot.pause()
+        await settled(pilot)
         assert screen.check_action("start", ()) is True
 
 
@@ -155,14 +155,14 @@ async def test_failed_export_shows_why_and_what_to_do(use_worker: UseWorker) -> 
 
 @pytest.mark.usefixtures("runs")
 async def test_room_is_checked_for_what_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 300 << 20)
+    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 300 << 20)
     app = PTuneApp("export")
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         # 1.15 of the quantised bytes, and for `auto` of one byte a parameter as well
         assert "255 MiB" in written(screen, "#export-space")
         row(screen, "make").text = "transformers folder"
-        await pilot.pause()
+        await settled(pilot)
         assert "590 MiB" in written(screen, "#export-space")
         assert "too little" in written(screen, "#export-space")
 

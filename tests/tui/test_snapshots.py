@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from ptune_tui.tui import export_choice
+from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens import export
 from ptune_tui.tui.widgets.field_row import FieldRow
@@ -29,7 +29,7 @@ def export_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> PTuneApp:
     fakes.write_run(home / "runs" / "one", fakes.finished())
     destination = "/home/user/runs/one/bundle"
     monkeypatch.setattr(export, "default_destination", lambda *_: destination)
-    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 12 << 30)
+    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 12 << 30)
     return PTuneApp("export", clock=clock)
 
 

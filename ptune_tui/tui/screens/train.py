@@ -80,12 +80,19 @@ class TrainScreen(PlaceScreen):
 
     def action_stop(self) -> None:
         """Stop after this step and keep the best prompt."""
-        self.ptune.session.stop_run(save=True)
+        try:
+            self.ptune.session.stop_run(save=True)
+        except OSError as error:
+            self.ptune.tell_error(error)
         self.refresh_place()
 
     def action_evaluate(self) -> None:
         """Score the validation rows after this step."""
-        self.ptune.session.evaluate_now()
+        try:
+            self.ptune.session.evaluate_now()
+        except OSError as error:
+            self.ptune.tell_error(error)
+            return
         self.notify("The validation rows are scored after this step.")
 
     def action_view(self) -> None:
