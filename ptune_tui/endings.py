@@ -69,7 +69,10 @@ def gone_folder(folder: Path, pid: int | None) -> TaskFailed:
     """
     hint = "What was saved in it is where the folder is now, or gone with it."
     if pid is not None:
-        hint += f" Its worker (process {pid}) ends when it next saves; to end it now: `kill {pid}`."
+        hint += (
+            f" Its worker (process {pid}) ends when it next saves; `kill {pid}`, or `s` in the "
+            "app, ends it now."
+        )
     return TaskFailed("resources", f"The folder {folder} was deleted or moved.", hint, "")
 
 

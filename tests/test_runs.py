@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ptune_tui.errors import UsageError
 from ptune_tui.events import (
     EvaluationDone,
     Event,
+    LineFollower,
     ModelReady,
     StepDone,
     TaskFailed,
@@ -25,6 +27,7 @@ from ptune_tui.events import (
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.run_listing import RunListing, delete_run, has_runs
 from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, write_task
+from tests.tui import fakes
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
 
@@ -227,3 +230,30 @@ def test_a_damaged_byte_inside_a_text_is_one_unreadable_line(tmp_path: Path) -> 
     run.mkdir()
     (run / EVENTS_FILE).write_bytes(b'{"type":"Notice","code":"a","message":"\xff"}\n')
     assert runs.summarise(run).num_unreadable_lines == 1
+
+
+def test_listing_opens_only_what_changed_and_knows_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fakes.MODEL
+    for name in ("one", "two"):
+        make_run(tmp_path / name, [STARTED, model, step(1), TaskFinished(seconds=1.0)])
+    listing = RunListing(tmp_path)
+    assert [run.model for run in listing.read_all()] == [model, model]
+    opened: list[str] = []
+    real = LineFollower.new_lines
+
+    def new_lines(self: LineFollower) -> Iterator[bytes]:
+        opened.append(self.path.parent.name)
+        return real(self)
+
+    monkeypatch.setattr(LineFollower, "new_lines", new_lines)
+    listing.read_all()
+    assert opened == []
+    with (tmp_path / "two" / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(step(2)))
+    assert {run.summary.name: run.summary.step for run in listing.read_all()} == {
+        "one": 1,
+        "two": 2,
+    }
+    assert opened == ["two"]

@@ -23,7 +23,7 @@ def fault_words(error: BaseException) -> str:
     ]
     try:
         _write(path, error)
-        lines.append(f"hint: The traceback is in {path}; with `ptune doctor` it helps to report it.")
+        lines.append(f"hint: The traceback is in {path}; it and `ptune doctor` help to report it.")
     except OSError as reason:
         lines.append(f"The traceback could not be written to {path}: {reason}")
     return "\n".join(lines)

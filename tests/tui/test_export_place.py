@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from ptune_tui.bundles import BundleCard, read_card
 from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
@@ -176,3 +178,52 @@ async def test_run_whose_folder_is_gone_is_offered_no_more(runs: Path) -> None:
         await wait_for(pilot, lambda: set(screen.sources) == {"two"})
         assert screen.choice is not None
         assert screen.choice.source.path == runs / "two"
+
+
+async def test_folder_for_transformers_has_a_type_and_other_weights_can_be_forced(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    use_worker([], fakes.FOREVER)
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert not row(screen, "dtype").display
+        row(screen, "run").text = "one"
+        row(screen, "make").text = "transformers folder"
+        row(screen, "dtype").text = "bfloat16"
+        row(screen, "weights").text = "export all the same"
+        await settled(pilot)
+        assert row(screen, "dtype").display
+        assert "295 MiB" in written(screen, "#export-space")  # half of that in float32
+        folder = runs / "one" / "transformers"
+        assert screen.choice is not None
+        assert screen.choice.command() == (
+            f"ptune export one --out {folder} --format transformers --dtype bfloat16 --force"
+        )
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.session.export)
+        assert app.session.export is not None
+        task = read_task(app.session.export.job.folder)
+        assert isinstance(task, ExportTask)
+        assert (task.float_type, task.force, task.overwrite) == ("bfloat16", True, False)
+        row(screen, "make").text = "GGUF folder"
+        await settled(pilot)
+        assert "--dtype" not in screen.choice.command()
+
+
+@pytest.mark.usefixtures("runs")
+async def test_the_disk_is_looked_at_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+
+    def looking(folder: Path) -> BundleCard | None:
+        threads.add(threading.get_ident())
+        return read_card(folder)
+
+    monkeypatch.setattr(export_check, "read_card", looking)
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "make").text = "prompt into a bundle"
+        await settled(pilot)
+    assert threads
+    assert threading.get_ident() not in threads
