@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -24,6 +25,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE, TrainTask, write_task
 from ptune_tui.worker import main
+from ptune_tui.worker.channel import Channel
 
 SAVED = [CheckpointSaved(50, "run/adapter", 0.9, is_best=True), StateSaved(60, "run/checkpoints")]
 
@@ -118,13 +120,16 @@ def test_worker_that_runs_out_says_what_is_saved(
     assert not (work / LOCK_FILE).exists()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the disk that is always full")
 def test_worker_whose_events_fit_on_no_disk_ends_all_the_same(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (work / EVENTS_FILE).symlink_to("/dev/full")
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Channel, "say", full)
     failing(monkeypatch, AssertionError("it was to end before"))
     assert main.run_folder(work) == 6
+    assert not (work / EVENTS_FILE).read_bytes()
     assert "No space left on device" in capsys.readouterr().err  # its log
     assert not (work / LOCK_FILE).exists()
 

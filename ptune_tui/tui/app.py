@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +25,7 @@ from ptune_tui.events import TaskFinished
 from ptune_tui.run_listing import has_runs
 from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
 from ptune_tui.tui.session import Session
-from ptune_tui.tui.terminal import TerminalWatch
+from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch
 from ptune_tui.tui.wording import share_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,11 @@ def run_app(
         UsageError: There is no folder `attach`.
     """
     app = PTuneApp(initial_screen, bundle, attach)
-    app.run()
+    try:
+        app.run()
+    finally:
+        if app.has_lost_terminal:
+            os._exit(TERMINAL_LOST)  # whatever is still to be written would fail or never return
     from ptune_tui.tui.outcome import outcome_of
 
     return outcome_of(app.session, app.return_code or 0)
@@ -170,6 +175,11 @@ class PTuneApp(App[None]):
         return (
             key.upper() if key[0] == "f" and key[1:].isdigit() else super().get_key_display(binding)
         )
+
+    @property
+    def has_lost_terminal(self) -> bool:
+        """Whether the terminal is gone."""
+        return self._terminal is not None and self._terminal.is_lost
 
     def status_text(self) -> str:
         """How the work stands, for the bar on top."""

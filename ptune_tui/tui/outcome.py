@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ptune_tui.runs import RunStatus, summarise
 from ptune_tui.tui.session import Session
-from ptune_tui.tui.terminal import TERMINAL_LOST
 from ptune_tui.tui.wording import share_text
 
 
@@ -61,8 +60,8 @@ def outcome_of(session: Session, exit_code: int = 0) -> AppOutcome:
     bundle = session.bundle
     if session.run is None and bundle is not None:
         return AppOutcome(bundle=bundle, next_command=_chat(bundle), exit_code=exit_code)
-    if session.run is None or exit_code == TERMINAL_LOST:
-        return AppOutcome(exit_code=exit_code)  # a terminal that is gone can be told nothing
+    if session.run is None:
+        return AppOutcome(exit_code=exit_code)
     summary = summarise(session.run.job.folder)
     return AppOutcome(
         run=summary.path,

@@ -174,6 +174,7 @@ class Session:
         self.rate: Followed[RateState] | None = None
         self.listing = RunListing()
         self.chat: ChatProcess | None = None
+        self._activity: list[bool] = []
 
     @property
     def is_training(self) -> bool:
@@ -342,12 +343,17 @@ class Session:
         self.rate = None
 
     def poll(self) -> bool:
-        """Take in all new events; says whether there were any, or any job is active."""
+        """Take in all new events; says whether there were any, or any job is or was active."""
         changed, was_exporting = False, self.is_exporting
-        for followed in (self.run, self.export, self.preview, self.rate):
+        all_followed = (self.run, self.export, self.preview, self.rate)
+        for followed in all_followed:
             if followed is not None and followed.is_active:
                 followed.poll()
                 changed = True
+        # A worker may be gone only some time after its last event was taken in.
+        activity = [followed is not None and followed.is_active for followed in all_followed]
+        changed |= activity != self._activity
+        self._activity = activity
         if self.export is not None and was_exporting and not self.is_exporting:
             self._take_bundle(self.export.state)
         return changed

@@ -22,10 +22,14 @@ class TerminalWatch:
 
     Args:
         leave (Callable[[int], None]): Ends the app in order, with an exit code.
+
+    Attributes:
+        is_lost: Whether it is.
     """
 
     def __init__(self, leave: Callable[[int], None]) -> None:
         self._leave = leave
+        self.is_lost = False
         self._is_leaving = False
         self._input = sys.__stdin__.fileno() if sys.__stdin__ is not None else -1
         self._is_watched = self._input >= 0 and os.isatty(self._input)
@@ -51,6 +55,7 @@ class TerminalWatch:
     def _give_up(self) -> None:
         """Leave, and see to it that no write to the dead terminal holds the process."""
         if not self._is_leaving:
+            self.is_lost = True
             deadline = threading.Timer(GIVE_UP_SECONDS, os._exit, [TERMINAL_LOST])
             deadline.daemon = True
             deadline.start()

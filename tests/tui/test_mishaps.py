@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,11 +24,13 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.jobs import Job
+from ptune_tui.locks import write_lock
 from ptune_tui.tasks import EVENTS_FILE
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.questions import HelpScreen, LeaveScreen
 from ptune_tui.tui.screens.runs import RunsScreen
 from ptune_tui.tui.screens.train import TrainScreen
+from ptune_tui.tui.session import Session
 from ptune_tui.tui.widgets.run_panels import Problem
 from ptune_tui.tui.widgets.run_table import RunTable
 from tests.tui import fakes
@@ -190,6 +194,21 @@ async def test_small_terminal_hides_nothing_for_good(key: str, tmp_path: Path) -
         assert isinstance(before, HelpScreen | LeaveScreen)
         await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
         assert app.session.is_training
+
+
+def test_worker_that_is_gone_only_after_its_last_event_is_drawn_as_gone(tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
+        write_lock(run, worker.pid)
+        session = Session()
+        session.attach(run)
+        assert session.poll()
+        assert session.is_training  # it might have been resumed
+        worker.kill()
+        worker.wait()
+    assert not session.is_training
+    assert session.poll()
+    assert not session.poll()
 
 
 @pytest.mark.usefixtures("fake_chat", "some_runs")
