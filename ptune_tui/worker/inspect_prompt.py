@@ -80,19 +80,20 @@ class _Findings:
 
     def events(self, num_nearest: int) -> Iterator[Event]:
         """Look at everything that can be looked at."""
-        frozen, prompt = self.inspected.frozen, self.inspected.prompt
+        prompt, rows = self.inspected.prompt, self.inspected.rows
         if isinstance(prompt, VirtualTokens):
-            self.near = neighbours(frozen, prompt.embeddings_PH, num_nearest)
-        rows = self.inspected.rows
+            vocabulary = self.inspected.vocabulary
+            self.near = neighbours(vocabulary, prompt.embeddings_PH, num_nearest)
         if rows is None:
             return
+        frozen = rows.evaluator.frozen
         if isinstance(prompt, LayerPrefix):
             self.norms = layer_norms(frozen, prompt, rows.encoded[:_NUM_NORM_ROWS])
         yield from self._attention(rows)
         yield from self._parts(rows)
 
     def _attention(self, rows: InspectedRows) -> Iterator[Event]:
-        frozen = self.inspected.frozen
+        frozen = rows.evaluator.frozen
         if not frozen.shares_prefix:
             yield Notice(
                 "attention",
@@ -142,10 +143,10 @@ class _Findings:
 
     def inspection(self, task: InspectTask) -> Inspection:
         """All of it as one struct."""
-        frozen, prompt, rows = self.inspected.frozen, self.inspected.prompt, self.inspected.rows
+        prompt, rows = self.inspected.prompt, self.inspected.rows
         return Inspection(
             prompt=task.target,
-            model=frozen.name,
+            model=self.inspected.name,
             has_layers=isinstance(prompt, LayerPrefix),
             vocabulary_norm=self.near.vocabulary_norm if self.near else None,
             data=rows.source if rows else None,
@@ -176,7 +177,7 @@ class _Findings:
     def _nearest(self, number: int) -> list[NearToken]:
         if self.near is None:
             return []
-        tokenizer = self.inspected.frozen.text.tokenizer
+        tokenizer = self.inspected.tokenizer
         return [
             NearToken(token, tokenizer.decode([token], skip_special_tokens=False), cosine)
             for token, cosine in zip(

@@ -79,7 +79,10 @@ def test_holm_is_its_step_down_procedure() -> None:
 
 
 def test_several_comparisons_are_told_by_the_corrected_p() -> None:
-    tests = [PairTest("tuned prompt", name, 9, 2, p, difference=0.1) for name, p in (("x", 0.03), ("y", 0.04))]
+    tests = [
+        PairTest("tuned prompt", name, 9, 2, p, difference=0.1)
+        for name, p in (("x", 0.03), ("y", 0.04))
+    ]
     assert correction_in_words(corrected(tests[:1])) is None
     assert in_words(tests[0]) == "The tuned prompt is better than x: 9 rows against 2, p = 0.03."
     both = corrected(tests)
