@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from torch import Tensor
 
 from ptune_tui.engine.attention import (
@@ -35,6 +36,7 @@ from ptune_tui.inspection import (
     TokenFindings,
     write_inspection,
 )
+from ptune_tui.run_table import prompt_hash
 from ptune_tui.tasks import RESULT_FILE, InspectTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.inspected import Inspected, InspectedRows, InspectedStage
@@ -52,14 +54,17 @@ def inspect_prompt(task: InspectTask, folder: Path, channel: Channel) -> Iterato
         channel (Channel): Where progress is said.
     """
     started = time.perf_counter()
+    target = Path(task.target)
+    is_run = (target / CONFIG_FILE).is_file()
+    # Before it is loaded: of a run that trains on meanwhile, this then counts as an older one.
+    looked_at = prompt_hash(target) if is_run else ""
     stage = InspectedStage(task, channel)
     yield from stage.events()
     found = _Findings(stage.inspected, channel)
     yield from found.events(task.num_nearest)
-    inspection = found.inspection(task)
+    inspection = msgspec.structs.replace(found.inspection(task), prompt_hash=looked_at)
     write_inspection(folder / RESULT_FILE, inspection)
-    target = Path(task.target)
-    if (target / CONFIG_FILE).is_file():
+    if is_run:
         write_inspection(target / INSPECTION_FILE, inspection)
     yield TaskFinished(time.perf_counter() - started)
 
