@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 
 from export.bundle import Manifest, data_files, verify_file
 from export.errors import BundleError
+from export.ort import open_part
 
 FloatArray = npt.NDArray[np.float32]
 _IDS = "input_ids"
@@ -37,14 +37,7 @@ class VocabularyTable:
     def __init__(self, graph: Path, size: int) -> None:
         self.size = size
         model = onnx.load(graph, load_external_data=False)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", str(graph.resolve().parent)
-        )
-        self._session = onnxruntime.InferenceSession(
-            _lookup(model, graph).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_part(_lookup(model, graph).SerializeToString(), graph.parent)
 
     @classmethod
     def of(cls, folder: Path, manifest: Manifest) -> VocabularyTable:
