@@ -141,7 +141,7 @@ class _Cleaning:
         record = read.record
         repaired = _mapped(record.fields, repair)
         redacted = _mapped(repaired, redact)
-        relabelled = redacted | self._relabelled(read, redacted)
+        relabelled: dict[str, Any] = redacted | self._relabelled(read, redacted)
         response = read.row.response
         if relabelled != record.fields:
             # What is left of a text without its invisible characters may be nothing.

@@ -124,9 +124,8 @@ def secrets(text: str) -> Iterator[Secret]:
         for match in pattern.finditer(text):
             yield Secret("secret", name, *match.span())
     for match in _DIGITS.finditer(text):
-        if _is_alone(text, *match.span()):
-            for start, stop in _cards(match):
-                yield Secret("card-number", "a card number", start, stop)
+        for start, stop in _cards(match):
+            yield Secret("card-number", "a card number", start, stop)
     for match in _ACCOUNT.finditer(text):
         if _is_alone(text, *match.span()) and _is_account(match[0]):
             yield Secret("card-number", "an account number (IBAN)", *match.span())
@@ -161,7 +160,7 @@ def _is_alone(text: str, start: int, stop: int) -> bool:
 
 def _cards(run: re.Match[str]) -> Iterator[tuple[int, int]]:
     """Where card numbers stand in a run of digits: all of it, or groups beside other numbers."""
-    if _is_card(run[0]):
+    if _is_card(run[0]) and _is_alone(run.string, *run.span()):
         yield run.span()
         return
     groups = [group.span() for group in _GROUP.finditer(run.string, *run.span())]
@@ -170,7 +169,9 @@ def _cards(run: re.Match[str]) -> Iterator[tuple[int, int]]:
         for last in range(min(first + _MOST_GROUPS, len(groups)) - 1, first - 1, -1):
             sizes = tuple(stop - start for start, stop in groups[first : last + 1])
             start, stop = groups[first][0], groups[last][1]
-            if sizes in _CARD_GROUPS and _is_card(run.string[start:stop]):
+            is_card = sizes in _CARD_GROUPS and _is_card(run.string[start:stop])
+            # The run may begin or end within a word, as in `q4 4111 ...`.
+            if is_card and _is_alone(run.string, start, stop):
                 yield start, stop
                 first = last
                 break

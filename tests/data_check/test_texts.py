@@ -105,6 +105,7 @@ def test_a_card_number_is_found_beside_other_numbers(behind: str) -> None:
     assert [(secret.name, secret.stop) for secret in found] == [("a card number", 28)]
     assert "4111" not in redact(f"card {number}{behind}")
     assert redact("4111111111111111 123") == "[redacted] 123"
+    assert redact(f"q4 {number} 12x") == "q4 [redacted] 12x"
 
 
 def test_a_private_key_goes_with_all_its_lines() -> None:
