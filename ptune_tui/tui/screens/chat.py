@@ -21,8 +21,8 @@ from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
 NO_BUNDLE = """\
 No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.
 
-1  set up a run and start it
-2  when it has ended, Enter exports it
+2  set up a run and start it
+3  watch it; when it has ended, Enter exports it
 
 Or start with a bundle that is there already:  ptune chat FOLDER"""
 ASK = "Write a text below; Enter sends it to the base model and to the tuned one."

@@ -36,8 +36,8 @@ from ptune_tui.tui.wording import share_text
 EMPTY = """\
 No run to export yet. An export takes the soft prompt of a run that has ended.
 
-1  set up a run and start it; Enter takes the defaults
-2  watch it; when it has ended, Enter leads here
+2  set up a run and start it; Enter takes the defaults
+3  watch it; when it has ended, Enter leads here
 
 What is made: a bundle that answers on a CPU without torch, or a folder for llama.cpp, Ollama or
 transformers."""

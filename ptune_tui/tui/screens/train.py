@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 EMPTY = """\
 No run yet.
 
-1  go to Setup; Enter starts a run with the defaults
-3  talk to a bundle that is there already
+2  go to Setup; Enter starts a run with the defaults
+6  talk to a bundle that is there already
 
 A run goes on in a process of its own: closing the app or the connection does not end it."""
 
@@ -170,7 +170,7 @@ class TrainScreen(PlaceScreen):
         keys = ["Enter exports it"] if session.can_export and bundle is None else []
         keys += ["Enter talks to the bundle, x exports again"] if bundle is not None else []
         keys += ["r goes on with the run"] if session.can_resume else []
-        return ", ".join([*keys, "1 sets up another run"])
+        return ", ".join([*keys, "2 sets up another run"])
 
     def _chart(self) -> LossChart:
         from ptune_tui.tui.widgets.loss_chart import LossChart
