@@ -18,6 +18,7 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    Paused,
     PlanMade,
     PreviewMade,
     PreviewRow,
@@ -145,6 +146,11 @@ def running() -> list[Event]:
             "rows-cut", "3 rows were too long; their prompts were cut from the left.", "Raise it."
         ),
     ]
+
+
+def paused() -> list[Event]:
+    """A run that waits after its step 120."""
+    return [*running(), StateSaved(120, "resume"), Paused(120)]
 
 
 def finished() -> list[Event]:
@@ -325,6 +331,15 @@ commands = folder / "commands.jsonl"
 while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
 say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
 """
+WAIT = r"""
+commands = folder / "commands.jsonl"
+def told(word): return commands.exists() and word in commands.read_bytes()
+while not told(b'"Pause"'): time.sleep(0.02)
+say(b'{"type":"Paused","step":120}\n')
+while not told(b'"Continue"'): time.sleep(0.02)
+say(b'{"type":"Continued","step":120,"seconds":0.5}\n')
+time.sleep(60)
+"""
 CHAT = """
 import json, sys
 def say(**reply): print(json.dumps(reply), flush=True)
@@ -345,7 +360,7 @@ for line in sys.stdin:
     for speaker in ask["speakers"]:
         text = "The customer wants to return a lamp." if speaker == "base" else "returns"
         for piece in text.split(" "):
-            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ")
+            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ", num_tokens=1)
         say(type="Answered", number=ask["number"], speaker=speaker, text=text, num_tokens=8,
             seconds=0.5, probability=0.93 if speaker == "tuned" else None)
 """

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
 
 PLACES = ("runs", "setup", "train", "chat", "export")
-KEYS = ("0", "1", "2", "3", "4")
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
 
@@ -38,12 +37,13 @@ class PlaceBar(Static):
             self._draw()
 
     def _draw(self) -> None:
-        parts = [Content.styled("ptune  ", "bold"), *map(self._tab, PLACES, KEYS)]
+        parts = [Content.styled("ptune  ", "bold"), *map(self._tab, PLACES)]
         self.update(Content("").join([*parts, Content.styled(f"   {self._status}", "dim")]))
 
-    def _tab(self, place: str, key: str) -> Content:
+    def _tab(self, place: str) -> Content:
         """A place's name; the present one stands in brackets."""
-        name = f"{key} {place.capitalize()}"
+        assert isinstance(self.screen, PlaceScreen)
+        name = f"{self.screen.ptune.keymap.name(f'app.{place}')} {place.capitalize()}"
         if place == self.place:
             return Content.styled(f"[{name}]", "bold reverse")
         return Content.from_markup(f"[@click=app.show_place('{place}')] {name} [/]")

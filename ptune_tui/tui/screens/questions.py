@@ -13,6 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from ptune_tui.tui.bindings import ACTIONS, Action, Place
+from ptune_tui.tui.focus_help import FocusHelp
+from ptune_tui.tui.keymap import Keymap, key_name
 
 Leave = Literal["save", "discard", "background"]
 
@@ -109,24 +111,28 @@ class DeleteScreen(ModalScreen[bool]):
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key that holds in a place.
+    """What has the focus, and every key that holds in a place.
 
     Args:
         place (Place): Which.
+        keymap (Keymap): The keys in force.
+        focused (FocusHelp | None): Of what has the focus.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,question_mark,q,enter", "dismiss", "Close", show=False)
     ]
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, keymap: Keymap, focused: FocusHelp | None) -> None:
         super().__init__()
         self.place = place
+        self.keymap = keymap
+        self.focused_help = focused
 
     def compose(self) -> ComposeResult:
-        """The keys, those of the place first."""
+        """What has the focus, then the keys, those of the place first."""
         with VerticalScroll(classes="question", id="help"):
-            yield Static(help_text(self.place))
+            yield Static(help_text(self.place, self.keymap, self.focused_help))
 
     def on_mount(self) -> None:
         """Name the box."""
@@ -134,27 +140,29 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").border_subtitle = "Escape closes"
 
 
-def help_text(place: Place) -> Content:
-    """The keys of a place and of the app, with their sentences.
+def help_text(place: Place, keymap: Keymap, focused: FocusHelp | None) -> Content:
+    """Help for what has the focus; the keys of a place and of the app, with their sentences.
 
     Args:
         place (Place): Which.
+        keymap (Keymap): The keys in force.
+        focused (FocusHelp | None): Of what has the focus.
     """
-    own = [_line(row) for row in ACTIONS if row.place == place]
-    everywhere = [_line(row) for row in ACTIONS if row.place == "app"]
+    lines = []
+    if focused is not None:
+        lines = [
+            Content.styled(f"{focused.title[:1].upper()}{focused.title[1:]}", "bold underline")
+        ]
+        lines += [*map(Content, focused.lines), Content("")]
+    own = [_line(row, keymap) for row in ACTIONS if row.place == place]
+    everywhere = [_line(row, keymap) for row in ACTIONS if row.place == "app"]
     more = [
         Content.assemble((f"{'^p':<8}", "bold"), "Every action by its name."),
         Content.assemble((f"{'tab':<8}", "bold"), "The next field; shift+tab the one before."),
     ]
-    return Content("\n").join([*own, Content(""), *everywhere, *more])
+    return Content("\n").join([*lines, *own, Content(""), *everywhere, *more])
 
 
-def _line(row: Action) -> Content:
-    names = [_key_name(key) for key in row.key.split(",")]
+def _line(row: Action, keymap: Keymap) -> Content:
+    names = [key_name(key) for key in keymap.keys(row)]
     return Content.assemble((f"{' '.join(names):<8}", "bold"), row.tooltip)
-
-
-def _key_name(key: str) -> str:
-    if key.startswith("ctrl+"):
-        return f"^{key[5:]}"
-    return {"question_mark": "?", "escape": "esc"}.get(key, key.upper() if len(key) > 1 else key)

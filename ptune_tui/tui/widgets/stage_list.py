@@ -35,12 +35,15 @@ def stage_text(stage: StageState, now: float) -> str:
         stage (StageState): Which.
         now (float): Seconds since the epoch.
     """
-    words = [MARKS[stage.status], f"{stage.name:<9}"]
+    mark = "‖" if stage.is_paused else MARKS[stage.status]
+    words = [mark, f"{stage.name:<9}"]
     seconds = stage.seconds_at(now)
     if seconds or (stage.status == "running" and stage.started is not None):
         words.append(f"{seconds_text(seconds):>10}")
     if stage.status == "running" and stage.total:
         words.append(f"{stage.done}/{stage.total}")
+    if stage.is_paused:
+        words.append("paused")
     if stage.num_passes > 1 and stage.status == "done" and stage.name == "evaluate":
         words.append(f"{stage.num_passes} times")
     elif stage.detail:
