@@ -19,14 +19,13 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError, explain
-from ptune_tui.events import TaskFinished
 from ptune_tui.run_listing import has_runs
 from ptune_tui.settings import Charts, Remembered, read_settings, remember
 from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
 from ptune_tui.tui.keymap import make_keymap
+from ptune_tui.tui.run_status import run_status
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.themes import COLOURLESS_THEME, DEFAULT_THEME, HIGH_CONTRAST
-from ptune_tui.tui.wording import share_text
 
 if TYPE_CHECKING:
     from ptune_tui.tui.outcome import AppOutcome
@@ -177,6 +176,12 @@ class PTuneApp(App[None]):
             self.notify(problem, severity="warning", timeout=PROBLEM_SECONDS, markup=False)
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember("theme", theme.name))
 
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours, and that of the lines around boxes, which differs from the paper."""
+        variables = super().get_css_variables()
+        line = "surface-lighten-3" if self.current_theme.dark else "surface-darken-3"
+        return {**variables, "line": variables[line]}
+
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the table, for the palette."""
         for row in ACTIONS:
@@ -197,21 +202,7 @@ class PTuneApp(App[None]):
             return "▸ finding a rate"
         if run is None:
             return ""
-        state = run.state
-        if state.task.failure is not None:
-            return "✗ the run failed"
-        if run.is_active and state.is_paused and not state.is_stopping:
-            return (
-                f"‖ paused {state.step.step}/{state.step.max_steps}" if state.step else "‖ paused"
-            )
-        if run.is_active:
-            step = f" {state.step.step}/{state.step.max_steps}" if state.step else ""
-            return f"▸ {'stopping' if state.is_stopping else 'training'}{step}"
-        best = f", best {share_text(state.best.accuracy)}" if state.best else ""
-        stopped_early = (
-            isinstance(state.task.ending, TaskFinished) and state.task.ending.stopped_early
-        )
-        return f"✓ {'stopped' if stopped_early else 'finished'}{best}"
+        return run_status(run.state, is_active=run.is_active)
 
     def tell_error(self, error: BaseException) -> None:
         """Show an error that something the user did has raised."""

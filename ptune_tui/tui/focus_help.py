@@ -71,7 +71,7 @@ _BY_ID = {
         "answers, or why the plan is as it is",
         (
             "The same few held-out rows after each validation: ✓ right, ✗ wrong, the answer, what "
-            "was expected, and the input.",
+            "was expected (=), and the input (<).",
             "Behind the other view stand the reasons for the plan and all notices.",
             _MOVE,
         ),

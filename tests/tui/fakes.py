@@ -127,7 +127,9 @@ def beginning() -> list[Event]:
         StageStarted("tokenise", START + 3),
         DATA,
         StageFinished("tokenise", 0.2),
+        StageStarted("probe", START + 4),
         PLAN,
+        StageFinished("probe", 1.9),
         *evaluation(0, 0.614),
         StageStarted("train", START + 10),
     ]

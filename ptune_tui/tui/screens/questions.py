@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import ClassVar, Literal
 
 from textual import on
@@ -17,6 +18,8 @@ from ptune_tui.tui.focus_help import FocusHelp
 from ptune_tui.tui.keymap import Keymap, key_name
 
 Leave = Literal["save", "discard", "background"]
+
+_KEY_WIDTH, _WIDTH = 8, 62  # of the help's two columns
 
 
 class LeaveScreen(ModalScreen[Leave | None]):
@@ -153,16 +156,22 @@ def help_text(place: Place, keymap: Keymap, focused: FocusHelp | None) -> Conten
         lines = [
             Content.styled(f"{focused.title[:1].upper()}{focused.title[1:]}", "bold underline")
         ]
-        lines += [*map(Content, focused.lines), Content("")]
+        lines += [Content(fill(line, _KEY_WIDTH + _WIDTH)) for line in focused.lines]
+        lines.append(Content(""))
     own = [_line(row, keymap) for row in ACTIONS if row.place == place]
     everywhere = [_line(row, keymap) for row in ACTIONS if row.place == "app"]
     more = [
-        Content.assemble((f"{'^p':<8}", "bold"), "Every action by its name."),
-        Content.assemble((f"{'tab':<8}", "bold"), "The next field; shift+tab the one before."),
+        _entry("^p", "Every action by its name."),
+        _entry("tab", "The next field; shift+tab the one before."),
     ]
     return Content("\n").join([*lines, *own, Content(""), *everywhere, *more])
 
 
 def _line(row: Action, keymap: Keymap) -> Content:
-    names = [key_name(key) for key in keymap.keys(row)]
-    return Content.assemble((f"{' '.join(names):<8}", "bold"), row.tooltip)
+    return _entry(" ".join(key_name(key) for key in keymap.keys(row)), row.tooltip)
+
+
+def _entry(keys: str, words: str) -> Content:
+    """Keys, and beside them what they do, in as many lines as that takes."""
+    text = fill(words, _WIDTH).replace("\n", "\n" + " " * _KEY_WIDTH)
+    return Content.assemble((f"{keys:<{_KEY_WIDTH}}", "bold"), text)

@@ -24,7 +24,7 @@ from ptune_tui.tui.widgets.run_panels import (
     answers_text,
     answers_title,
 )
-from ptune_tui.tui.widgets.stage_list import StageList
+from ptune_tui.tui.widgets.stage_list import StageList, waiting_sentence
 from ptune_tui.tui.widgets.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class TrainScreen(PlaceScreen):
         self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
+        self._chart().wait_for(waiting_sentence(run.task))
         self._chart().show(run, self.ptune.keymap.name("train.view"))
 
     def _show_answers_or_reasons(self, run: RunState) -> None:
@@ -200,7 +201,7 @@ class TrainScreen(PlaceScreen):
             self.query_one(Reasons),
         )
         samples.display, reasons.display = not shows_reasons, shows_reasons
-        samples.show(run.samples)
+        samples.show(run.samples, is_free=run.data is not None and run.data.labels is None)
         reasons.show(run.plan, run.task.notices)
         self.query_one(PlanLine).show(run.plan)
         titles = (answers_title(run), "why this plan")

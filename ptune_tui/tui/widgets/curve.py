@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.content import Content
 from textual.widgets import Static
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import AxisFormatter, NumericAxisFormatter
@@ -95,6 +96,16 @@ class Curve(Container, can_focus=True):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         if self._axis is not None:
             plot.set_x_formatter(self._axis)
+
+    def wait_for(self, what: str) -> None:
+        """Say why there is no curve yet.
+
+        Args:
+            what (str): A sentence.
+        """
+        if what != self._waiting:
+            self._waiting = what
+            self.query_one(".no-curve", Static).update(Content(what))
 
     def draw(
         self, points: Sequence[Point], left: float, right: float, mark: float | None = None

@@ -45,12 +45,19 @@ def scores_text(
 class Samples(Steady):
     """Some rows of the last evaluation, with the answers."""
 
-    def show(self, samples: Sequence[SampleMade]) -> None:
-        """Draw the samples."""
+    def show(self, samples: Sequence[SampleMade], *, is_free: bool) -> None:
+        """Draw the samples.
+
+        Args:
+            samples (Sequence[SampleMade]): The rows.
+            is_free (bool): Whether the answers are free text, which takes more room than a label.
+        """
+        self.set_class(is_free, "-free")
         if not samples:
             self.show_text(Content.styled("After each evaluation.", "dim"))
             return
-        self.show_text(Content("\n").join(map(sample_text, samples)))
+        draw = free_sample_text if is_free else sample_text
+        self.show_text(Content("\n").join(map(draw, samples)))
 
 
 def answers_title(run: RunState) -> str:
@@ -85,6 +92,16 @@ def sample_text(sample: SampleMade) -> Content:
         wanted,
         (f"  {one_line(sample.prompt)}", "dim"),
     )
+
+
+def free_sample_text(sample: SampleMade) -> Content:
+    """One row of free text: the answer, what was expected, and the input, each on its own line."""
+    style = "bold $text-success" if sample.is_right else "bold $text-error"
+    answer = one_line(sample.answer.strip()) or "(nothing)"
+    parts: list[tuple[str, str] | str] = [(f"{'✓' if sample.is_right else '✗'} {answer}", style)]
+    if not sample.is_right:
+        parts.append(f"\n= {one_line(sample.expected.strip())}")
+    return Content.assemble(*parts, (f"\n< {one_line(sample.prompt)}", "dim"))
 
 
 class Notices(Steady):
