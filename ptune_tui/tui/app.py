@@ -1,4 +1,4 @@
-"""The app: five places over one session, polled four times a second.
+"""The app: six places over one session, polled four times a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -35,7 +35,7 @@ POLL_SECONDS = 0.25
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
 PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
-InitialScreen = Literal["runs", "setup", "train", "chat", "export"]
+InitialScreen = Literal["runs", "setup", "train", "compare", "export", "chat"]
 
 
 def run_app(
@@ -83,16 +83,22 @@ def _train_screen() -> Screen[Any]:
     return TrainScreen()
 
 
-def _chat_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.chat import ChatScreen
+def _compare_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.compare import CompareScreen
 
-    return ChatScreen()
+    return CompareScreen()
 
 
 def _export_screen() -> Screen[Any]:
     from ptune_tui.tui.screens.export import ExportScreen
 
     return ExportScreen()
+
+
+def _chat_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.chat import ChatScreen
+
+    return ChatScreen()
 
 
 class PTuneApp(App[None]):
@@ -115,8 +121,9 @@ class PTuneApp(App[None]):
         "runs": _runs_screen,
         "setup": _setup_screen,
         "train": _train_screen,
-        "chat": _chat_screen,
+        "compare": _compare_screen,
         "export": _export_screen,
+        "chat": _chat_screen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
@@ -262,7 +269,12 @@ class PTuneApp(App[None]):
         if self._leaves_after_run or not (is_training or self.session.is_exporting):
             self._leave()
         elif not isinstance(self.screen, LeaveScreen):
-            self.push_screen(LeaveScreen("training" if is_training else "export"), self._answered)
+            self.push_screen(
+                LeaveScreen(
+                    "training" if is_training else "export", is_paused=self.session.is_paused
+                ),
+                self._answered,
+            )
 
     def _answered(self, choice: Leave | None) -> None:
         if choice == "background":

@@ -11,7 +11,7 @@ from typing import Literal
 
 from textual.binding import Binding
 
-Place = Literal["app", "runs", "setup", "rate", "train", "export", "chat"]
+Place = Literal["app", "runs", "setup", "rate", "train", "compare", "export", "chat"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ ACTIONS = (
     Action(
         "app.runs",
         "app",
-        "0,f10",
+        "1,0,f10",
         "show_place('runs')",
         "Runs",
         "All runs: how they stand, their scores, their curves.",
@@ -58,7 +58,7 @@ ACTIONS = (
     Action(
         "app.setup",
         "app",
-        "1,f2",
+        "2,f2",
         "show_place('setup')",
         "Setup",
         "Choose model, data and settings of a run.",
@@ -67,28 +67,37 @@ ACTIONS = (
     Action(
         "app.train",
         "app",
-        "2,f3",
+        "3,f3",
         "show_place('train')",
         "Train",
         "Watch the run.",
         in_footer=False,
     ),
     Action(
-        "app.chat",
+        "app.compare",
         "app",
-        "3,f4",
-        "show_place('chat')",
-        "Chat",
-        "Ask the exported bundle, base beside tuned.",
+        "4,f4",
+        "show_place('compare')",
+        "Compare",
+        "Did it help? Base, instruction, examples, tuned and bundle, side by side.",
         in_footer=False,
     ),
     Action(
         "app.export",
         "app",
-        "4,f12",
+        "5,f12",
         "show_place('export')",
         "Export",
         "Make a bundle, or a folder for another program, of a run.",
+        in_footer=False,
+    ),
+    Action(
+        "app.chat",
+        "app",
+        "6,f9",
+        "show_place('chat')",
+        "Chat",
+        "Ask the exported bundle, base beside tuned.",
         in_footer=False,
     ),
     Action(
@@ -102,7 +111,7 @@ ACTIONS = (
     Action(
         "app.theme",
         "app",
-        "f9",
+        "ctrl+t",
         "change_theme",
         "Theme",
         "Choose other colours; they are remembered.",

@@ -130,13 +130,13 @@ class Case:
         stored = store_model(spec, self.loaded.weights, tables, blobs)
         blobs.close()
         self.path = folder / "model.onnx"
-        products = BlockProducts(stored.weights, is_exact=precision == "exact")
         if precision == "throughput":
             integers = BlobFile(folder / "throughput.data")
-            rowwise = store_integers(stored, loudness(self.loaded.model), integers, products)
+            rowwise = store_integers(stored, loudness(self.loaded.model), integers)
             integers.close()
             graph = build_graph(stored, rowwise, [integers], has_layout=can_take_layout(spec))
         else:
+            products = BlockProducts(stored.weights, is_exact=precision == "exact")
             graph = build_graph(stored, products)
         self.path.write_bytes(graph.SerializeToString())
         shape = DecoderShape(2, 64, 2, spec.head_size, 100, spec.context_length)

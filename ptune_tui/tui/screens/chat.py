@@ -22,7 +22,7 @@ NO_BUNDLE = """\
 No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.
 
 {setup}  set up a run and start it
-{train}  when it has ended, Enter exports it
+{train}  watch it; when it has ended, Enter exports it
 
 Or start with a bundle that is there already:  ptune chat FOLDER"""
 ASK = "Write a text below; Enter sends it to the base model and to the tuned one."

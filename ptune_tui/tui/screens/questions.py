@@ -27,6 +27,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
 
     Args:
         work (Literal["training", "export"]): What goes on; an export cannot be saved half-way.
+        is_paused (bool): Whether it waits.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -38,19 +39,22 @@ class LeaveScreen(ModalScreen[Leave | None]):
         Binding("up", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, work: Literal["training", "export"]) -> None:
+    def __init__(self, work: Literal["training", "export"], *, is_paused: bool) -> None:
         super().__init__()
         self.work = work
+        self.is_paused = is_paused
 
     def compose(self) -> ComposeResult:
         """One button a choice."""
         with Vertical(classes="question"):
-            yield Static(f"The {self.work} still goes on.", classes="question-title")
+            stands = "is paused" if self.is_paused else "still goes on"
+            yield Static(f"The {self.work} {stands}.", classes="question-title")
             if self.work == "training":
                 yield Button(
                     "s  Stop and save: keep the best prompt so far", id="save", compact=True
                 )
-            yield Button("k  Keep running in the background", id="background", compact=True)
+            keep = "k  Leave it paused" if self.is_paused else "k  Keep running in the background"
+            yield Button(keep, id="background", compact=True)
             yield Button("d  Discard: end it now", id="discard", compact=True)
             yield Static("Escape stays here.", classes="question-note")
 

@@ -29,7 +29,7 @@ from ptune_tui.tui.widgets.run_table import RunTable
 EMPTY = """\
 No runs yet.
 
-n  sets one up; Enter there starts it with the defaults
+{new}  sets one up; Enter there starts it with the defaults
 
 On the command line:  ptune demo
 Runs will lie in {folder}"""
@@ -232,7 +232,9 @@ class RunsScreen(PlaceScreen):
         """Draw the table."""
         runs, now = self.runs or [], self.ptune.clock()
         shown = filtered(runs, self.query_one(RunFilter).words, now)
-        self.query_one("#no-runs", Static).update(EMPTY.format(folder=self.listing.folder))
+        self.query_one("#no-runs", Static).update(
+            EMPTY.format(new=self.ptune.keymap.name("runs.new"), folder=self.listing.folder)
+        )
         self.query_one("#no-runs").display = not runs
         self.query_one("#runs").display = bool(runs)
         self.query_one(RunFilter).show_count(len(shown), len(runs))
