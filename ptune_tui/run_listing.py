@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ptune_tui.errors import UsageError
 from ptune_tui.events import ModelReady
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
-from ptune_tui.runs import RunReader, RunSummary, run_folders
+from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_folders
 from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE
 
 _Stamp = tuple[int, int, bool]  # size and time of the events, and whether there is a lock
@@ -50,28 +51,37 @@ class RunListing:
         self._readers: dict[Path, RunReader] = {}
         self._known: dict[Path, tuple[_Stamp, ListedRun]] = {}
 
-    def read(self) -> list[RunSummary]:
-        """Every run, the latest first; of those that did not change nothing is opened."""
-        return [run.summary for run in self.read_all()]
+    def read(self, on_unreadable: Callable[[str], None] = lambda _: None) -> list[RunSummary]:
+        """Every run, the latest first; of those that did not change nothing is opened.
 
-    def read_all(self) -> list[ListedRun]:
-        """The same, with what each was started with and on."""
+        Args:
+            on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
+        """
+        return [run.summary for run in self.read_all(on_unreadable)]
+
+    def read_all(self, on_unreadable: Callable[[str], None] = lambda _: None) -> list[ListedRun]:
+        """The same, with what each was started with and on.
+
+        Args:
+            on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
+        """
         with self._lock:
-            self._read_changed()
+            self._read_changed(on_unreadable)
             listed = [run for _, run in self._known.values()]
         return sorted(listed, key=lambda run: run.summary.started or 0.0, reverse=True)
 
-    def _read_changed(self) -> None:
+    def _read_changed(self, on_unreadable: Callable[[str], None]) -> None:
         found: dict[Path, tuple[_Stamp, ListedRun]] = {}
         for run in self.folders():
             try:
                 stamp = _stamp(run)
                 known = self._known.get(run)
-                if known is None or known[0] != stamp or known[1].summary.status == "running":
+                if known is None or known[0] != stamp or known[1].summary.status in AT_WORK:
                     reader = self._readers.setdefault(run, RunReader(run))
                     known = (stamp, listed_run(reader))
-            except OSError:
-                continue  # it was deleted, or replaced, while it was read
+            except OSError as error:  # it may have been deleted, or replaced, while it was read
+                on_unreadable(f"left out: {run} cannot be read: {error.strerror}")
+                continue
             found[run] = known
         self._known = found
         self._readers = {run: self._readers[run] for run in found}

@@ -55,7 +55,7 @@ def runs(as_json: JsonOption = False) -> None:
     from ptune_tui.run_listing import RunListing
 
     listing = RunListing()
-    found = listing.read()
+    found = listing.read(on_unreadable=say)
     if as_json:
         typer.echo(json.dumps([msgspec.to_builtins(run, enc_hook=str) for run in found]))
         return

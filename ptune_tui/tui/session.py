@@ -15,7 +15,16 @@ from ptune_tui.bundles import MANIFEST_FILE
 from ptune_tui.config import RunConfig
 from ptune_tui.endings import gone_folder
 from ptune_tui.errors import UsageError
-from ptune_tui.events import EvaluateNow, Event, Notice, PreviewMade, Stop, TaskFailed
+from ptune_tui.events import (
+    Continue,
+    EvaluateNow,
+    Event,
+    Notice,
+    Pause,
+    PreviewMade,
+    Stop,
+    TaskFailed,
+)
 from ptune_tui.jobs import Job
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing
@@ -187,6 +196,11 @@ class Session:
         return self.run is not None and self.run.state.is_stopping
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the run waits to be told to go on."""
+        return self.run is not None and self.run.is_active and self.run.state.is_paused
+
+    @property
     def is_exporting(self) -> bool:
         """Whether an export goes on."""
         return self.export is not None and self.export.is_active
@@ -277,6 +291,18 @@ class Session:
         except FileNotFoundError:
             _end(self.run)  # it cannot be told, and has nowhere to save to
         self.run.state.is_stopping = True
+
+    def pause_run(self) -> None:
+        """Ask the run to wait after its step."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Pause())
+            self.run.state.is_pausing = True
+
+    def continue_run(self) -> None:
+        """Tell a run that waits, or is about to, to go on."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Continue())
+            self.run.state.is_pausing = False
 
     def evaluate_now(self) -> None:
         """Ask the run to score the validation rows after its step.
