@@ -139,4 +139,4 @@ def _without_private_modes(piece: bytes) -> bytes:
     """Without the keyboard protocol's sequences, which pyte would print."""
     for sequence in (b"\x1b[>25u", b"\x1b[<u", _ASKS_SYNC, b"\x1b[?2048$p"):
         piece = piece.replace(sequence, b"")
-    return piece
+    return piece.replace(b"\x1b[?1049l", b"\x1b[2J\x1b[H")  # it knows no second screen
