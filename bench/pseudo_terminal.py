@@ -38,6 +38,7 @@ class PseudoTerminal:
         self.screen = pyte.Screen(*size)
         self._stream = pyte.ByteStream(self.screen)
         self.written = b""
+        self._undrawn = b""
         self._set_size(size)
         self.attributes = termios.tcgetattr(self.child)
         self.process = subprocess.Popen(
@@ -60,8 +61,13 @@ class PseudoTerminal:
         for key in keys:
             os.write(self.parent, KEYS.get(key, key).encode())
 
-    def read(self, seconds: float) -> bytes:
-        """Take in what comes within a time; returns at the first piece."""
+    def read(self, seconds: float, *, draws: bool = True) -> bytes:
+        """Take in what comes within a time; returns at the first piece.
+
+        Args:
+            seconds (float): How long to wait.
+            draws (bool): Whether `screen` is drawn; what is not is drawn with the next that is.
+        """
         if not select.select([self.parent], [], [], seconds)[0]:
             return b""
         try:
@@ -72,7 +78,10 @@ class PseudoTerminal:
         if _ASKS_SYNC in piece:
             os.write(self.parent, _KNOWS_SYNC)  # a frame is then bracketed
         self.written += piece
-        self._stream.feed(_without_private_modes(piece))
+        self._undrawn += piece
+        if draws:
+            self._stream.feed(_without_private_modes(self._undrawn))
+            self._undrawn = b""
         return piece
 
     @property

@@ -43,6 +43,7 @@ from ptune_tui.tasks import (
 )
 
 KILL_AFTER_SECONDS = 5.0
+NICENESS = 10  # of workers that an app follows
 KEPT_TASKS = 20
 TAIL_BYTES = 1 << 20  # enough for the last event of any file
 
@@ -118,6 +119,17 @@ class Job:
         """Tell the worker something; it looks after each step."""
         with (self.folder / COMMANDS_FILE).open("ab") as file:
             file.write(encode_line(command))
+
+    def step_back(self) -> None:
+        """Let the app go first on a machine that is busy with the work: keys are answered at once.
+
+        What nobody else wants of the processor is the worker's all the same.
+        """
+        if self.pid is None or sys.platform == "win32" or not self.is_alive():
+            return
+        # All threads of the worker, which leads a group of its own; others' are left alone.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PGRP, self.pid, NICENESS)
 
     def silent_ending(self) -> TaskFailed:
         """The ending of a worker that is gone and has written none."""

@@ -43,11 +43,13 @@ see 'No runs yet.'
 press F3
 see 'No run yet.'
 press F4
+see '[4 Compare]'
+press F9
 see 'No bundle yet.'
 press F12
 see 'No run to export yet.'
 press F1
-see 'Every key of this place'
+see 'Escape closes'
 press Escape
 
 # Too small, and back.

@@ -74,6 +74,9 @@ class Followed(Generic[State]):
     _num_unreadable: int = 0
     _gone: TaskFailed | None = None
 
+    def __post_init__(self) -> None:
+        self.job.step_back()
+
     @property
     def is_active(self) -> bool:
         """Whether more is to come."""
