@@ -88,7 +88,9 @@ def long_run(num_steps: int = 100_000, num_keys: int = 60) -> dict[str, object]:
             settle(terminal, 2.0)
             pressed = time.perf_counter()
             terminal.press("enter")
-            terminal.wait_for(f"{num_steps}/{num_steps}", 60)
+            terminal.wait_for("[3 Train]")
+            terminal.wait_for(f"{num_steps}/{num_steps}")
+            terminal.wait_for("loss, all steps")
             opened = time.perf_counter() - pressed
             settle(terminal, 1.0)
             steps = iter(range(num_steps + 1, 10 * num_steps))
@@ -103,8 +105,7 @@ def long_run(num_steps: int = 100_000, num_keys: int = 60) -> dict[str, object]:
 
 def latency(num_keys: int = 100, quiet_seconds: float = 15.0) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as home, training(home) as job, app(home) as terminal:
-        terminal.press("enter")
-        terminal.wait_for("tokens/s")
+        open_run(terminal, "training")
         wait_for_steps(job, 3)
         settle(terminal, 2.0)
         before = terminal.written.count(FRAME_END)
@@ -114,7 +115,7 @@ def latency(num_keys: int = 100, quiet_seconds: float = 15.0) -> dict[str, objec
     return {"latency": summary_of(latencies), "frames_per_second": frames}
 
 
-def cost(num_pairs: int = 3, seconds: float = 15.0) -> dict[str, object]:
+def cost(num_pairs: int = 3, seconds: float = 13.0) -> dict[str, object]:
     """Steps a second of the same run, with the app attached and without, in turn."""
     speeds: dict[str, list[float]] = {"without": [], "with": []}
     with tempfile.TemporaryDirectory() as home, training(home) as job:
@@ -122,9 +123,7 @@ def cost(num_pairs: int = 3, seconds: float = 15.0) -> dict[str, object]:
         for _ in range(num_pairs):
             speeds["without"].append(speed_of(job, seconds))
             with app(home) as terminal:
-                terminal.wait_for("training")
-                terminal.press("enter")
-                terminal.wait_for("tokens/s")
+                open_run(terminal, "training")
                 speeds["with"].append(speed_of(job, seconds, terminal))
     means = {name: statistics.fmean(values) for name, values in speeds.items()}
     return {
@@ -141,6 +140,13 @@ def app(home: str) -> Iterator[PseudoTerminal]:
         yield terminal
     finally:
         terminal.close()
+
+
+def open_run(terminal: PseudoTerminal, name: str) -> None:
+    terminal.wait_for(name)
+    settle(terminal, 1.0)
+    terminal.press("enter")
+    terminal.wait_for("[3 Train]")
 
 
 @contextmanager
