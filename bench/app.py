@@ -103,7 +103,7 @@ def long_run(num_steps: int = 100_000, num_keys: int = 60) -> dict[str, object]:
     return {"events": num_steps, "seconds_to_open": opened, "latency": summary_of(latencies)}
 
 
-def latency(num_keys: int = 100, quiet_seconds: float = 15.0) -> dict[str, object]:
+def latency(num_keys: int = 60, quiet_seconds: float = 10.0) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as home, training(home) as job, app(home) as terminal:
         open_run(terminal, "training")
         wait_for_steps(job, 3)
@@ -115,7 +115,7 @@ def latency(num_keys: int = 100, quiet_seconds: float = 15.0) -> dict[str, objec
     return {"latency": summary_of(latencies), "frames_per_second": frames}
 
 
-def cost(num_pairs: int = 3, seconds: float = 13.0) -> dict[str, object]:
+def cost(num_pairs: int = 3, seconds: float = 8.0) -> dict[str, object]:
     """Steps a second of the same run, with the app attached and without, in turn."""
     speeds: dict[str, list[float]] = {"without": [], "with": []}
     with tempfile.TemporaryDirectory() as home, training(home) as job:

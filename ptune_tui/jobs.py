@@ -43,6 +43,7 @@ from ptune_tui.tasks import (
 )
 
 KILL_AFTER_SECONDS = 5.0
+FRESH_SECONDS = 0.1  # for which an answer about another program's worker holds
 NICENESS = 10  # of workers that an app follows
 KEPT_TASKS = 20
 TAIL_BYTES = 1 << 20  # enough for the last event of any file
@@ -69,6 +70,7 @@ class Job:
         self.num_undecodable_lines = 0
         self._lock = lock
         self._process = process
+        self._was_alive, self._asked = True, float("-inf")
         self._first_byte = first_byte  # events before it are an earlier worker's
         # The worker may have written by now: what counts is what was there before it started.
         self._follower = LineFollower(folder / EVENTS_FILE, first_byte)
@@ -91,7 +93,11 @@ class Job:
         """Whether the worker still runs."""
         if self._process is not None:
             return self._process.poll() is None
-        return self._lock is not None and process_of(self._lock) is not None
+        now = time.monotonic()
+        if self._was_alive and now - self._asked > FRESH_SECONDS:
+            self._asked = now
+            self._was_alive = self._lock is not None and process_of(self._lock) is not None
+        return self._was_alive  # who is dead stays so
 
     def events(self) -> Iterator[Event]:
         """The events that were added since the last call."""

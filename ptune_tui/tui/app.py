@@ -1,4 +1,4 @@
-"""The app: six places over one session, polled four times a second.
+"""The app: six places over one session, polled twice a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ptune_tui.tui.screens.questions import Leave
     from ptune_tui.tui.session import Session
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5  # each may draw twice, and a key waits for a drawing to be through
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
 PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
