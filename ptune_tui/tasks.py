@@ -28,7 +28,7 @@ RESULT_FILE = "result.json"
 CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
 
 ExportPrecision = Literal["auto", "fast", "exact", "throughput"]
-ExportFormat = Literal["bundle", "gguf", "transformers"]
+ExportFormat = Literal["bundle", "onnx", "gguf", "transformers"]
 FloatType = Literal["float32", "bfloat16"]
 
 

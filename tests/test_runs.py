@@ -15,9 +15,11 @@ from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import (
+    Continued,
     EvaluationDone,
     Event,
     ModelReady,
+    Paused,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -103,6 +105,16 @@ def test_status_comes_from_the_last_event(tmp_path: Path, ending: Event, status:
 def test_run_whose_worker_lives_is_running(tmp_path: Path) -> None:
     run = make_run(tmp_path, [STARTED, step(1)])
     write_lock(run)
+    assert runs.summarise(run).status == "running"
+
+
+def test_a_run_that_waits_is_paused_until_it_goes_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1), Paused(1)])
+    assert runs.summarise(run).status == "killed"
+    write_lock(run)
+    assert runs.summarise(run).status == "paused"
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(Continued(1, 3.0)))
     assert runs.summarise(run).status == "running"
 
 
