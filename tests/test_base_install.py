@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import statistics
 import subprocess
-import time
 import venv
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from tests.export.conftest import Exported, train_and_export
 pytestmark = pytest.mark.installs
 
 ROOT = Path(__file__).parent.parent
-MAX_FIRST_TOKEN_SECONDS = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -107,4 +104,3 @@ def test_the_real_model_answers_without_torch(
     done = run(base_python, "run", made.bundle, "lamp on, kitchen", home=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
-
