@@ -71,14 +71,13 @@ def look_lines(look: DataLook) -> list[str]:
         look (DataLook): The look.
     """
     lines = []
-    if look.num_rows:
-        number = f"{look.num_rows:,} rows" if look.is_whole else f"more than {look.num_rows:,} rows"
-        lines.append(f"{number}; {look.shape}")
-        lines.append(f"validation: {look.validation}")
-        lines.append(_answers(look))
     if look.problem is not None:
-        lines.append(f"✗ {look.problem.message}")
-        lines.append(look.problem.hint)
+        lines += [f"✗ {look.problem.message}", look.problem.hint]
+    if look.num_rows:
+        rows = "row" if look.num_rows == 1 else "rows"
+        more = " before it" if look.problem else "" if look.is_whole else ", and more"
+        lines.append(f"{look.num_rows:,} {rows}{more}; {look.shape}")
+        lines += [f"validation: {look.validation}", _answers(look)]
     if look.columns:
         lines.append("columns of the first row:")
         lines += [f"  {name}: {value}" for name, value in look.columns.items()]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 from ptune_tui.config import DataConfig
@@ -16,7 +17,6 @@ from ptune_tui.reading.mapping import ColumnMapping, recognise
 from ptune_tui.reading.questions import Instruction, Question, Rendered, TurnsBefore
 from ptune_tui.reading.record import Record
 from ptune_tui.reading.records import iter_records
-from ptune_tui.reading.row import Row
 from ptune_tui.reading.source import is_here, training_split, validation_split
 from ptune_tui.rows import MAX_LABELS, is_closed_set
 from ptune_tui.tui.fields import builtin_sets
@@ -25,7 +25,6 @@ from ptune_tui.tui.wording import one_line
 
 MAX_SECONDS = 2.0  # nobody waits longer for a glance
 BATCH = 1000  # rows between two looks at the clock
-NUM_EXAMPLES = 3
 MAX_VALUE = 200  # characters of a value that are kept
 
 
@@ -42,7 +41,6 @@ class DataLook:
         is_whole: Whether those are all of them.
         labels: Different answers and how often each is one, the most frequent first; None for
             free text.
-        examples: The first rows.
         validation: Where validation rows come from, in words.
         problem: What is wrong, where something is; what was found before it is kept.
     """
@@ -54,7 +52,6 @@ class DataLook:
     num_rows: int = 0
     is_whole: bool = True
     labels: tuple[tuple[str, int], ...] | None = None
-    examples: tuple[Row, ...] = ()
     validation: str = ""
     problem: Explanation | None = None
 
@@ -89,22 +86,10 @@ def _look(path: str, _changed: int, data: DataConfig) -> DataLook:
         mapping = recognise(first, data)
     except PTuneError as error:
         return DataLook(columns, problem=explain(error))
-    rows: list[Row] = []
-    answers: Counter[str] = Counter()
-    problem = None
-    is_whole, until = False, time.monotonic() + MAX_SECONDS
-    num_rows = 0
+    count = _Count()
     try:
-        rows.append(mapping.row_of(first))
-        answers[rows[0].response] += 1
-        num_rows = 1
-        while not is_whole and time.monotonic() < until:
-            batch = [mapping.row_of(record) for record in islice(records, BATCH)]
-            rows += batch[: max(0, NUM_EXAMPLES - len(rows))]
-            if data.scoring == "labels" or len(answers) <= MAX_LABELS:
-                answers.update(row.response for row in batch)
-            num_rows += len(batch)
-            is_whole = len(batch) < BATCH
+        count.read(chain((first,), records), mapping, data)
+        problem = None
     except PTuneError as error:
         problem = explain(error)
     return DataLook(
@@ -112,13 +97,33 @@ def _look(path: str, _changed: int, data: DataConfig) -> DataLook:
         inputs=mapping.question.columns,
         answers=mapping.answer.columns,
         shape=shape_of(mapping, first),
-        num_rows=num_rows,
-        is_whole=is_whole,
-        labels=_labels(answers, num_rows, data),
-        examples=tuple(rows),
+        num_rows=count.num_rows,
+        is_whole=count.is_whole,
+        labels=_labels(count, data),
         validation=_validation(data),
         problem=problem,
     )
+
+
+@dataclass
+class _Count:
+    """Rows that were read, and their answers."""
+
+    num_rows: int = 0
+    is_whole: bool = False
+    answers: Counter[str] = field(default_factory=Counter)
+
+    def read(self, records: Iterable[Record], mapping: ColumnMapping, data: DataConfig) -> None:
+        until = time.monotonic() + MAX_SECONDS
+        for record in records:
+            is_time_to_look = self.num_rows and self.num_rows % BATCH == 0
+            if is_time_to_look and time.monotonic() > until:
+                return
+            row = mapping.row_of(record)
+            self.num_rows += 1
+            if data.scoring == "labels" or len(self.answers) <= MAX_LABELS:
+                self.answers[row.response] += 1
+        self.is_whole = True
 
 
 def shape_of(mapping: ColumnMapping, record: Record) -> str:
@@ -152,12 +157,10 @@ def shown_value(value: object) -> str:
     return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
 
 
-def _labels(
-    answers: Counter[str], num_rows: int, data: DataConfig
-) -> tuple[tuple[str, int], ...] | None:
-    if not is_closed_set(len(answers), num_rows, data.scoring):
+def _labels(count: _Count, data: DataConfig) -> tuple[tuple[str, int], ...] | None:
+    if not is_closed_set(len(count.answers), count.num_rows, data.scoring):
         return None
-    return tuple(answers.most_common())
+    return tuple(count.answers.most_common())
 
 
 def _validation(data: DataConfig) -> str:

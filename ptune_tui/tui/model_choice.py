@@ -15,6 +15,7 @@ from ptune_tui.known_models import numbers_of
 from ptune_tui.model_catalogue import CATALOGUE, catalogued
 from ptune_tui.models import base_reference, cached_models, local_model
 from ptune_tui.tui.fitting import FitLine, fit_line, fit_lines
+from ptune_tui.tui.wording import path_text
 
 DEFAULT = "default"
 
@@ -110,7 +111,7 @@ def describe_model(source: str, config: RunConfig) -> list[str]:
 
 def _where(source: str, path: Path | None) -> str:
     if path is not None:
-        return f"On this disk: {path}"
+        return f"On this disk: {path_text(path)}"
     if source == DEFAULT:
         return "It is fetched once, from the package index, when a run or a preview begins."
     if hub.HUB_ID.fullmatch(source):

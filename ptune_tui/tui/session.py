@@ -222,8 +222,9 @@ class Session:
             _end(self.export)
 
     def start_preview(self, model: ModelConfig, data: DataConfig) -> None:
-        """Tokenise the first rows in place of an earlier preview, which is shown meanwhile."""
-        before = self.preview.state.made if self.preview else None
+        """Tokenise the first rows; an earlier preview of the same data is shown meanwhile."""
+        state = self.preview.state if self.preview else None
+        before = state.made if state and state.asked.data.train == data.train else None
         self.end_preview()
         task = PreviewTask(model, data)
         job = jobs.start(jobs.new_task_folder("preview"), task)

@@ -88,6 +88,7 @@ def test_look_names_the_line_of_a_broken_row(tmp_path: Path) -> None:
     look = look_at(DataConfig(train=str(path)))
     assert look.problem is not None
     assert f"{path.as_posix()}:5" in look.problem.message
+    assert look_lines(look)[2] == "4 rows before it; `prompt` -> `response`"
 
 
 def test_look_does_not_read_for_longer_than_its_time(
@@ -97,8 +98,8 @@ def test_look_does_not_read_for_longer_than_its_time(
     monkeypatch.setattr(data_look, "BATCH", 2)
     rows: list[dict[str, object]] = [{"prompt": str(n), "response": str(n)} for n in range(9)]
     look = look_at(DataConfig(train=str(write_rows(tmp_path / "rows.jsonl", rows))))
-    assert (look.num_rows, look.is_whole) == (1, False)
-    assert look_lines(look)[0].startswith("more than 1 row")
+    assert (look.num_rows, look.is_whole) == (2, False)
+    assert look_lines(look)[0] == "2 rows, and more; `prompt` -> `response`"
 
 
 def test_look_at_what_is_not_here_touches_no_network() -> None:

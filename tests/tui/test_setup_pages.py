@@ -97,7 +97,8 @@ async def test_model_is_written_and_a_wrong_one_is_told() -> None:
 
 async def test_model_file_is_found_in_the_browser(tmp_path: Path) -> None:
     (tmp_path / "shelf").mkdir()
-    (tmp_path / "shelf" / "mine.gguf").write_bytes(b"GGUF")
+    for name in ("mine.gguf", "other.gguf"):  # of one alone the folder itself would be taken
+        (tmp_path / "shelf" / name).write_bytes(b"GGUF")
     (tmp_path / "shelf" / "notes.txt").write_text("")
     app = PTuneApp()
     async with opened(app, size=NARROW) as pilot:
@@ -109,7 +110,7 @@ async def test_model_file_is_found_in_the_browser(tmp_path: Path) -> None:
             await pilot.press("down")
         await pilot.press("enter")
         await wait_for(pilot, lambda: files.highlighted == str(tmp_path / "shelf" / "mine.gguf"))
-        assert files.query_one("#choices", OptionList).option_count == 2
+        assert files.query_one("#choices", OptionList).option_count == 3
         await pilot.press("u")
         await wait_for(pilot, lambda: files.highlighted == str(tmp_path / "shelf"))
         await pilot.press("t")

@@ -18,7 +18,7 @@ from ptune_tui.errors import explain
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
 from ptune_tui.tui.widgets.steady import Steady
-from ptune_tui.tui.wording import bytes_text
+from ptune_tui.tui.wording import bytes_text, path_text
 
 UP = ".."
 
@@ -149,7 +149,7 @@ class FilesScreen(ChoosingScreen):
         """What is known of an entry."""
         path = self.folder if source == UP else Path(source)
         if source == UP or (path.is_dir() and not self._is_whole(path)):
-            return [f"A folder: {path}", *self._about_folder(path)]
+            return [f"A folder: {path_text(path)}", *self._about_folder(path)]
         return self._about(source)
 
     def choose(self) -> None:
@@ -179,7 +179,7 @@ class FilesScreen(ChoosingScreen):
         self.show_problem("")
         self.folder = folder
         line = self.query_one("#written", Input)
-        line.value = str(folder)
+        line.value = path_text(folder)
         options: list[Option | None] = [Option("../", UP)]
         options += [Option(entry_text(entry), str(entry.path)) for entry in found]
         self._looked_at = ""

@@ -27,7 +27,8 @@ from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
 from ptune_tui.tui.widgets.steady import Steady
 
-HEADING = f"{'':36} {'weights':>7} {'size':>8}  {'licence':12} here"
+NAME_WIDTH = 35
+HEADING = f"{'':{NAME_WIDTH}}weights   size {'licence':12} here"
 _FIT_STYLES = {"fits": "$text-success", "tight": "$text-warning", "does not fit": "$text-error"}
 
 
@@ -110,14 +111,20 @@ def row_text(row: ModelRow) -> Content:
     Args:
         row (ModelRow): The model.
     """
-    name = row.name if len(row.name) <= 36 else f"{row.name[:35]}…"
-    weights = "" if row.num_parameters is None else f"{row.num_parameters / 1e6:,.0f} M"
-    size = (
-        f"{row.num_bytes / 1e9:.1f} GB" if row.num_bytes >= 1e9 else f"{row.num_bytes / 1e6:.0f} MB"
-    )
+    name = row.name if len(row.name) <= NAME_WIDTH else f"{row.name[: NAME_WIDTH - 1]}…"
     licence = (row.licence or "not stated") + ("*" if row.is_gated else "")
     return Content.assemble(
-        f"{name:36} {weights:>7} {size:>8}  ",
+        f"{name:{NAME_WIDTH}} {_weights(row.num_parameters):>6} {_size(row.num_bytes):>6} ",
         (f"{licence:12.12} ", "dim"),
         (fit_word(row.fit.fit), _FIT_STYLES.get(row.fit.fit or "", "")),
     )
+
+
+def _weights(number: int | None) -> str:
+    if number is None:
+        return ""
+    return f"{number / 1e9:.1f} B" if number >= 995e6 else f"{number / 1e6:.0f} M"
+
+
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 995e6 else f"{num_bytes / 1e6:.0f} MB"

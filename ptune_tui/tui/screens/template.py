@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Button, Label, Select, TextArea
@@ -35,6 +35,12 @@ PLAIN = "{prompt}\n"
 Take = Callable[[Mapping[str, str]], None]
 
 
+class TemplateArea(TextArea):
+    """The box to write in; its own F6 would select a line."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("f6", "screen.render", show=False)]
+
+
 class TemplateScreen(PlaceScreen):
     """The page.
 
@@ -58,7 +64,6 @@ class TemplateScreen(PlaceScreen):
         self.data = data
         self.take = take
         self._first = dict(texts)
-        self._look: DataLook | None = None
         self._settling: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
@@ -87,7 +92,9 @@ class TemplateScreen(PlaceScreen):
                         id="template-kind",
                     )
                 text = read_template(self._first[TEMPLATE]) if kind == OWN else ""
-                area = TextArea(text, compact=True, id="template-text", highlight_cursor_line=False)
+                area = TemplateArea(
+                    text, compact=True, id="template-text", highlight_cursor_line=False
+                )
                 area.cursor_blink = False
                 yield area
                 yield Steady("", id="template-problem")
@@ -242,7 +249,6 @@ class TemplateScreen(PlaceScreen):
             self.data, template=None, prompt_field=None, response_field=None
         )
         look = await asyncio.to_thread(look_at, plain)
-        self._look = look
         for name, found in ((PROMPT_FIELD, look.inputs), (RESPONSE_FIELD, look.answers)):
             choice = self.query_one(f"#{_choice_id(name)}", Choice)
             chosen = str(choice.value)
