@@ -193,7 +193,6 @@ def test_models(
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        pytest.param(("d",), "540 rows", id="built-in"),
         pytest.param(("d", *["down"] * 2), "2 labels", id="a-table"),
         pytest.param(("d", *["down"] * 3), "broken.jsonl:2", id="broken"),
     ],

@@ -256,7 +256,8 @@ class TemplateScreen(PlaceScreen):
             columns = dict.fromkeys([*look.columns, *([chosen] if chosen != RECOGNISED else [])])
             with choice.prevent(Select.Changed):
                 choice.set_options([(words, RECOGNISED), *((each, each) for each in columns)])
-                choice.value = chosen
+                for value in (*list(columns)[-1:], chosen):  # a value that stays is not drawn anew
+                    choice.value = value
         self.query_one("#template-columns", Steady).show_text(columns_text(look))
 
 
