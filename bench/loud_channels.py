@@ -58,8 +58,7 @@ def throughput_graph(
     roles = zip(rowwise._ROLES, setting, strict=True)
     rowwise._ROLES = tuple(replace(role, channels_per_loud=number) for role, number in roles)
     blobs = BlobFile(folder / "throughput.data")
-    head = BlockProducts(stored.weights, is_exact=False)
-    products = rowwise.store_integers(stored, heard, blobs, head)
+    products = rowwise.store_integers(stored, heard, blobs)
     blobs.close()
     path = folder / "throughput.onnx"
     path.write_bytes(build_graph(stored, products, [blobs], has_layout=True).SerializeToString())

@@ -21,6 +21,7 @@ PROTOCOL_VERSION = 1
 Stage = Literal[
     "load",
     "tokenise",
+    "probe",
     "train",
     "evaluate",
     "save",
@@ -184,12 +185,17 @@ class EvaluationDone(Struct, frozen=True, tag=True):
 
 
 class SampleMade(Struct, frozen=True, tag=True):
-    """One row of an evaluation, to look at."""
+    """One row of an evaluation, to look at; the rows of a run are always the same ones."""
 
     step: int
     prompt: str
     expected: str
     answer: str
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer counts as right, as the accuracy counts it."""
+        return self.answer.strip() == self.expected.strip()
 
 
 class CheckpointSaved(Struct, frozen=True, tag=True):
@@ -213,6 +219,19 @@ class Resumed(Struct, frozen=True, tag=True):
 
     step: int  # the last one that the checkpoint holds
     path: str
+
+
+class Paused(Struct, frozen=True, tag=True):
+    """Training waits, at this step, until it is told to go on or to stop."""
+
+    step: int
+
+
+class Continued(Struct, frozen=True, tag=True):
+    """Training that was paused goes on."""
+
+    step: int  # the last one that is done
+    seconds: float  # how long it waited
 
 
 class Notice(Struct, frozen=True, tag=True):
@@ -352,6 +371,8 @@ Event = (
     | CheckpointSaved
     | StateSaved
     | Resumed
+    | Paused
+    | Continued
     | Notice
     | Diverged
     | RolledBack
@@ -376,7 +397,15 @@ class EvaluateNow(Struct, frozen=True, tag=True):
     """Score the validation rows after the current step."""
 
 
-Command = Stop | EvaluateNow
+class Pause(Struct, frozen=True, tag=True):
+    """Wait after the current step; nothing is lost, and memory stays taken."""
+
+
+class Continue(Struct, frozen=True, tag=True):
+    """Go on after a pause."""
+
+
+Command = Stop | EvaluateNow | Pause | Continue
 
 _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

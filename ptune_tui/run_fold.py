@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from ptune_tui.events import (
+    Continued,
     EvaluationDone,
     Event,
     ModelReady,
+    Paused,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -32,6 +34,7 @@ class RunFold:
         tuned: The evaluations with the soft prompt.
         base: The evaluation without.
         ending: The last event, once it is there.
+        is_paused: Whether it was told to wait, and not yet to go on.
         num_unreadable_lines: Damaged, or of a later protocol.
     """
 
@@ -43,6 +46,7 @@ class RunFold:
         self.tuned: list[EvaluationDone] = []
         self.base: EvaluationDone | None = None
         self.ending: TaskFinished | TaskFailed | None = None
+        self.is_paused = False
         self.num_unreadable_lines = 0
         self._step_line = b""  # the last one, not decoded yet
         self._last_step: StepDone | None = None
@@ -89,9 +93,12 @@ class RunFold:
                 self.base = event
             case TaskStarted():
                 self.ending = None  # a resumed run has not ended
+                self.is_paused = False
                 self.worker_started = event.time
                 self.seconds_before = self.last_step.elapsed_seconds if self.last_step else 0.0
                 self.started = event.time if self.started is None else self.started
+            case Paused() | Continued():
+                self.is_paused = isinstance(event, Paused)
             case ModelReady():
                 self.model = event.name
             case TaskFinished() | TaskFailed():

@@ -12,7 +12,7 @@ from pathlib import Path
 from ptune_tui.errors import UsageError
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
-from ptune_tui.runs import RunReader, RunSummary, latest_first, run_folders
+from ptune_tui.runs import AT_WORK, RunReader, RunSummary, latest_first, run_folders
 from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE
 
 _Stamp = tuple[int, int, bool]  # size and time of the events, and whether there is a lock
@@ -37,7 +37,7 @@ class RunListing:
             try:
                 stamp = _stamp(run)
                 known = self._known.get(run)
-                if known is None or known[0] != stamp or known[1].status == "running":
+                if known is None or known[0] != stamp or known[1].status in AT_WORK:
                     reader = self._readers.setdefault(run, RunReader(run))
                     known = (stamp, reader.summary())
             except OSError:

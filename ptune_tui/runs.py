@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,8 @@ from ptune_tui.paths import runs_folder
 from ptune_tui.run_fold import RunFold
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTask, read_task
 
-RunStatus = Literal["running", "finished", "stopped", "failed", "killed"]
+RunStatus = Literal["running", "paused", "finished", "stopped", "failed", "killed"]
+AT_WORK: tuple[RunStatus, ...] = ("running", "paused")  # there is a worker
 
 
 class RunSummary(Struct, frozen=True):
@@ -70,7 +71,7 @@ class RunReader:
         ending, step = fold.ending, fold.last_step
         return RunSummary(
             path=self.run,
-            status=_status(ending, is_held),
+            status=_status(fold, is_held),
             model=fold.model or config.model.source,
             data=config.data.train,
             method=config.method.name,
@@ -119,13 +120,21 @@ def training_seconds(run: Path) -> float | None:
     return None if fold.last_step is None else fold.last_step.elapsed_seconds
 
 
-def list_runs(folder: Path | None = None) -> list[RunSummary]:
-    """Every training run of a folder, the latest first.
+def list_runs(
+    folder: Path | None = None, on_unreadable: Callable[[str], None] = lambda _: None
+) -> list[RunSummary]:
+    """Every training run of a folder, the latest first; one that cannot be read hides no other.
 
     Args:
         folder (Path | None): Where to look; None for the folder of all runs.
+        on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
     """
-    summaries = [summarise(run) for run in run_folders(folder or runs_folder())]
+    summaries = []
+    for run in run_folders(folder or runs_folder()):
+        try:
+            summaries.append(summarise(run))
+        except OSError as error:
+            on_unreadable(f"left out: {run} cannot be read: {error.strerror}")
     return latest_first(summaries)
 
 
@@ -205,12 +214,15 @@ def resumable_config(run: Path) -> RunConfig:
     return config
 
 
-def _status(ending: TaskFinished | TaskFailed | None, is_held: bool) -> RunStatus:
+def _status(fold: RunFold, is_held: bool) -> RunStatus:
+    ending = fold.ending
     if isinstance(ending, TaskFinished):
         return "stopped" if ending.stopped_early else "finished"
     if isinstance(ending, TaskFailed):
         return "stopped" if ending.category == "interrupted" else "failed"
-    return "running" if is_held else "killed"
+    if not is_held:
+        return "killed"
+    return "paused" if fold.is_paused else "running"
 
 
 def _seconds(fold: RunFold, is_held: bool) -> float:

@@ -1,4 +1,4 @@
-"""The app: five places over one session, polled four times a second.
+"""The app: six places over one session, polled four times a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -7,6 +7,7 @@ answers over pipes. So nothing native prints on the screen, and closing the app 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,12 +18,14 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
-from ptune_tui.errors import explain
-from ptune_tui.events import TaskFinished
+from ptune_tui.errors import PTuneError, explain
 from ptune_tui.run_listing import has_runs
+from ptune_tui.settings import Charts, Remembered, read_settings, remember
 from ptune_tui.tui.bindings import ACTIONS, PAGES_OF_SETUP, Action, bindings_of
+from ptune_tui.tui.keymap import make_keymap
+from ptune_tui.tui.run_status import run_status
 from ptune_tui.tui.session import Session
-from ptune_tui.tui.wording import share_text
+from ptune_tui.tui.themes import COLOURLESS_THEME, DEFAULT_THEME, HIGH_CONTRAST
 
 if TYPE_CHECKING:
     from ptune_tui.tui.outcome import AppOutcome
@@ -30,8 +33,9 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
+PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
-InitialScreen = Literal["runs", "setup", "train", "chat", "export"]
+InitialScreen = Literal["runs", "setup", "train", "compare", "export", "chat"]
 
 
 def run_app(
@@ -79,16 +83,22 @@ def _train_screen() -> Screen[Any]:
     return TrainScreen()
 
 
-def _chat_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.chat import ChatScreen
+def _compare_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.compare import CompareScreen
 
-    return ChatScreen()
+    return CompareScreen()
 
 
 def _export_screen() -> Screen[Any]:
     from ptune_tui.tui.screens.export import ExportScreen
 
     return ExportScreen()
+
+
+def _chat_screen() -> Screen[Any]:
+    from ptune_tui.tui.screens.chat import ChatScreen
+
+    return ChatScreen()
 
 
 class PTuneApp(App[None]):
@@ -111,8 +121,9 @@ class PTuneApp(App[None]):
         "runs": _runs_screen,
         "setup": _setup_screen,
         "train": _train_screen,
-        "chat": _chat_screen,
+        "compare": _compare_screen,
         "export": _export_screen,
+        "chat": _chat_screen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
@@ -125,8 +136,10 @@ class PTuneApp(App[None]):
         attach: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
+        # Native colours, so that NO_COLOR leaves none: the library would draw in shades of grey.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.animation_level = "none"
+        self._take_settings()
         self.session = Session(bundle)
         self.clock = clock
         fitting: InitialScreen | None = "train" if attach else "chat" if bundle else None
@@ -134,6 +147,24 @@ class PTuneApp(App[None]):
         self._leaves_after_run = False
         if attach is not None:
             self.session.attach(attach)
+
+    def _take_settings(self) -> None:
+        """Colours, charts and keys as the user wants them; what cannot be is said at the start."""
+        read = read_settings()
+        settings = read.settings
+        self.keymap = make_keymap(settings.keys)
+        self.charts: Charts = settings.charts
+        self._problems = [read.problem] if read.problem else []
+        self._problems += self.keymap.problems
+        self.set_keymap(dict(self.keymap.changed))
+        for theme in HIGH_CONTRAST:
+            self.register_theme(theme)
+        chosen = settings.theme or DEFAULT_THEME
+        if chosen not in self.available_themes:
+            names = ", ".join(sorted(self.available_themes))
+            self._problems.append(f"There is no theme `{chosen}`; there are {names}.")
+            chosen = DEFAULT_THEME
+        self.theme = COLOURLESS_THEME if self.no_color else chosen
 
     def compose(self) -> ComposeResult:
         """The first frame."""
@@ -148,6 +179,15 @@ class PTuneApp(App[None]):
         self.session.poll()
         self.switch_mode(self._initial_screen or ("runs" if has_runs() else "setup"))
         self.set_interval(POLL_SECONDS, self._poll)
+        for problem in self._problems:
+            self.notify(problem, severity="warning", timeout=PROBLEM_SECONDS, markup=False)
+        self.theme_changed_signal.subscribe(self, lambda theme: self._remember("theme", theme.name))
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours, and that of the lines around boxes, which differs from the paper."""
+        variables = super().get_css_variables()
+        line = "surface-lighten-3" if self.current_theme.dark else "surface-darken-3"
+        return {**variables, "line": variables[line]}
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the table, for the palette."""
@@ -157,9 +197,8 @@ class PTuneApp(App[None]):
     def get_key_display(self, binding: Binding) -> str:
         """Function keys as keyboards print them."""
         key = binding.key
-        return (
-            key.upper() if key[0] == "f" and key[1:].isdigit() else super().get_key_display(binding)
-        )
+        is_function_key = key[0] == "f" and key[1:].isdigit()
+        return key.upper() if is_function_key else super().get_key_display(binding)
 
     def status_text(self) -> str:
         """How the work stands, for the bar on top."""
@@ -170,17 +209,7 @@ class PTuneApp(App[None]):
             return "▸ finding a rate"
         if run is None:
             return ""
-        state = run.state
-        if state.task.failure is not None:
-            return "✗ the run failed"
-        if run.is_active:
-            step = f" {state.step.step}/{state.step.max_steps}" if state.step else ""
-            return f"▸ {'stopping' if state.is_stopping else 'training'}{step}"
-        best = f", best {share_text(state.best.accuracy)}" if state.best else ""
-        stopped_early = (
-            isinstance(state.task.ending, TaskFinished) and state.task.ending.stopped_early
-        )
-        return f"✓ {'stopped' if stopped_early else 'finished'}{best}"
+        return run_status(run.state, is_active=run.is_active)
 
     def tell_error(self, error: BaseException) -> None:
         """Show an error that something the user did has raised."""
@@ -193,13 +222,44 @@ class PTuneApp(App[None]):
             self.switch_mode(place)
 
     def action_show_help(self) -> None:
-        """Show the keys of the place."""
+        """Show what has the focus, and the keys of the place."""
+        from ptune_tui.tui.focus_help import focus_help
         from ptune_tui.tui.screens.place import PlaceScreen
         from ptune_tui.tui.screens.questions import HelpScreen
 
         if isinstance(self.screen, PlaceScreen):
             place = next(row.place for row in ACTIONS if row.place == self.screen.PLACE)
-            self.push_screen(HelpScreen(place))
+            self.push_screen(HelpScreen(place, self.keymap, focus_help(self.focused)))
+
+    def action_change_theme(self) -> None:
+        """Choose other colours; they are remembered."""
+        if self.no_color:
+            self.notify("NO_COLOR is set, so that there are no colours to choose.")
+        else:
+            super().action_change_theme()
+
+    def action_change_charts(self) -> None:
+        """Draw curves with blocks instead of braille, or the other way round; remembered."""
+        self.charts = "blocks" if self.charts == "braille" else "braille"
+        self._remember("charts", self.charts)
+        self.notify(f"Charts are drawn with {self.charts}.")
+        self.refresh_place()
+
+    def _remember(self, name: Remembered, value: str) -> None:
+        try:
+            remember(name, value)
+        except (PTuneError, OSError) as error:
+            self.tell_error(error)
+
+    def copy_text(self, text: str, what: str) -> None:
+        """Put a text on the clipboard of the terminal, which may be far away (OSC 52).
+
+        Args:
+            text (str): The text.
+            what (str): What it is, for the message.
+        """
+        self.copy_to_clipboard(text)
+        self.notify(f"Copied {what}.", markup=False)
 
     async def action_quit(self) -> None:
         """Leave; ask first where work goes on."""
@@ -209,7 +269,12 @@ class PTuneApp(App[None]):
         if self._leaves_after_run or not (is_training or self.session.is_exporting):
             self._leave()
         elif not isinstance(self.screen, LeaveScreen):
-            self.push_screen(LeaveScreen("training" if is_training else "export"), self._answered)
+            self.push_screen(
+                LeaveScreen(
+                    "training" if is_training else "export", is_paused=self.session.is_paused
+                ),
+                self._answered,
+            )
 
     def _answered(self, choice: Leave | None) -> None:
         if choice == "background":

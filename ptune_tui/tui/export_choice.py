@@ -16,7 +16,7 @@ from ptune_tui.errors import UsageError
 from ptune_tui.events import LineFollower, ModelReady, decode_event
 from ptune_tui.hardware import free_disk_bytes
 from ptune_tui.paths import runs_folder
-from ptune_tui.runs import RunSummary, list_runs, run_config, summarise
+from ptune_tui.runs import AT_WORK, RunSummary, list_runs, run_config, summarise
 from ptune_tui.tasks import EVENTS_FILE, ExportFormat, ExportPrecision, ExportTask
 from ptune_tui.tui.fields import Field
 from ptune_tui.tui.wording import bytes_text
@@ -161,7 +161,7 @@ def export_sources(shown: Path | None = None) -> list[ExportSource]:
 def _source(summary: RunSummary) -> Iterable[ExportSource]:
     config = run_config(summary.path)
     has_prompt = summary.best_accuracy is not None and (summary.path / "adapter").is_dir()
-    if config is not None and has_prompt and summary.status != "running":
+    if config is not None and has_prompt and summary.status not in AT_WORK:
         yield ExportSource(summary, config, _model_of(summary.path))
 
 

@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptune_tui.runs import RunStatus, summarise
+from ptune_tui.runs import AT_WORK, RunStatus, summarise
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.wording import share_text
 
@@ -71,8 +71,8 @@ def outcome_of(session: Session) -> AppOutcome | None:
 
 
 def _next(run: Path, status: RunStatus, accuracy: float | None, bundle: Path | None) -> str | None:
-    if status == "running":
-        return "ptune runs"
+    if status in AT_WORK:
+        return "ptune   (Runs, Enter: shows it again, as it goes)"
     if bundle is not None:
         return _chat(bundle)
     if accuracy is not None:

@@ -16,6 +16,7 @@ ColumnName = Literal[
 
 GLYPHS: dict[RunStatus, str] = {
     "running": "▸",
+    "paused": "‖",
     "finished": "✓",
     "stopped": "□",
     "failed": "✗",

@@ -7,21 +7,28 @@ from dataclasses import dataclass, field
 
 from ptune_tui.events import (
     CheckpointSaved,
+    Continued,
     DataReady,
     Diverged,
     EvaluationDone,
     Event,
     ModelReady,
     Notice,
+    Paused,
     PlanMade,
     Resumed,
     RolledBack,
     SampleMade,
     StateSaved,
     StepDone,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
 )
 from ptune_tui.tui.progress import TRAIN_STAGES, TaskProgress, progress_of
 from ptune_tui.tui.wording import rate_text
+
+CHOICES = ("device", "kernel", "columns")  # notices of what was chosen, which every run has
 
 
 @dataclass
@@ -39,6 +46,8 @@ class RunState:
         best_checkpoint: The prompt that was kept.
         last_saved: The step that a resume goes on from.
         is_stopping: Whether it was told to stop.
+        is_pausing: Whether it was told to wait, and has not said yet that it does.
+        is_paused: Whether it waits.
     """
 
     task: TaskProgress = field(default_factory=lambda: progress_of(TRAIN_STAGES))
@@ -53,6 +62,13 @@ class RunState:
     best_checkpoint: CheckpointSaved | None = None
     last_saved: int | None = None
     is_stopping: bool = False
+    is_pausing: bool = False
+    is_paused: bool = False
+
+    @property
+    def pinned(self) -> list[Notice]:
+        """The notices that are more than a choice."""
+        return [notice for notice in self.task.notices if notice.code not in CHOICES]
 
     @property
     def best(self) -> EvaluationDone | None:
@@ -88,6 +104,10 @@ class RunState:
                 self._go_back(event.to_step)
                 self.task.drop_notices("diverged")  # the roll-back says it too
                 self.task.add(_roll_back(event))
+            case Paused() | Continued():
+                self._wait(event)
+            case TaskStarted() | TaskFinished() | TaskFailed():
+                self.is_pausing = self.is_paused = False
             case _:
                 pass
 
@@ -95,6 +115,20 @@ class RunState:
         """Wait for a worker that goes on where another one ended."""
         self.task.ending = None
         self.is_stopping = False
+
+    @property
+    def score_points(self) -> list[tuple[int, float]]:
+        """(step, accuracy) of every validation, the base's at step 0."""
+        base = [(0, self.base.accuracy)] if self.base else []
+        return base + [(done.step, done.accuracy) for done in self.tuned]
+
+    def _wait(self, event: Paused | Continued) -> None:
+        """Stop the clock of the training, or set it going again."""
+        stage = self.task.stages["train"]
+        self.is_pausing = False
+        self.is_paused = stage.is_paused = isinstance(event, Paused)
+        if isinstance(event, Continued) and stage.started is not None:
+            stage.started += event.seconds
 
     def _go_back(self, step: int) -> None:
         """Forget what came after a step: it is done again."""

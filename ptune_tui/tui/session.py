@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
-from ptune_tui.events import EvaluateNow, Stop, TaskFailed
+from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
@@ -105,6 +105,11 @@ class Session:
         return self.run is not None and self.run.state.is_stopping
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the run waits to be told to go on."""
+        return self.run is not None and self.run.is_active and self.run.state.is_paused
+
+    @property
     def is_exporting(self) -> bool:
         """Whether an export goes on."""
         return self.export is not None and self.export.is_active
@@ -183,6 +188,18 @@ class Session:
         if self.run is not None and self.is_training:
             self.run.job.send(Stop(save))
             self.run.state.is_stopping = True
+
+    def pause_run(self) -> None:
+        """Ask the run to wait after its step."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Pause())
+            self.run.state.is_pausing = True
+
+    def continue_run(self) -> None:
+        """Tell a run that waits, or is about to, to go on."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Continue())
+            self.run.state.is_pausing = False
 
     def evaluate_now(self) -> None:
         """Ask the run to score the validation rows after its step."""

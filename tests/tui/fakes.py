@@ -18,6 +18,7 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    Paused,
     PlanMade,
     PreviewMade,
     PreviewRow,
@@ -126,7 +127,9 @@ def beginning() -> list[Event]:
         StageStarted("tokenise", START + 3),
         DATA,
         StageFinished("tokenise", 0.2),
+        StageStarted("probe", START + 4),
         PLAN,
+        StageFinished("probe", 1.9),
         *evaluation(0, 0.614),
         StageStarted("train", START + 10),
     ]
@@ -145,6 +148,11 @@ def running() -> list[Event]:
             "rows-cut", "3 rows were too long; their prompts were cut from the left.", "Raise it."
         ),
     ]
+
+
+def paused() -> list[Event]:
+    """A run that waits after its step 120."""
+    return [*running(), StateSaved(120, "resume"), Paused(120)]
 
 
 def finished() -> list[Event]:
@@ -325,6 +333,15 @@ commands = folder / "commands.jsonl"
 while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
 say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
 """
+WAIT = r"""
+commands = folder / "commands.jsonl"
+def told(word): return commands.exists() and word in commands.read_bytes()
+while not told(b'"Pause"'): time.sleep(0.02)
+say(b'{"type":"Paused","step":120}\n')
+while not told(b'"Continue"'): time.sleep(0.02)
+say(b'{"type":"Continued","step":120,"seconds":0.5}\n')
+time.sleep(60)
+"""
 CHAT = """
 import json, sys
 def say(**reply): print(json.dumps(reply), flush=True)
@@ -345,7 +362,7 @@ for line in sys.stdin:
     for speaker in ask["speakers"]:
         text = "The customer wants to return a lamp." if speaker == "base" else "returns"
         for piece in text.split(" "):
-            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ")
+            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ", num_tokens=1)
         say(type="Answered", number=ask["number"], speaker=speaker, text=text, num_tokens=8,
             seconds=0.5, probability=0.93 if speaker == "tuned" else None)
 """

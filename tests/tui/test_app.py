@@ -11,6 +11,7 @@ from textual.widgets import Input, Static
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.chat import ChatScreen
+from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.screens.questions import HelpScreen
 from ptune_tui.tui.screens.runs import RunsScreen
@@ -24,11 +25,13 @@ async def test_places_have_a_key_each_even_while_one_writes(home: Path) -> None:
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
         for key, screen in (
-            ("4", ExportScreen),
-            ("2", TrainScreen),
-            ("3", ChatScreen),
+            ("5", ExportScreen),
+            ("3", TrainScreen),
+            ("6", ChatScreen),
+            ("1", RunsScreen),
+            ("4", CompareScreen),
             ("0", RunsScreen),
-            ("1", SetupScreen),
+            ("2", SetupScreen),
         ):
             await pilot.press(key)
             await pilot.pause()
@@ -53,7 +56,7 @@ async def test_resizing_loses_nothing(tmp_path: Path) -> None:
         box = app.screen.query_one("#field-training-seed Input", Input)
         box.focus()
         box.value = "42"
-        for place in ("train", "chat", "export", "setup"):
+        for place in ("train", "compare", "chat", "export", "setup"):
             app.action_show_place(place)
             for size in ((8, 3), (200, 60), (80, 24)):
                 await pilot.resize_terminal(*size)
@@ -67,6 +70,7 @@ async def test_help_lists_every_key_of_the_place() -> None:
         await pilot.press("question_mark")
         assert isinstance(app.screen, HelpScreen)
         text = str(app.screen.query_one("#help Static", Static).render())
+        text = " ".join(text.split())  # tooltips wrap
         assert all(row.tooltip in text for row in ACTIONS if row.place in ("app", "train"))
         await pilot.press("escape")
         assert isinstance(app.screen, TrainScreen)
@@ -85,7 +89,7 @@ async def test_palette_has_every_action_and_says_why_one_is_not_possible() -> No
         assert isinstance(app.screen, SetupScreen)
 
 
-@pytest.mark.parametrize("place", ["runs", "setup", "train", "chat", "export"])
+@pytest.mark.parametrize("place", ["runs", "setup", "train", "compare", "export", "chat"])
 async def test_footer_fits_80_columns(place: str, tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     app = PTuneApp(place, attach=run)  # type: ignore[arg-type]

@@ -172,7 +172,7 @@ async def test_run_whose_folder_is_gone_is_offered_no_more(runs: Path) -> None:
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         shutil.rmtree(runs / "one")
-        await pilot.press("1", "4")
+        await pilot.press("2", "5")
         await wait_for(pilot, lambda: set(screen.sources) == {"two"})
         assert screen.choice is not None
         assert screen.choice.source.path == runs / "two"

@@ -14,7 +14,15 @@ from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig, description, field_names, override
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError
-from ptune_tui.events import Diverged, ExportDone, PreviewRow, RolledBack, TaskFailed
+from ptune_tui.events import (
+    Continued,
+    Diverged,
+    ExportDone,
+    Paused,
+    PreviewRow,
+    RolledBack,
+    TaskFailed,
+)
 from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.known_models import numbers_of
 from ptune_tui.model_catalogue import CATALOGUE
@@ -28,6 +36,7 @@ from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.curve import RateAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
+from ptune_tui.tui.widgets.run_panels import ending_lines
 from ptune_tui.tui.widgets.stage_list import stage_text
 from ptune_tui.tui.wording import bytes_text, seconds_text
 from tests.tui import fakes
@@ -321,6 +330,20 @@ def test_a_run_that_went_back_forgets_the_steps_it_does_again() -> None:
     state.add(fakes.step(2))
     assert [number for number, _ in state.losses] == [1, 2]
     assert [notice.code for notice in state.task.notices] == ["rolled-back"]
+
+
+def test_a_run_that_was_told_to_wait_says_so_until_it_does() -> None:
+    state = RunState()
+    for event in fakes.running():
+        state.add(event)
+    state.is_pausing = True
+    assert ending_lines(state, None, "") == ["Pausing after this step..."]
+    state.add(Paused(120))
+    assert ending_lines(state, None, "") == []
+    stage = state.task.stages["train"]
+    assert stage.seconds_at(fakes.START + 9999) == stage.elapsed == 120 * 0.9
+    state.add(Continued(120, 500.0))
+    assert stage.seconds_at(fakes.START + 10 + 500 + 200) == 200
 
 
 def test_no_key_of_a_place_is_another_action_s_too() -> None:

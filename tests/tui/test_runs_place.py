@@ -86,15 +86,15 @@ async def test_run_is_opened_whether_it_goes_on_or_has_ended() -> None:
         assert app.session.is_training
         assert "120/300" in app.status_text()
         followed = app.session.run
-        await pilot.press("0")
+        await pilot.press("1")
         screen = await read(app, pilot)
         await pilot.press("enter")
         await pilot.pause()
         assert app.session.run is followed  # the same run is not read again
-        await pilot.press("0", "down", "down", "enter")
+        await pilot.press("1", "down", "down", "enter")
         await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
         assert "finished, best 89.4 %" in app.status_text()
-        await pilot.press("0")
+        await pilot.press("1")
         await pilot.pause()
         shutil.rmtree("home/runs/finished")
         app.session.forget_run(Path("home/runs/finished"))
@@ -109,7 +109,7 @@ async def test_run_is_deleted_after_a_question_and_never_while_it_goes_on() -> N
     async with opened(app, size=(120, 40)) as pilot:
         screen = await read(app, pilot)
         assert screen.check_action("delete", ()) is None  # it is running
-        await pilot.press("d", "down", "down", "enter", "0")
+        await pilot.press("d", "down", "down", "enter", "1")
         await wait_for(pilot, lambda: app.screen is screen)
         await settled(pilot)
         await pilot.press("d")

@@ -163,7 +163,7 @@ async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWo
         assert app.session.rate is not None
         job = app.session.rate.job
         assert app.screen.check_action("take_rate", ()) is None
-        await pilot.press("2", "1")
+        await pilot.press("3", "2")
         await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
         await pilot.press("escape")
         await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))

@@ -289,6 +289,74 @@ def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: P
 
 
 @both_sizes
+def test_train_paused(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.paused(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("light", 'theme = "textual-light"'),
+        ("contrast", 'theme = "high-contrast-light"'),
+        ("blocks", 'theme = "high-contrast-dark"\ncharts = "blocks"'),
+    ],
+    ids=lambda value: value if value.isalpha() else "",
+)
+def test_train_in_other_looks(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    tmp_path: Path,
+    home: Path,
+    name: str,
+    text: str,
+) -> None:
+    home.mkdir()
+    (home / "settings.toml").write_text(text)
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.usefixtures("some_runs")
+def test_runs_without_colour(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = PTuneApp("runs", clock=lambda: fakes.START + 5 * 3600)
+    keys = ("down", "down", "space", "down", "space", "v")
+    assert snap_compare(app, terminal_size=size, run_before=runs_after(*keys))
+
+
+@both_sizes
+def test_train_scores(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("v", "v")
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_help_for_what_has_the_focus(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("tab", "f1")
+        await pilot.pause()
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
 def test_train_with_the_reasons_of_its_plan(
     snap_compare: Compare, size: tuple[int, int], tmp_path: Path
 ) -> None:
@@ -296,7 +364,7 @@ def test_train_with_the_reasons_of_its_plan(
 
     async def prepare(pilot: Pilot[None]) -> None:
         await shown(pilot)
-        await pilot.press("p")
+        await pilot.press("w")
 
     app = PTuneApp(attach=run, clock=clock)
     assert snap_compare(app, terminal_size=size, run_before=prepare)

@@ -21,8 +21,8 @@ from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
 NO_BUNDLE = """\
 No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.
 
-1  set up a run and start it
-2  when it has ended, Enter exports it
+{setup}  set up a run and start it
+{train}  watch it; when it has ended, Enter exports it
 
 Or start with a bundle that is there already:  ptune chat FOLDER"""
 ASK = "Write a text below; Enter sends it to the base model and to the tuned one."
@@ -51,7 +51,9 @@ class ChatScreen(PlaceScreen):
         """What is open, the exchanges, the input."""
         yield ChatLine()
         yield Static("", id="chat-status", markup=False)
-        yield Static(NO_BUNDLE, id="no-bundle", classes="empty", markup=False)
+        name = self.ptune.keymap.name
+        text = NO_BUNDLE.format(setup=name("app.setup"), train=name("app.train"))
+        yield Static(text, id="no-bundle", classes="empty", markup=False)
         with VerticalScroll(id="exchanges", can_focus=False):
             yield Static(ASK, id="ask-hint", markup=False)
         ask = Input(placeholder="Write a text, Enter sends it", id="ask")
@@ -108,8 +110,19 @@ class ChatScreen(PlaceScreen):
         allowed = {
             "next_prompt": bool(line) and len(line.first().prompts) > 1,
             "next_precision": bool(line) and len(line.first().precisions) > 1,
+            "copy": self._answer() != "",
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
+
+    def action_copy(self) -> None:
+        """Copy the last answer of the tuned model."""
+        answer = self._answer()
+        if answer:
+            self.ptune.copy_text(answer, "the tuned answer")
+
+    def _answer(self) -> str:
+        """The tuned model's last answer, as far as it is there."""
+        return "" if self._exchange is None else self._exchange.tuned_text
 
     def action_next_prompt(self) -> None:
         """Answer with the next prompt."""
@@ -154,7 +167,7 @@ class ChatScreen(PlaceScreen):
                 self._suggest()
             case Piece():
                 if self._exchange is not None:
-                    self._exchange.box(reply.speaker).add_piece(reply.text)
+                    self._exchange.box(reply.speaker).add_piece(reply.text, reply.num_tokens)
                     self._scroll()
             case Answered():
                 self._take_answer(reply)
@@ -193,6 +206,7 @@ class ChatScreen(PlaceScreen):
 
     def _enter(self, state: State, text: str) -> None:
         self.state = state
+        self.refresh_bindings()  # there may be an answer to copy
         status = self.query_one("#chat-status", Static)
         status.set_class(state == "failed", "-failed")
         status.update(Content(text))

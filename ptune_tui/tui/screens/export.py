@@ -36,8 +36,8 @@ from ptune_tui.tui.wording import share_text
 EMPTY = """\
 No run to export yet. An export takes the soft prompt of a run that has ended.
 
-1  set up a run and start it; Enter takes the defaults
-2  watch it; when it has ended, Enter leads here
+{setup}  set up a run and start it; Enter takes the defaults
+{train}  watch it; when it has ended, Enter leads here
 
 What is made: a bundle that answers on a CPU without torch, or a folder for llama.cpp, Ollama or
 transformers."""
@@ -192,7 +192,10 @@ class ExportScreen(PlaceScreen):
         if chosen in self.sources:
             self._row("run").text = chosen
         session.run_to_export = None
-        self.query_one("#no-source", Static).update(EMPTY)
+        name = self.ptune.keymap.name
+        self.query_one("#no-source", Static).update(
+            EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+        )
         self.query_one("#no-source").display = not self.sources
         self.query_one("#export-body").display = bool(self.sources)
         self._check()

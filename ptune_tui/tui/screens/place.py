@@ -14,8 +14,7 @@ from ptune_tui.tui.bindings import ACTIONS
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
 
-PLACES = ("runs", "setup", "train", "chat", "export")
-KEYS = ("0", "1", "2", "3", "4")
+PLACES = ("runs", "setup", "train", "compare", "export", "chat")
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
 
@@ -27,8 +26,8 @@ class PlaceBar(Static):
         self.place = place
         self._status = ""
 
-    def on_mount(self) -> None:
-        """Draw it once; it changes only with the status."""
+    def on_resize(self) -> None:
+        """Draw it; it changes only with the width and the status."""
         self._draw()
 
     def show_status(self, status: str) -> None:
@@ -38,15 +37,19 @@ class PlaceBar(Static):
             self._draw()
 
     def _draw(self) -> None:
-        parts = [Content.styled("ptune  ", "bold"), *map(self._tab, PLACES, KEYS)]
-        self.update(Content("").join([*parts, Content.styled(f"   {self._status}", "dim")]))
+        # Where it is narrow, the status has more to say than the name of the program.
+        name, gap = ("ptune  ", "   ") if self.screen.has_class("-wide") else ("", " ")
+        parts = [Content.styled(name, "bold"), *map(self._tab, PLACES)]
+        self.update(Content("").join([*parts, Content.styled(f"{gap}{self._status}", "dim")]))
 
-    def _tab(self, place: str, key: str) -> Content:
+    def _tab(self, place: str) -> Content:
         """A place's name; the present one stands in brackets."""
-        name = f"{key} {place.capitalize()}"
+        assert isinstance(self.screen, PlaceScreen)
+        name = f"{self.screen.ptune.keymap.name(f'app.{place}')} {place.capitalize()}"
         if place == self.place:
             return Content.styled(f"[{name}]", "bold reverse")
-        return Content.from_markup(f"[@click=app.show_place('{place}')] {name} [/]")
+        link = f"[@click=app.show_place('{place}')] $name [/]"
+        return Content.from_markup(link, name=name)  # a key may be a bracket
 
 
 class TooSmall(Static):

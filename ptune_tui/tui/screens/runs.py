@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from ptune_tui.errors import PTuneError
 from ptune_tui.run_listing import RunListing, delete_run
-from ptune_tui.runs import RunSummary
+from ptune_tui.runs import AT_WORK, RunSummary
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_look import Look, Looks
 from ptune_tui.tui.run_rows import filtered
@@ -29,7 +29,7 @@ from ptune_tui.tui.widgets.run_table import RunTable
 EMPTY = """\
 No runs yet.
 
-n  sets one up; Enter there starts it with the defaults
+{new}  sets one up; Enter there starts it with the defaults
 
 On the command line:  ptune demo
 Runs will lie in {folder}"""
@@ -200,7 +200,7 @@ class RunsScreen(PlaceScreen):
         if session.export is not None and session.is_exporting:
             asked, folder = session.export.state.asked, run.path.absolute()
             is_exported = folder == Path(asked.run) or folder in Path(asked.destination).parents
-        return run.status == "running" or is_shown_at_work or is_exported
+        return run.status in AT_WORK or is_shown_at_work or is_exported
 
     def _read_if_shown(self) -> None:
         if self.is_current:
@@ -232,7 +232,9 @@ class RunsScreen(PlaceScreen):
         """Draw the table."""
         runs, now = self.runs or [], self.ptune.clock()
         shown = filtered(runs, self.query_one(RunFilter).words, now)
-        self.query_one("#no-runs", Static).update(EMPTY.format(folder=self.listing.folder))
+        self.query_one("#no-runs", Static).update(
+            EMPTY.format(new=self.ptune.keymap.name("runs.new"), folder=self.listing.folder)
+        )
         self.query_one("#no-runs").display = not runs
         self.query_one("#runs").display = bool(runs)
         self.query_one(RunFilter).show_count(len(shown), len(runs))
@@ -261,4 +263,5 @@ class RunsScreen(PlaceScreen):
         run = self.highlighted
         look = self._seen.get(run.path) if run else None
         marked = [self._seen[path] for path in self.marked if path in self._seen]
-        self.query_one(RunBody).show(run, look, marked, self.ptune.clock())
+        name = self.ptune.keymap.name("runs.curves")
+        self.query_one(RunBody).show(run, look, marked, self.ptune.clock(), name)

@@ -11,6 +11,11 @@ class Steady(Static):
 
     _shown: Content | str | None = None
 
+    @property
+    def plain(self) -> str:
+        """What stands there, without its colours."""
+        return self._shown.plain if isinstance(self._shown, Content) else self._shown or ""
+
     def show_text(self, text: Content | str) -> None:
         """Draw a text, unless it is what stands there.
 
