@@ -42,4 +42,5 @@ def _at_work(run: RunState) -> str:
         return "▸ starting"
     stages = run.task.stages
     running = [name for name, stage in stages.items() if stage.status == "running"]
-    return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), 'training')}"
+    otherwise = "training" if "train" in running or run.step else "preparing"
+    return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), otherwise)}"

@@ -40,7 +40,8 @@ def scores_text(
     if last:
         parts.append((f" step {last.step}", "dim"))
     if best:
-        parts += ["   best ", (_score(best), "bold"), (f" step {best.step}", "dim")]
+        score = [] if is_free_text else [(_score(best), "bold")]  # no room for both figures
+        parts += ["   best ", *score, (f" step {best.step}".lstrip(), "dim")]
     return Content.assemble(*parts)
 
 
@@ -48,7 +49,7 @@ def _score(done: EvaluationDone | None) -> str:
     """A validation in figures."""
     if done is None:
         return "-"
-    loss = "" if done.macro_f1 is not None or done.loss is None else f", {done.loss:.3f}"
+    loss = "" if done.macro_f1 is not None or done.loss is None else f", {done.loss:.2f}"
     return f"{share_text(done.accuracy)}{loss}"
 
 
