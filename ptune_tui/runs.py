@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -120,13 +120,21 @@ def training_seconds(run: Path) -> float | None:
     return None if fold.last_step is None else fold.last_step.elapsed_seconds
 
 
-def list_runs(folder: Path | None = None) -> list[RunSummary]:
-    """Every training run of a folder, the latest first.
+def list_runs(
+    folder: Path | None = None, on_unreadable: Callable[[str], None] = lambda _: None
+) -> list[RunSummary]:
+    """Every training run of a folder, the latest first; one that cannot be read hides no other.
 
     Args:
         folder (Path | None): Where to look; None for the folder of all runs.
+        on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
     """
-    summaries = [summarise(run) for run in run_folders(folder or runs_folder())]
+    summaries = []
+    for run in run_folders(folder or runs_folder()):
+        try:
+            summaries.append(summarise(run))
+        except OSError as error:
+            on_unreadable(f"left out: {run} cannot be read: {error.strerror}")
     return latest_first(summaries)
 
 

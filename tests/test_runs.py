@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from ptune_tui import runs
+from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import (
@@ -26,7 +28,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.run_listing import RunListing, delete_run, has_runs
-from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, write_task
+from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, InspectTask, TrainTask, write_task
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
 
@@ -154,6 +156,29 @@ def test_hundred_thousand_events_take_less_than_a_second(tmp_path: Path) -> None
     start = time.perf_counter()
     assert runs.summarise(run).step == 7
     assert time.perf_counter() - start < 1.0
+
+
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "task.json").write_text("{}")
+    (tmp_path / "a" / "events.jsonl").mkdir()
+    said: list[str] = []
+    assert [summary.name for summary in runs.list_runs(tmp_path, said.append)] == ["b"]
+    assert len(said) == 1
+    assert said[0].startswith(f"left out: {tmp_path / 'a'} cannot be read")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use is not deleted there")
+def test_a_worker_is_not_started_in_a_folder_that_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="The current folder was deleted"):
+        work(tmp_path / "task", InspectTask("run", ""), make_display("none"))
 
 
 def test_runs_are_listed_latest_first_and_other_folders_left_out(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.cli.talk import ProgressLine
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
-from ptune_tui.evaluation.examples import default_num_examples
+from ptune_tui.evaluation.examples import default_num_examples, overlap_notes
 from ptune_tui.evaluation.keys import ContenderKey
 
 if TYPE_CHECKING:
@@ -30,11 +31,13 @@ class BundleContenders:
         bundle: Open.
         request: What is asked for.
         rows: What is asked.
+        origin: Where the bundle is from, for a reader; None: its folder's name.
     """
 
     bundle: Bundle
     request: EvaluationRequest
     rows: Sequence[Row]
+    origin: str | None = None
 
     def ask(self, key: ContenderKey) -> ContenderAnswers:
         """Have one contender answer every row.
@@ -45,7 +48,8 @@ class BundleContenders:
         if key == "bundle":
             tuned = self.bundle.tuned(self.request.prompt)
             title = f"bundle ({self.bundle.precision})"
-            detail = f"{self.bundle.folder}, {tuned.num_virtual_tokens} virtual tokens"
+            origin = self.origin or self.bundle.folder.resolve().name
+            detail = f"{origin}, {tuned.num_virtual_tokens} virtual tokens"
             return self._asked(key, title, detail, tuned, None)
         told = self._told(key)
         answerer = self.bundle.told(
@@ -97,10 +101,27 @@ class BundleContenders:
             detail,
         )
 
-    def _told(self, key: ContenderKey) -> Told:
+    def overlaps(self) -> list[str]:
+        """What to say of scored rows that were trained on, or that it cannot be told."""
+        if self.request.train is None:
+            return [
+                "Whether scored rows were trained on is not known: a bundle does not keep its "
+                "training rows. Name them with `--train`."
+            ]
+        return overlap_notes(self.rows, self._train_rows, "`--train`")
+
+    @cached_property
+    def _train_rows(self) -> list[Row]:
         from ptune_tui.data import training_path
-        from ptune_tui.evaluation.told import UntunedTask
         from ptune_tui.rows import read_rows
+
+        assert self.request.train is not None
+        record = self.bundle.record(self.request.prompt)
+        columns = self.request.columns.data_config(record.template.column_template)
+        return read_rows(training_path(self.request.train), columns)
+
+    def _told(self, key: ContenderKey) -> Told:
+        from ptune_tui.evaluation.told import UntunedTask
 
         record = self.bundle.record(self.request.prompt)
         task = UntunedTask(
@@ -122,10 +143,8 @@ class BundleContenders:
                 "A bundle does not know the rows it was trained on, so there are no examples.",
                 "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
             )
-        columns = self.request.columns.data_config(record.template.column_template)
-        train = read_rows(training_path(self.request.train), columns)
         num_examples = self.request.num_examples or default_num_examples(record.labels)
-        return task.few_shot(train, num_examples, self.request.seed)
+        return task.few_shot(self._train_rows, num_examples, self.request.seed)
 
 
 def _probability(scores: Sequence[float]) -> float:

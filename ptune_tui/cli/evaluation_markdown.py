@@ -11,7 +11,7 @@ from ptune_tui.cli.evaluation_table import (
     heading,
     points,
 )
-from ptune_tui.evaluation.comparisons import in_words
+from ptune_tui.evaluation.comparisons import correction_in_words, in_words
 from ptune_tui.results import ContenderScores, Evaluation
 
 
@@ -28,6 +28,8 @@ def markdown_lines(evaluation: Evaluation) -> Iterator[str]:
     yield ""
     for test in evaluation.tests:
         yield f"- {in_words(test)}"
+    if correction := correction_in_words(evaluation.tests):
+        yield f"- {correction}"
     if evaluation.flips_from:
         yield f"- {flip_counts(evaluation)}"
     if evaluation.forgetting:

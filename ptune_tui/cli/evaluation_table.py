@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from ptune_tui.evaluation.comparisons import in_words
+from ptune_tui.evaluation.comparisons import correction_in_words, in_words
 from ptune_tui.results import ContenderScores, Evaluation, Flip, Metric, MetricName
 
 WIDTH = 80
@@ -70,6 +70,8 @@ def summary_lines(evaluation: Evaluation) -> Iterator[str]:
     """Tests, flips and what the prompt does elsewhere, in sentences."""
     for test in evaluation.tests:
         yield from _wrapped(in_words(test))
+    if correction := correction_in_words(evaluation.tests):
+        yield from _wrapped(correction)
     if evaluation.flips_from:
         yield from _wrapped(flip_counts(evaluation))
     if evaluation.forgetting:

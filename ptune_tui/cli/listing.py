@@ -55,7 +55,7 @@ def runs(as_json: JsonOption = False) -> None:
     from ptune_tui.paths import runs_folder
     from ptune_tui.runs import list_runs
 
-    found = list_runs()
+    found = list_runs(on_unreadable=say)
     if as_json:
         typer.echo(json.dumps([msgspec.to_builtins(run, enc_hook=str) for run in found]))
         return

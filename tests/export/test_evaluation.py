@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -161,6 +161,23 @@ def test_scored_rows_are_no_examples_and_it_is_said_that_they_were_trained_on(
     lines = few_shot.detail.split("lines ")[1].split(" of ")[0].split(", ")
     assert len(lines) == 3
     assert min(map(int, lines)) > 12
+
+
+def test_a_bundle_says_what_it_knows_of_scored_rows_that_were_trained_on(
+    exported: Exported,
+) -> None:
+    rows = read_rows(exported.rows, DataConfig())[:3]
+    bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
+    request = EvaluationRequest(str(exported.rows), is_quiet=True)
+    contenders = BundleContenders(bundle, request, rows)
+    (unknown,) = contenders.overlaps()
+    assert "is not known" in unknown
+    named = replace(request, train=str(exported.rows))
+    assert BundleContenders(bundle, named, rows).overlaps() == [
+        "3 of the 3 scored rows are also training rows of `--train`."
+    ]
+    detail = contenders.ask("bundle").detail
+    assert detail.startswith(f"{exported.bundle.name}, ")
 
 
 def test_examples_with_an_unknown_label_are_refused_with_their_line(
