@@ -39,6 +39,8 @@ class Thinned:
 
     def __init__(self, limit: int) -> None:
         self._max_stretches = 2 * max(1, limit // 4)  # even, so that they make pairs
+        self._num = 0
+        self._last: Point | None = None
         self._begin()
 
     def follow(self, curve: Sequence[Point]) -> list[Point]:
@@ -57,8 +59,7 @@ class Thinned:
         return [point for pair in self._stretches for point in sorted(set(pair))]
 
     def _begin(self) -> None:
-        self._num = 0
-        self._last: Point | None = None
+        self._num, self._last = 0, None
         self._stretches: list[tuple[Point, Point]] = []
         self._stretch_size = 1  # points that a stretch is made of
         self._num_in_last = 0

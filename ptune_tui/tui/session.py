@@ -8,24 +8,15 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
-from ptune_tui.config import RunConfig
-from ptune_tui.endings import gone_folder
+from ptune_tui.config import DataConfig, ModelConfig, RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.events import (
-    Continue,
-    EvaluateNow,
-    Event,
-    Notice,
-    Pause,
-    PreviewMade,
-    Stop,
-    TaskFailed,
-)
+from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
+from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing
 from ptune_tui.runs import run_config
@@ -38,7 +29,9 @@ from ptune_tui.tasks import (
     with_absolute_paths,
 )
 from ptune_tui.tui.export_state import ExportState
-from ptune_tui.tui.progress import TaskProgress, progress_of
+from ptune_tui.tui.followed import Followed
+from ptune_tui.tui.preview_state import PreviewState
+from ptune_tui.tui.progress import progress_of
 from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
 
@@ -46,83 +39,6 @@ if TYPE_CHECKING:
     from ptune_tui.chats import ChatProcess
 
 BUNDLE_FOLDER = "bundle"
-
-
-@dataclass
-class PreviewState:
-    """What is known of a preview."""
-
-    task: TaskProgress
-    made: PreviewMade | None = None
-
-    def add(self, event: Event) -> None:
-        """Take in one event."""
-        self.task.add(event)
-        if isinstance(event, PreviewMade):
-            self.made = event
-
-
-State = TypeVar("State", RunState, ExportState, PreviewState, RateState)
-
-
-@dataclass
-class Followed(Generic[State]):
-    """A job and the state that its events add up to."""
-
-    job: Job
-    state: State
-    _num_unreadable: int = 0
-    _gone: TaskFailed | None = None
-
-    def __post_init__(self) -> None:
-        self.job.step_back()
-
-    @property
-    def is_active(self) -> bool:
-        """Whether more is to come."""
-        if self._gone is not None and self.job.is_alive():
-            return True  # it can still be told to end, and its folder may come back
-        return not self.state.task.is_over or self.job.may_go_on
-
-    def poll(self) -> bool:
-        """Take in the new events; says whether there were any."""
-        was_alive = self.job.is_alive()  # asked first, so that what it wrote last is read below
-        changed = False
-        for event in self.job.events():
-            self.state.add(event)
-            changed = True
-        if not was_alive and self.is_active:
-            for event in jobs.follow(self.job):  # does not wait: the worker is gone
-                self.state.add(event)
-                changed = True
-        changed |= self._look_for_folder()
-        return self._say_unreadable() or changed
-
-    def _look_for_folder(self) -> bool:
-        """Say that the folder is gone, until it is back; says whether that has changed."""
-        is_there, task = self.job.folder.is_dir(), self.state.task
-        if self._gone is None and not is_there and not task.is_over:
-            self._gone = gone_folder(self.job.folder, self.job.pid)
-            self.state.add(self._gone)
-        elif self._gone is not None and is_there:
-            task.ending = None if task.ending is self._gone else task.ending
-            self._gone = None
-        else:
-            return False
-        return True
-
-    def _say_unreadable(self) -> bool:
-        """Say that lines were left out; says whether there are more than before."""
-        count = self.job.num_undecodable_lines
-        if count == self._num_unreadable:
-            return False
-        self._num_unreadable = count
-        self.state.task.drop_notices("unreadable-events")
-        lines = "1 line of its events is" if count == 1 else f"{count} lines of its events are"
-        self.state.add(
-            Notice("unreadable-events", f"{lines} damaged, or of a later ptune, and left out.")
-        )
-        return True
 
 
 @dataclass(frozen=True)
@@ -187,6 +103,7 @@ class Session:
         self.listing = RunListing()
         self.chat: ChatProcess | None = None
         self._activity: list[bool] = []
+        self._models_here: dict[str, bool] = {}
 
     @property
     def is_training(self) -> bool:
@@ -347,12 +264,22 @@ class Session:
             self.export.state.is_cancelled = True
             _end(self.export)
 
-    def start_preview(self, config: RunConfig) -> None:
-        """Tokenise the first rows, in place of an earlier preview."""
+    def start_preview(self, model: ModelConfig, data: DataConfig) -> None:
+        """Tokenise the first rows; an earlier preview of the same data is shown meanwhile."""
+        state = self.preview.state if self.preview else None
+        before = state.made if state and state.asked.data.train == data.train else None
         self.end_preview()
-        folder = jobs.new_task_folder("preview")
-        job = jobs.start(folder, PreviewTask(config.model, config.data))
-        self.preview = Followed(job, PreviewState(progress_of(())))
+        task = PreviewTask(model, data)
+        job = jobs.start(jobs.new_task_folder("preview"), task)
+        self.preview = Followed(job, PreviewState(progress_of(()), task, before))
+
+    def look_for_model(self, source: str) -> None:
+        """See whether a model is on this disk. Reads folders; not for the event loop."""
+        self._models_here[source] = local_model(source) is not None
+
+    def is_model_here(self, source: str) -> bool:
+        """Whether a model was on this disk when it was looked for."""
+        return self._models_here.get(source, False)
 
     def end_preview(self) -> None:
         """End a preview that still goes on."""

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
+from ptune_tui.command_line import written_template
 from ptune_tui.endings import gone_folder as gone
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
-from ptune_tui.tui.screens import export
+from ptune_tui.tui.fitting import FitLine
+from ptune_tui.tui.screens import export, setup
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -127,6 +129,127 @@ def test_setup_with_a_preset(snap_compare: Compare, size: tuple[int, int]) -> No
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
 
+@both_sizes
+def test_setup_with_every_field(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("a")
+        await settle(pilot)
+        pilot.app.screen.form.rows["training.warmup_steps"].focus_input()  # type: ignore[attr-defined]
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_setup_that_does_not_fit(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "does not fit: 3.3 GiB of 1.0 GiB free (cached, 32 x 110 tokens, 1 row at a time)"
+    line = FitLine("does not fit", words, "set kernel to stream")
+    monkeypatch.setattr(setup, "fit_line", lambda _: line)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.form.write({"model.kernel": "cached"})  # type: ignore[attr-defined]
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+def page_after(*keys: str, words: str = "") -> Prepare:
+    """Press keys in Setup, and wait until the details of a page say some words."""
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot)
+        await pilot.pause(0.3)
+        await settled(pilot)
+        if words:
+            text = pilot.app.screen.query_one("#choice-text", Static)
+            await wait_for(pilot, lambda: words in str(text.render()))
+            await pilot.pause()
+
+    return prepare
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(("m", "down", "down"), "268 M weights", id="list"),
+        pytest.param(("m", "slash", *"none", "enter"), "135 M weights", id="wrong"),
+    ],
+)
+def test_models(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    words: str,
+    small_machine: None,
+) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=page_after(*keys, words=words))
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(("d", *["down"] * 2), "2 labels", id="a-table"),
+        pytest.param(("d", *["down"] * 3), "broken.jsonl:2", id="broken"),
+    ],
+)
+def test_data_sets(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    words: str,
+    some_data: None,
+) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=page_after(*keys, words=words))
+
+
+@both_sizes
+def test_files(snap_compare: Compare, size: tuple[int, int], some_data: None) -> None:
+    prepare = page_after("d", "b", words="2 labels")
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+@pytest.mark.parametrize("text", ["News: {{ text }}\nMood:", "{{ text"], ids=["rendered", "wrong"])
+def test_template(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    text: str,
+    some_data: None,
+    use_worker: UseWorker,
+) -> None:
+    use_worker(fakes.preview())
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.form.write(  # type: ignore[attr-defined]
+            {"data.train": "a.csv", "data.template": written_template("{{ text }}!")}
+        )
+        await page_after("t")(pilot)
+        await pilot.press("f6")
+        session = pilot.app.session  # type: ignore[attr-defined]
+        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        area = pilot.app.screen.query_one(TextArea)
+        area.text = text
+        area.focus()
+        await pilot.pause(0.6)
+        if text.endswith(":"):
+            await pilot.press("f6")
+            await wait_for(pilot, lambda: not session.preview.is_active)
+        await pilot.pause(0.3)
+        await settled(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
 def after_finding(words: str, status: str) -> Prepare:
     async def prepare(pilot: Pilot[None]) -> None:
         await settle(pilot)
@@ -167,6 +290,18 @@ def test_train_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> No
 def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+def test_train_free_text(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.free_text(), is_held=True)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("v")
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
 
 
 @both_sizes
@@ -284,7 +419,7 @@ def test_train_whose_folder_is_gone(
     snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = fakes.write_run(Path("run"), fakes.running(), is_held=True)
-    monkeypatch.setattr("ptune_tui.tui.session.gone_folder", lambda folder, _: gone(folder, 4242))
+    monkeypatch.setattr("ptune_tui.tui.followed.gone_folder", lambda folder, _: gone(folder, 4242))
 
     async def prepare(pilot: Pilot[None]) -> None:
         await shown(pilot)
