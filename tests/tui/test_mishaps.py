@@ -196,7 +196,10 @@ async def test_small_terminal_hides_nothing_for_good(key: str, tmp_path: Path) -
         assert app.session.is_training
 
 
-def test_worker_that_is_gone_only_after_its_last_event_is_drawn_as_gone(tmp_path: Path) -> None:
+def test_worker_that_is_gone_only_after_its_last_event_is_drawn_as_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptune_tui.jobs.FRESH_SECONDS", 0.0)
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
         write_lock(run, worker.pid)
