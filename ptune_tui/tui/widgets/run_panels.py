@@ -41,7 +41,8 @@ def scores_text(
         parts.append((f" step {last.step}", "dim"))
     if best:
         score = [] if is_free_text else [(_score(best), "bold")]  # no room for both figures
-        parts += ["   best ", *score, (f" step {best.step}".lstrip(), "dim")]
+        step = f"{' ' if score else ''}step {best.step}"
+        parts += ["   best ", *score, (step, "dim")]
     return Content.assemble(*parts)
 
 
