@@ -80,10 +80,10 @@ class ChatScreen(PlaceScreen):
         if has_bundle and self.focused is None:
             self.query_one("#ask").focus()
 
-    def on_unmount(self) -> None:
+    async def on_unmount(self) -> None:
         """End the child with the app."""
         if self._process is not None:
-            self._process.kill()
+            await self._process.end()
 
     @on(Input.Submitted, "#ask")
     async def _ask(self, event: Input.Submitted) -> None:
