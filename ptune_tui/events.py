@@ -315,18 +315,28 @@ class ExportDone(Struct, frozen=True, tag=True):
 class PreviewRow(Struct, frozen=True):
     """One row as the trainer will see it.
 
-    `pieces` are the tokens' texts; `in_loss` says for each whether the loss is taken on it.
+    `pieces` are the tokens' texts; `in_loss` says for each whether the loss is taken on it; `line`
+    is where it begins in its file, 0 where that was not said.
     """
 
     pieces: list[str]
     in_loss: list[bool]
     was_cut: bool
+    line: int = 0
 
 
 class PreviewMade(Struct, frozen=True, tag=True):
-    """The first rows, tokenised, with their label mask."""
+    """The first rows, tokenised, with their label mask, and what is known of all of them.
+
+    `template` is the one that was used, whoever chose it; `labels` is None for free text.
+    """
 
     rows: list[PreviewRow]
+    template: str = ""
+    about: list[str] = []
+    num_train_rows: int = 0
+    num_validation_rows: int = 0
+    labels: list[str] | None = None
 
 
 class TaskFinished(Struct, frozen=True, tag=True):

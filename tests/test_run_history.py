@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import typer.testing
 
 from ptune_tui.cli import train as train_module
 from ptune_tui.cli.main import app
-from ptune_tui.command_line import train_command
+from ptune_tui.command_line import read_template, train_command, written_template
 from ptune_tui.config import DataConfig, RunConfig, load, override
 from ptune_tui.events import (
     EvaluationDone,
@@ -100,6 +101,7 @@ def test_unreadable_lines_are_counted(tmp_path: Path) -> None:
             "training.learning_rate": 1e-4,
             "training.num_threads": 2,
         },
+        {"data.template": "- {{ text | replace('\\n', ' ') }}\n", "method.init_text": "--x"},
     ],
 )
 def test_the_command_makes_the_same_configuration(
@@ -114,9 +116,12 @@ def test_the_command_makes_the_same_configuration(
     assert made[0].config == config
 
 
-def test_a_template_that_no_option_can_say_is_left_to_the_file() -> None:
-    config = override(RunConfig(), {"data.template": "{prompt} \\n literally"})
-    assert train_command(config) == "ptune train config.toml"
+def test_any_template_can_be_written_in_one_line() -> None:
+    for length in range(1, 6):
+        for parts in product("\\na\n", repeat=length):
+            template = "".join(parts)
+            assert read_template(written_template(template)) == template
+    assert written_template("{prompt}\nTopic:") == r"{prompt}\nTopic:"
 
 
 def test_files_are_hashed_as_they_are(tmp_path: Path) -> None:

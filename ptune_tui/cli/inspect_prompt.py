@@ -12,6 +12,7 @@ import typer
 from ptune_tui.cli.evaluation_request import is_bundle
 from ptune_tui.cli.inspection_table import inspection_lines
 from ptune_tui.cli.work import make_display, work
+from ptune_tui.command_line import read_template, written_template
 from ptune_tui.errors import UsageError
 from ptune_tui.inspection import Inspection
 from ptune_tui.jobs import new_task_folder
@@ -64,7 +65,7 @@ def inspect_prompt(
         command="",
         model=model,
         data=path,
-        template=None if template is None else template.replace("\\n", "\n"),
+        template=None if template is None else read_template(template),
         prompt_field=prompt_field,
         response_field=response_field,
         num_rows=rows,
@@ -147,7 +148,7 @@ def command_of(task: InspectTask) -> str:
     """
     words = ["ptune", "inspect", task.target, "--rows", str(task.num_rows)]
     words += ["--top", str(task.num_nearest)]
-    template = None if task.template is None else task.template.replace("\n", "\\n")
+    template = None if task.template is None else written_template(task.template)
     options = {
         "--data": task.data,
         "--model": task.model,

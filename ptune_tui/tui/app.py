@@ -21,7 +21,7 @@ from textual.widgets import Static
 from ptune_tui.errors import PTuneError, explain
 from ptune_tui.run_listing import has_runs
 from ptune_tui.settings import Remembered, remember
-from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
+from ptune_tui.tui.bindings import ACTIONS, PAGES_OF_SETUP, Action, bindings_of
 from ptune_tui.tui.places import MODES
 from ptune_tui.tui.preferences import read_preferences
 from ptune_tui.tui.run_status import run_status
@@ -273,7 +273,7 @@ class PTuneApp(App[None]):
 
         async def run() -> None:
             if row.place != "app":
-                self.action_show_place("setup" if row.place == "rate" else row.place)
+                self.action_show_place("setup" if row.place in PAGES_OF_SETUP else row.place)
             target = self if row.place == "app" else self.screen
             if not await self.run_action(row.action, target) and row.needs:
                 self.notify(f"Not now: {row.title} needs {row.needs}.", severity="warning")

@@ -12,17 +12,10 @@ from typing import Generic, TypeVar
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
-from ptune_tui.config import RunConfig
-from ptune_tui.events import (
-    Continue,
-    EvaluateNow,
-    Event,
-    Pause,
-    PreviewMade,
-    Stop,
-    TaskFailed,
-)
+from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
+from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import (
@@ -34,25 +27,12 @@ from ptune_tui.tasks import (
     with_absolute_paths,
 )
 from ptune_tui.tui.export_state import ExportState
-from ptune_tui.tui.progress import TaskProgress, progress_of
+from ptune_tui.tui.preview_state import PreviewState
+from ptune_tui.tui.progress import progress_of
 from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
 
 BUNDLE_FOLDER = "bundle"
-
-
-@dataclass
-class PreviewState:
-    """What is known of a preview."""
-
-    task: TaskProgress
-    made: PreviewMade | None = None
-
-    def add(self, event: Event) -> None:
-        """Take in one event."""
-        self.task.add(event)
-        if isinstance(event, PreviewMade):
-            self.made = event
 
 
 State = TypeVar("State", RunState, ExportState, PreviewState, RateState)
@@ -112,6 +92,7 @@ class Session:
         self.export: Followed[ExportState] | None = None
         self.preview: Followed[PreviewState] | None = None
         self.rate: Followed[RateState] | None = None
+        self._models_here: dict[str, bool] = {}
 
     @property
     def is_training(self) -> bool:
@@ -257,12 +238,22 @@ class Session:
             self.export.state.is_cancelled = True
             _end(self.export)
 
-    def start_preview(self, config: RunConfig) -> None:
-        """Tokenise the first rows, in place of an earlier preview."""
+    def start_preview(self, model: ModelConfig, data: DataConfig) -> None:
+        """Tokenise the first rows; an earlier preview of the same data is shown meanwhile."""
+        state = self.preview.state if self.preview else None
+        before = state.made if state and state.asked.data.train == data.train else None
         self.end_preview()
-        folder = jobs.new_task_folder("preview")
-        job = jobs.start(folder, PreviewTask(config.model, config.data))
-        self.preview = Followed(job, PreviewState(progress_of(())))
+        task = PreviewTask(model, data)
+        job = jobs.start(jobs.new_task_folder("preview"), task)
+        self.preview = Followed(job, PreviewState(progress_of(()), task, before))
+
+    def look_for_model(self, source: str) -> None:
+        """See whether a model is on this disk. Reads folders; not for the event loop."""
+        self._models_here[source] = local_model(source) is not None
+
+    def is_model_here(self, source: str) -> bool:
+        """Whether a model was on this disk when it was looked for."""
+        return self._models_here.get(source, False)
 
     def end_preview(self) -> None:
         """End a preview that still goes on."""

@@ -140,4 +140,4 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         return read_tokenizer(task)
     from ptune_tui.worker.preview import preview
 
-    return preview(task)
+    return preview(task, channel)

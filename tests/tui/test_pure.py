@@ -11,7 +11,7 @@ import pytest
 
 from ptune_tui.bundles import prompt_name_of
 from ptune_tui.command_line import train_command
-from ptune_tui.config import DataConfig, RunConfig, override
+from ptune_tui.config import DataConfig, RunConfig, description, field_names, override
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError
 from ptune_tui.events import (
@@ -27,10 +27,12 @@ from ptune_tui.events import (
     TaskStarted,
 )
 from ptune_tui.hardware import Accelerator, machine
+from ptune_tui.known_models import numbers_of
+from ptune_tui.model_catalogue import CATALOGUE
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
 from ptune_tui.series import decimate
 from ptune_tui.tasks import ExportTask
-from ptune_tui.tui import fields, fitting, preset_form
+from ptune_tui.tui import fields, fitting, form_values, preset_form
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
@@ -56,11 +58,18 @@ def test_form_has_the_configuration_s_descriptions_and_defaults() -> None:
     assert by_name["training.max_steps"].help == "optimiser steps"
     assert by_name["training.max_steps"].default == "300"
     assert by_name["method.init"].choices == ("labels", "prompt", "text", "vocabulary")
-    assert by_name["data.train"].choices == ("home_commands", "support_inbox", fields.OWN_FILE)
+    assert by_name["method.reparametrise"].choices == ("off", "on")
+    for name in field_names():
+        part, key = name.split(".")
+        value = getattr(getattr(RunConfig(), part), key)
+        assert by_name[name].help == description(name)
+        default = by_name[name].default
+        assert default == ("" if value is None else "off" if value is False else str(value))
+    assert set(by_name) == {*field_names(), fields.PRESET}
 
 
 def test_untouched_form_is_the_default_configuration() -> None:
-    assert fields.read_form(fields.write_form(RunConfig())) == (RunConfig(), {})
+    assert form_values.read_form(form_values.write_form(RunConfig())) == (RunConfig(), {})
 
 
 @pytest.mark.parametrize(
@@ -72,26 +81,34 @@ def test_untouched_form_is_the_default_configuration() -> None:
         ("training.batch_size", "", "Something is needed here; the default is 32."),
         ("data.validation", "nowhere.jsonl", "There is no file nowhere.jsonl."),
         ("model.source", "./nowhere.gguf", "There is no model `./nowhere.gguf`"),
+        ("data.train", "", "Write the path of a data file or folder, or a hub id"),
+        ("data.template", "Topic:", "It needs {prompt} exactly once"),
+        ("data.template", "{{ title", "The template is not valid Jinja"),
     ],
 )
 def test_each_field_says_what_is_wrong_with_it(name: str, text: str, sentence: str) -> None:
-    config, problems = fields.read_form({**fields.write_form(RunConfig()), name: text})
+    config, problems = form_values.read_form({**form_values.write_form(RunConfig()), name: text})
     assert config is None
     assert list(problems) == [name]
     assert problems[name].startswith(sentence)
 
 
-def test_file_of_mine_is_the_training_data(tmp_path: Path) -> None:
+def test_form_holds_any_configuration(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n')
-    texts = {**fields.write_form(RunConfig()), "data.train": fields.OWN_FILE}
-    assert fields.read_form(texts)[1] == {
-        fields.DATA_FILE: "Write the path of a data file or folder, or a hub id."
+    changes = {
+        "data.train": str(path),
+        "data.template": "News: {{ title | replace('\\n', ' ') }}\n Topic: ",
+        "data.response_field": "label",
+        "method.name": "prefix",
+        "method.reparametrise": True,
+        "method.mlp_size": 64,
+        "method.init_text": " two\nlines ",
+        "training.learning_rate": 1e-5,
+        "training.checkpointing": "on",
     }
-    config, _ = fields.read_form({**texts, fields.DATA_FILE: str(path)})
-    assert config is not None
-    assert config.data.train == str(path)
-    assert fields.write_form(config)[fields.DATA_FILE] == str(path)
+    config = override(RunConfig(), changes)
+    assert form_values.read_form(form_values.write_form(config)) == (config, {})
 
 
 def test_command_names_what_is_not_default() -> None:
@@ -127,8 +144,53 @@ def test_fit_takes_the_kernel_that_fits_then_fewer_rows_and_looks_at_the_card() 
     assert fewer.fit == "fits"
     assert "rows at a time" in fewer.text
     little = line(600 << 20)
-    assert (little.fit, "(stream, " in little.text) == ("does not fit", True)
+    assert (little.fit, "1 row at a time" in little.text) == ("does not fit", True)
+    assert little.advice == "close other programs"
+    assert not fewer.advice
     assert "of 24.0 GiB free" in line(1 << 30, card=Accelerator("Card", 24 << 30, 24 << 30)).text
+
+
+@pytest.mark.parametrize(
+    ("source", "gibibytes", "changes"),
+    [
+        ("default", 1.0, {"training.micro_batch_size": 32}),
+        ("default", 1.0, {"model.kernel": "cached"}),
+        ("google/gemma-3-1b-it", 1.7, {}),
+        ("google/gemma-3-1b-it", 1.55, {"data.train": "nowhere", "model.kernel": "int8"}),
+        ("microsoft/Phi-3-mini-4k-instruct", 2.0, {}),
+    ],
+)
+def test_advice_that_is_taken_makes_it_fit(
+    source: str, gibibytes: float, changes: dict[str, object]
+) -> None:
+    here = dataclasses.replace(
+        machine(),
+        available_memory_bytes=int(gibibytes * (1 << 30)),
+        processor_flags=(),
+        accelerator=None,
+    )
+
+    def line(config: RunConfig) -> fitting.FitLine:
+        numbers = numbers_of(config.model.source)
+        assert numbers is not None
+        return fitting._compare(config, numbers, here)
+
+    config = override(RunConfig(), {"model.source": source, **changes})
+    first = line(config)
+    assert first.fit != "fits"
+    before, _, name = first.advice.partition("such as ")
+    if name:
+        (known,) = (model.hub_id for model in CATALOGUE if model.hub_id.endswith(f"/{name}"))
+        assert line(override(config, {"model.source": known})).fit == "fits"
+        return
+    settings = before.removeprefix("set ").removesuffix(", or 0 for what fits")
+    places = {"batch": "training", "checkpointing": "training", "kernel": "model", "tokens": "data"}
+    for setting in settings.replace(", and ", ", ").split(", "):
+        words, value = setting.split(" to ")
+        part = next(places[word] for word in words.split() if word in places)
+        number = int(value) if value.isdigit() else value
+        config = override(config, {f"{part}.{words.replace(' ', '_')}": number})
+    assert line(config).fit == "fits", first.advice
 
 
 def test_state_folds_a_run() -> None:

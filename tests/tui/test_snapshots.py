@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
+from ptune_tui.command_line import written_template
 from ptune_tui.tui import export_choice
 from ptune_tui.tui.app import PTuneApp
-from ptune_tui.tui.screens import export
+from ptune_tui.tui.fitting import FitLine
+from ptune_tui.tui.screens import export, setup
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -119,6 +121,127 @@ def test_setup_with_a_preset(snap_compare: Compare, size: tuple[int, int]) -> No
         pilot.app.screen.query_one("#field-preset", FieldRow).text = "balanced"
         pilot.app.screen.query_one("#field-training-batch-size", FieldRow).text = "8"
         await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_setup_with_every_field(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("a")
+        await settle(pilot)
+        pilot.app.screen.form.rows["training.warmup_steps"].focus_input()  # type: ignore[attr-defined]
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_setup_that_does_not_fit(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "does not fit: 3.3 GiB of 1.0 GiB free (cached, 32 x 110 tokens, 1 row at a time)"
+    line = FitLine("does not fit", words, "set kernel to stream")
+    monkeypatch.setattr(setup, "fit_line", lambda _: line)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.form.write({"model.kernel": "cached"})  # type: ignore[attr-defined]
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+def page_after(*keys: str, words: str = "") -> Prepare:
+    """Press keys in Setup, and wait until the details of a page say some words."""
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot)
+        await pilot.pause(0.3)
+        await settled(pilot)
+        if words:
+            text = pilot.app.screen.query_one("#choice-text", Static)
+            await wait_for(pilot, lambda: words in str(text.render()))
+            await pilot.pause()
+
+    return prepare
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(("m", "down", "down"), "268 M weights", id="list"),
+        pytest.param(("m", "slash", *"none", "enter"), "135 M weights", id="wrong"),
+    ],
+)
+def test_models(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    words: str,
+    small_machine: None,
+) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=page_after(*keys, words=words))
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(("d", *["down"] * 2), "2 labels", id="a-table"),
+        pytest.param(("d", *["down"] * 3), "broken.jsonl:2", id="broken"),
+    ],
+)
+def test_data_sets(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    words: str,
+    some_data: None,
+) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=page_after(*keys, words=words))
+
+
+@both_sizes
+def test_files(snap_compare: Compare, size: tuple[int, int], some_data: None) -> None:
+    prepare = page_after("d", "b", words="2 labels")
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+@pytest.mark.parametrize("text", ["News: {{ text }}\nMood:", "{{ text"], ids=["rendered", "wrong"])
+def test_template(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    text: str,
+    some_data: None,
+    use_worker: UseWorker,
+) -> None:
+    use_worker(fakes.preview())
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.form.write(  # type: ignore[attr-defined]
+            {"data.train": "a.csv", "data.template": written_template("{{ text }}!")}
+        )
+        await page_after("t")(pilot)
+        await pilot.press("f6")
+        session = pilot.app.session  # type: ignore[attr-defined]
+        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        area = pilot.app.screen.query_one(TextArea)
+        area.text = text
+        area.focus()
+        await pilot.pause(0.6)
+        if text.endswith(":"):
+            await pilot.press("f6")
+            await wait_for(pilot, lambda: not session.preview.is_active)
+        await pilot.pause(0.3)
+        await settled(pilot)
 
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
