@@ -160,7 +160,8 @@ class FieldRow(Vertical):
     def _changed(self, event: Input.Changed | Select.Changed) -> None:
         event.stop()
         # What it holds now: an event may be older than what was written since.
-        self._text = str(self.query_one(Choice if self.field.choices else Input).value)
+        box = self.query_one(Choice) if self.field.choices else self.query_one(Input)
+        self._text = str(box.value)
         self._show_default()
         self.post_message(self.Changed())
 
