@@ -4,9 +4,9 @@ Legend: N outputs, K inputs, L loud input channels, B rows, S tokens.
 
 The integers are made of the very codes that were trained on. Input channels that are much louder
 than the others would eat up a row's 127 levels, so they stay in floats (LLM.int8(), Dettmers 2022,
-https://arxiv.org/abs/2208.07339). How many is measured: behind the attention none are needed, in
-front of the MLP's last product every twenty-fourth (docs/decisions.md). That product of the first
-and of the last layer makes half of the error of all, so it stays in floats.
+https://arxiv.org/abs/2208.07339): every eighteenth, in front of the MLP's last product every
+twelfth (docs/decisions.md). That product of the first and of the last layer makes half of the
+error of all, so it stays in floats.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _ROLES = (
     _Role(
         (QUERY_KEY_VALUE, *QUERY_KEY_VALUE_MEMBERS),
         ("self_attn.q_proj", "self_attn.qkv_proj"),
-        36,
+        18,
     ),
-    _Role((OUTPUT,), ("self_attn.o_proj",), 0),
-    _Role((GATE_UP, *GATE_UP_MEMBERS), ("mlp.gate_proj", "mlp.gate_up_proj"), 36),
-    _Role((DOWN,), ("mlp.down_proj",), 24),
+    _Role((OUTPUT,), ("self_attn.o_proj",), 18),
+    _Role((GATE_UP, *GATE_UP_MEMBERS), ("mlp.gate_proj", "mlp.gate_up_proj"), 18),
+    _Role((DOWN,), ("mlp.down_proj",), 12),
 )
 
 

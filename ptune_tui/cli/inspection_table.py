@@ -27,8 +27,10 @@ def inspection_lines(found: Inspection) -> Iterator[str]:
     if found.layers:
         yield ""
         yield from _layers(found)
-    yield ""
-    for sentence in sentences(found):
+    told = list(sentences(found))
+    if told:
+        yield ""
+    for sentence in told:
         yield from textwrap.wrap(sentence, WIDTH)
 
 

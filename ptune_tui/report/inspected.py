@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ptune_tui.inspection import Inspection
 from ptune_tui.inspection_words import left_out_alone, share
 from ptune_tui.report.axis import linear_axis
-from ptune_tui.report.plot import Plot, Rule, Series
+from ptune_tui.report.plot import Plot, Series
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,6 @@ def beginnings_plot(found: Inspection) -> Plot | None:
         x=linear_axis("tokens kept", [count for count, _ in points]),
         y=linear_axis("loss of the response (nats)", losses),
         series=[Series("loss", points, 0, has_markers=True, titles=titles)],
-        rules=[Rule(f"all: {losses[-1]:.3f}", y=losses[-1])],
         caption=f"On {found.num_rows} rows. The tokens behind the first ones are left out, as in a "
         "prompt that never had them.",
     )

@@ -45,8 +45,8 @@ _BY_ID = {
         "the chart",
         (
             "The loss of each step: falling is good, level is learnt, a jump up is a bad step.",
-            "Its views: all steps, the last 50, and the score of every validation, where the line "
-            "upright marks the best prompt.",
+            "Its views: all steps, the last 50, and every validation (accuracy, or the loss of "
+            "free text), where the line upright marks the best prompt.",
             "On a logarithmic scale small losses are told apart.",
         ),
     ),
@@ -71,7 +71,7 @@ _BY_ID = {
         "answers, or why the plan is as it is",
         (
             "The same few held-out rows after each validation: ✓ right, ✗ wrong, the answer, what "
-            "was expected (=), and the input (<).",
+            "was expected, and the input.",
             "Behind the other view stand the reasons for the plan and all notices.",
             _MOVE,
         ),

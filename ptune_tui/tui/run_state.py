@@ -117,10 +117,17 @@ class RunState:
         self.is_stopping = False
 
     @property
-    def score_points(self) -> list[tuple[int, float]]:
-        """(step, accuracy) of every validation, the base's at step 0."""
-        base = [(0, self.base.accuracy)] if self.base else []
-        return base + [(done.step, done.accuracy) for done in self.tuned]
+    def is_free_text(self) -> bool:
+        """Whether answers are free text, of which the loss says more than the exact matches."""
+        return self.data is not None and self.data.labels is None
+
+    @property
+    def validation_points(self) -> list[tuple[int, float]]:
+        """(step, accuracy in %) of every validation, or the loss of free text; the base at 0."""
+        found = [self.base, *self.tuned] if self.base else self.tuned
+        if self.is_free_text:
+            return [(done.step, done.loss) for done in found if done.loss is not None]
+        return [(done.step, 100 * done.accuracy) for done in found]
 
     def _wait(self, event: Paused | Continued) -> None:
         """Stop the clock of the training, or set it going again."""

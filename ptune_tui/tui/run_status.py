@@ -21,8 +21,9 @@ def run_status(run: RunState, *, is_active: bool) -> str:
         run (RunState): The run.
         is_active (bool): Whether more is to come.
     """
-    if run.task.failure is not None:
-        return "✗ the run failed"
+    failure = run.task.failure
+    if failure is not None:
+        return "□ interrupted" if failure.category == "interrupted" else "✗ the run failed"
     if is_active:
         step = f" {run.step.step}/{run.step.max_steps}" if run.step else ""
         return f"{_at_work(run)}{step}"
@@ -41,4 +42,5 @@ def _at_work(run: RunState) -> str:
         return "▸ starting"
     stages = run.task.stages
     running = [name for name, stage in stages.items() if stage.status == "running"]
-    return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), 'training')}"
+    otherwise = "training" if "train" in running or run.step else "preparing"
+    return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), otherwise)}"

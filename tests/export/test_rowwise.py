@@ -194,7 +194,7 @@ def test_the_loudest_channels_stay_in_floats(llama: Case) -> None:
         for name, item in constants.items()
         if name.endswith("loud_channels")
     ]
-    assert sorted(heard.topk(2).indices.tolist()) in chosen
+    assert sorted(heard.topk(4).indices.tolist()) in chosen
 
 
 def test_the_last_product_of_the_first_and_last_layer_stays_in_floats(llama: Case) -> None:

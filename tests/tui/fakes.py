@@ -7,6 +7,8 @@ import math
 import sys
 from pathlib import Path
 
+import msgspec
+
 from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.events import (
     CheckpointSaved,
@@ -153,6 +155,24 @@ def running() -> list[Event]:
 def paused() -> list[Event]:
     """A run that waits after its step 120."""
     return [*running(), StateSaved(120, "resume"), Paused(120)]
+
+
+def free_text() -> list[Event]:
+    """A run on free text, after its first validation."""
+    data = msgspec.structs.replace(DATA, labels=None, template="chat")
+    prompt = "name[Cotto], eatType[coffee shop], priceRange[moderate], near[The Portland Arms]"
+    expected = "Cotto is a coffee shop with average prices, located near The Portland Arms."
+    answer = "Cotto is a coffee shop near The Portland Arms. Its prices are moderate."
+    validations: list[Event] = [
+        EvaluationDone(0, 100, 0.0, None, 2.87, 30.1, False),
+        EvaluationDone(50, 100, 0.02, None, 1.31, 30.4, True, True),
+        SampleMade(50, prompt, expected, answer),
+        SampleMade(50, "name[Aromi], food[English]", "Aromi serves English food.", "\n"),
+        SampleMade(50, "name[Zizzi]", "Zizzi is a pub.", "Zizzi is a pub."),
+    ]
+    head = [data if event is DATA else event for event in beginning()]
+    head = [event for event in head if not isinstance(event, EvaluationDone | SampleMade)]
+    return [*head, *(step(number) for number in range(1, 51)), *validations]
 
 
 def finished() -> list[Event]:

@@ -21,7 +21,10 @@ from ptune_tui.events import (
     Paused,
     PreviewRow,
     RolledBack,
+    StageProgress,
+    StageStarted,
     TaskFailed,
+    TaskStarted,
 )
 from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.known_models import numbers_of
@@ -33,11 +36,12 @@ from ptune_tui.tui import fields, fitting, form_values, preset_form
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.run_status import run_status
 from ptune_tui.tui.widgets.curve import RateAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
-from ptune_tui.tui.widgets.run_panels import ending_lines
-from ptune_tui.tui.widgets.stage_list import stage_text
+from ptune_tui.tui.widgets.run_panels import ending_lines, scores_text
+from ptune_tui.tui.widgets.stage_list import stage_text, waiting_sentence
 from ptune_tui.tui.wording import bytes_text, seconds_text
 from tests.tui import fakes
 
@@ -344,6 +348,56 @@ def test_a_run_that_was_told_to_wait_says_so_until_it_does() -> None:
     assert stage.seconds_at(fakes.START + 9999) == stage.elapsed == 120 * 0.9
     state.add(Continued(120, 500.0))
     assert stage.seconds_at(fakes.START + 10 + 500 + 200) == 200
+
+
+def test_status_names_the_stage_and_the_ending() -> None:
+    state = RunState()
+    said = [run_status(state, is_active=True)]
+    for event in fakes.running():
+        state.add(event)
+        words = run_status(state, is_active=True)
+        if words.split("/")[0].rstrip("0123456789") != said[-1].split("/")[0].rstrip("0123456789"):
+            said.append(words)
+    assert said == [
+        "▸ starting",
+        "▸ preparing",
+        "▸ loading",
+        "▸ preparing",
+        "▸ tokenising",
+        "▸ preparing",
+        "▸ probing",
+        "▸ preparing",
+        "▸ evaluating",
+        "▸ preparing",
+        "▸ training",
+        "▸ training 1/300",
+        "▸ evaluating 50/300",
+        "▸ training 50/300",
+        "▸ evaluating 100/300",
+        "▸ training 100/300",
+    ]
+    state.add(TaskFailed("interrupted", "Interrupted.", "", ""))
+    assert run_status(state, is_active=False) == "□ interrupted"
+
+
+def test_free_text_is_told_by_its_matches_and_its_loss() -> None:
+    state = RunState()
+    for event in fakes.free_text():
+        state.add(event)
+    text = scores_text(state.base, state.tuned, state.best).plain
+    assert text == ("exact, loss  base 0.0 %, 2.87   tuned 2.0 %, 1.31 step 50   best step 50")
+    assert state.validation_points == [(0, 2.87), (50, 1.31)]
+
+
+def test_what_goes_on_is_said_before_the_first_step() -> None:
+    progress = RunState().task
+    assert "Python and torch take some seconds" in waiting_sentence(progress)
+    progress.add(TaskStarted(fakes.START, 1, "train"))
+    progress.add(StageStarted("load", fakes.START))
+    progress.add(StageProgress("load", 120, 272, "quantise layer 13 of 30"))
+    assert waiting_sentence(progress) == "load: quantise layer 13 of 30 (120 of 272)"
+    load = stage_text(progress.stages["load"], fakes.START + 2)
+    assert load == "▸ load           2.0 s quantise layer 13 of 30"
 
 
 def test_no_key_of_a_place_is_another_action_s_too() -> None:

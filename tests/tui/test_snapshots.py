@@ -289,6 +289,18 @@ def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: P
 
 
 @both_sizes
+def test_train_free_text(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.free_text(), is_held=True)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("v")
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
 def test_train_paused(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.paused(), is_held=True)
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)

@@ -161,7 +161,7 @@ async def test_chart_shows_all_steps_the_last_ones_and_the_scores(tmp_path: Path
         assert titles == [
             "loss, all steps",
             "loss, last 50 steps",
-            "validation score, % against steps",
+            "validation accuracy, % against steps",
             "loss, all steps",
             "loss, all steps, log scale",
         ]

@@ -62,6 +62,9 @@ class ChatScreen(PlaceScreen):
 
     def show_state(self) -> None:
         """Open the session's bundle where it is another than the one that is open."""
+        if not self.query("#chat-precision"):  # the choices are still being made
+            self.call_after_refresh(self.refresh_place)
+            return
         session = self.ptune.session
         bundle, target = session.bundle, self._target
         if bundle is not None and (

@@ -201,7 +201,7 @@ class TrainScreen(PlaceScreen):
             self.query_one(Reasons),
         )
         samples.display, reasons.display = not shows_reasons, shows_reasons
-        samples.show(run.samples, is_free=run.data is not None and run.data.labels is None)
+        samples.show(run.samples, is_free=run.is_free_text)
         reasons.show(run.plan, run.task.notices)
         self.query_one(PlanLine).show(run.plan)
         titles = (answers_title(run), "why this plan")

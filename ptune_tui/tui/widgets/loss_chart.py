@@ -16,8 +16,9 @@ VIEWS: tuple[View, ...] = ("all", "recent", "scores")
 WORDS: dict[View, str] = {
     "all": "loss, all steps",
     "recent": f"loss, last {NUM_RECENT} steps",
-    "scores": "validation score, % against steps",
+    "scores": "validation accuracy, % against steps",
 }
+FREE_TEXT = "validation loss against steps"
 
 
 class LossChart(Curve):
@@ -33,6 +34,7 @@ class LossChart(Curve):
         self.view: View = "all"
         self.in_tens = False
         self._key = ""
+        self._words = WORDS
         self._losses: Sequence[Point] = ()
         self._scores: Sequence[Point] = ()
         self._best: int | None = None
@@ -53,7 +55,8 @@ class LossChart(Curve):
             run (RunState): The run.
             key (str): The key that shows the next view.
         """
-        self._losses, self._scores = run.losses, run.score_points
+        self._losses, self._scores = run.losses, run.validation_points
+        self._words = WORDS | ({"scores": FREE_TEXT} if run.is_free_text else {})
         self._best = run.best.step if run.best else None
         self._key = key
         self._draw()
@@ -79,10 +82,10 @@ class LossChart(Curve):
 
     def _name_it(self) -> None:
         is_log = self.in_tens and self.view != "scores"
-        self.border_title = WORDS[self.view] + (", log scale" if is_log else "")
+        self.border_title = self._words[self.view] + (", log scale" if is_log else "")
         following = self._next_view()
         has_more = following != self.view and self._key
-        self.border_subtitle = f"{self._key}: {WORDS[following]}" if has_more else ""
+        self.border_subtitle = f"{self._key}: {self._words[following]}" if has_more else ""
 
     def _draw(self) -> None:
         """Draw, unless the picture would be the same."""
@@ -108,7 +111,6 @@ class LossChart(Curve):
         self.draw(chosen, first, max(first + 9, end + 0.01 * (end - first)))
 
     def _draw_scores(self) -> None:
-        points = [(step, 100 * score) for step, score in self._scores]
-        end = points[-1][0] if points else 0.0
+        end = self._scores[-1][0] if self._scores else 0.0
         self.count_up_in_tens(False)
-        self.draw(points, 0.0, max(9.0, 1.01 * end), self._best)
+        self.draw(self._scores, 0.0, max(9.0, 1.01 * end), self._best)

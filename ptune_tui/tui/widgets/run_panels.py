@@ -14,32 +14,43 @@ from ptune_tui.tui.wording import one_line, share_text
 
 
 class Scores(Steady):
-    """Validation accuracy, of the base and of the tuned model."""
+    """Validation scores, of the base and of the tuned model."""
 
-    def show(self, state: RunState | None) -> None:
+    def show(self, state: RunState) -> None:
         """Draw the scores of a run."""
-        self.show_text(scores_text(state.base, state.tuned, state.best) if state else "")
+        self.show_text(scores_text(state.base, state.tuned, state.best))
 
 
 def scores_text(
     base: EvaluationDone | None, tuned: Sequence[EvaluationDone], best: EvaluationDone | None
 ) -> Content:
-    """One line of accuracies.
+    """One line of scores: accuracy of labels; exact matches and the loss of free text.
 
     Args:
         base (EvaluationDone | None): Without a soft prompt.
         tuned (Sequence[EvaluationDone]): With it, in order.
         best (EvaluationDone | None): Of the prompt that was kept.
     """
-    parts: list[Content | tuple[str, str] | str] = [("accuracy  ", "dim")]
-    parts += ["base ", (share_text(base.accuracy) if base else "-", "bold")]
     last = tuned[-1] if tuned else None
-    parts += ["   tuned ", (share_text(last.accuracy) if last else "-", "bold")]
+    some = last or base
+    is_free_text = some is not None and some.loss is not None and some.macro_f1 is None
+    name = "exact, loss" if is_free_text else "accuracy"
+    parts: list[Content | tuple[str, str] | str] = [(f"{name}  ", "dim")]
+    parts += ["base ", (_score(base), "bold"), "   tuned ", (_score(last), "bold")]
     if last:
         parts.append((f" step {last.step}", "dim"))
     if best:
-        parts += ["   best ", (share_text(best.accuracy), "bold"), (f" step {best.step}", "dim")]
+        score = [] if is_free_text else [(_score(best), "bold")]  # no room for both figures
+        parts += ["   best ", *score, (f" step {best.step}".lstrip(), "dim")]
     return Content.assemble(*parts)
+
+
+def _score(done: EvaluationDone | None) -> str:
+    """A validation in figures."""
+    if done is None:
+        return "-"
+    loss = "" if done.macro_f1 is not None or done.loss is None else f", {done.loss:.2f}"
+    return f"{share_text(done.accuracy)}{loss}"
 
 
 class Samples(Steady):
@@ -100,8 +111,8 @@ def free_sample_text(sample: SampleMade) -> Content:
     answer = one_line(sample.answer.strip()) or "(nothing)"
     parts: list[tuple[str, str] | str] = [(f"{'✓' if sample.is_right else '✗'} {answer}", style)]
     if not sample.is_right:
-        parts.append(f"\n= {one_line(sample.expected.strip())}")
-    return Content.assemble(*parts, (f"\n< {one_line(sample.prompt)}", "dim"))
+        parts.append(f"\nexpected {one_line(sample.expected.strip())}")
+    return Content.assemble(*parts, (f"\ninput {one_line(sample.prompt)}", "dim"))
 
 
 class Notices(Steady):
@@ -144,7 +155,8 @@ class Problem(Steady):
         """
         self.display = failure is not None
         if failure is not None:
-            self.border_title = f"✗ {what} failed"
+            was_ended = failure.category == "interrupted"
+            self.border_title = f"□ {what} was interrupted" if was_ended else f"✗ {what} failed"
             self.show_text(
                 Content.assemble(
                     (failure.message, "bold"),
