@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.events import LineFollower, TaskFailed, TaskFinished
+from ptune_tui.events import LineFollower, ModelReady, TaskFailed, TaskFinished
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_fold import RunFold
@@ -59,6 +59,16 @@ class RunReader:
         self._fold = RunFold()
         self._config: RunConfig | None = None
 
+    @property
+    def config(self) -> RunConfig | None:
+        """What the run was started with, as the last summary found it."""
+        return self._config
+
+    @property
+    def model(self) -> ModelReady | None:
+        """What its model was found to be, as the last summary found it."""
+        return self._fold.model
+
     def summary(self) -> RunSummary:
         """The run as it is now."""
         # Asked before the events are read: a worker that ends in between has written its last one.
@@ -72,7 +82,7 @@ class RunReader:
         return RunSummary(
             path=self.run,
             status=_status(fold, is_held),
-            model=fold.model or config.model.source,
+            model=fold.model.name if fold.model else config.model.source,
             data=config.data.train,
             method=config.method.name,
             best_accuracy=fold.best_accuracy,
@@ -118,29 +128,6 @@ def training_seconds(run: Path) -> float | None:
     for line in LineFollower(run / EVENTS_FILE).new_lines():
         fold.add_line(line)
     return None if fold.last_step is None else fold.last_step.elapsed_seconds
-
-
-def list_runs(
-    folder: Path | None = None, on_unreadable: Callable[[str], None] = lambda _: None
-) -> list[RunSummary]:
-    """Every training run of a folder, the latest first; one that cannot be read hides no other.
-
-    Args:
-        folder (Path | None): Where to look; None for the folder of all runs.
-        on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
-    """
-    summaries = []
-    for run in run_folders(folder or runs_folder()):
-        try:
-            summaries.append(summarise(run))
-        except OSError as error:
-            on_unreadable(f"left out: {run} cannot be read: {error.strerror}")
-    return latest_first(summaries)
-
-
-def latest_first(summaries: Iterable[RunSummary]) -> list[RunSummary]:
-    """Summaries in the order in which runs are listed."""
-    return sorted(summaries, key=lambda summary: summary.started or 0.0, reverse=True)
 
 
 def run_folders(folder: Path) -> Iterator[Path]:

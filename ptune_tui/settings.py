@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from ptune_tui.errors import DataError
 from ptune_tui.paths import settings_file
-from ptune_tui.tasks import write_atomically
 
 Charts = Literal["braille", "blocks"]
 Remembered = Literal["theme", "charts"]  # what the app itself writes
@@ -78,6 +77,8 @@ def remember(name: Remembered, value: str, path: Path | None = None) -> None:
         raise DataError(f"{name} = {value} is not remembered. {read.problem}", "Mend the file.")
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     path.parent.mkdir(parents=True, exist_ok=True)
+    from ptune_tui.tasks import write_atomically  # the app's first frame needs none of it
+
     write_atomically(path, _with_line(text, name, value).encode())
 
 

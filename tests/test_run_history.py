@@ -20,6 +20,7 @@ from ptune_tui.events import (
     Notice,
     Resumed,
     RolledBack,
+    StateSaved,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -27,7 +28,9 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.provenance import data_files, provenance
+from ptune_tui.run_fold import RunFold
 from ptune_tui.run_history import RunHistory, read_history
+from ptune_tui.tui.run_state import RunState
 
 
 def step(number: int, loss: float) -> StepDone:
@@ -146,3 +149,25 @@ def test_a_configuration_written_by_a_run_is_read_by_the_command(tmp_path: Path)
     config = override(RunConfig(), {"data.template": "{prompt} \\n literally"})
     (tmp_path / "config.toml").write_text(dump(config), encoding="utf-8")
     assert load(tmp_path / "config.toml") == config
+
+
+def lived_through(*events: Any) -> list[float | None]:
+    """The accuracy of the prompt that is kept, as each of the three folds has it."""
+    state, fold = RunState(), RunFold()
+    for event in events:
+        state.add(event)
+        fold.add_line(encode_line(event))
+    found = [history(*events).best, state.best]
+    return [*(best and best.accuracy for best in found), fold.best_accuracy]
+
+
+def test_a_roll_back_keeps_the_best_prompt_and_a_resume_that_of_its_checkpoint() -> None:
+    best = [step(3, 1.0), validated(2, 0.5, is_best=True), StateSaved(2, "s"), step(3, 0.9)]
+    best += [validated(3, 0.9, is_best=True)]
+    back = RolledBack(4, 2, 0.05, "the loss rose")
+    assert lived_through(*best, back) == [0.9] * 3  # as the trainer does
+    assert lived_through(*best, back, validated(3, 0.7)) == [0.9] * 3
+    assert lived_through(*best, Resumed(2, "s")) == [0.5] * 3  # the adapter is put back
+    # A state that is saved after the roll-back knows the best prompt, whose step is yet to come.
+    assert lived_through(*best, back, StateSaved(2, "s"), Resumed(2, "s")) == [0.9] * 3
+    assert history(*best, back).tuned == [validated(2, 0.5, is_best=True)]

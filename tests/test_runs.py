@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ptune_tui.events import (
     Continued,
     EvaluationDone,
     Event,
+    LineFollower,
     ModelReady,
     Paused,
     StepDone,
@@ -29,6 +31,7 @@ from ptune_tui.events import (
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.run_listing import RunListing, delete_run, has_runs
 from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, InspectTask, TrainTask, write_task
+from tests.tui import fakes
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
 
@@ -146,7 +149,7 @@ def test_the_time_of_training_skips_damaged_lines(tmp_path: Path) -> None:
 def test_folder_that_is_gone_gives_an_empty_summary(tmp_path: Path) -> None:
     summary = runs.summarise(tmp_path / "gone")
     assert (summary.status, summary.step, summary.started) == ("killed", 0, None)
-    assert runs.list_runs(tmp_path / "gone") == []
+    assert RunListing(tmp_path / "gone").read() == []
 
 
 def test_hundred_thousand_events_take_less_than_a_second(tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
         (tmp_path / name / "task.json").write_text("{}")
     (tmp_path / "a" / "events.jsonl").mkdir()
     said: list[str] = []
-    assert [summary.name for summary in runs.list_runs(tmp_path, said.append)] == ["b"]
+    assert [summary.name for summary in RunListing(tmp_path).read(said.append)] == ["b"]
     assert len(said) == 1
     assert said[0].startswith(f"left out: {tmp_path / 'a'} cannot be read")
 
@@ -185,7 +188,7 @@ def test_runs_are_listed_latest_first_and_other_folders_left_out(tmp_path: Path)
     make_run(tmp_path / "a", [TaskStarted(1.0, 1, "train")])
     make_run(tmp_path / "b", [TaskStarted(2.0, 1, "train")])
     (tmp_path / "notes").mkdir()
-    assert [summary.name for summary in runs.list_runs(tmp_path)] == ["b", "a"]
+    assert [summary.name for summary in RunListing(tmp_path).read()] == ["b", "a"]
 
 
 def test_run_is_found_by_path_name_and_as_the_last(tmp_path: Path) -> None:
@@ -264,3 +267,30 @@ def test_a_damaged_byte_inside_a_text_is_one_unreadable_line(tmp_path: Path) -> 
     run.mkdir()
     (run / EVENTS_FILE).write_bytes(b'{"type":"Notice","code":"a","message":"\xff"}\n')
     assert runs.summarise(run).num_unreadable_lines == 1
+
+
+def test_listing_opens_only_what_changed_and_knows_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fakes.MODEL
+    for name in ("one", "two"):
+        make_run(tmp_path / name, [STARTED, model, step(1), TaskFinished(seconds=1.0)])
+    listing = RunListing(tmp_path)
+    assert [run.model for run in listing.read_all()] == [model, model]
+    opened: list[str] = []
+    real = LineFollower.new_lines
+
+    def new_lines(self: LineFollower) -> Iterator[bytes]:
+        opened.append(self.path.parent.name)
+        return real(self)
+
+    monkeypatch.setattr(LineFollower, "new_lines", new_lines)
+    listing.read_all()
+    assert opened == []
+    with (tmp_path / "two" / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(step(2)))
+    assert {run.summary.name: run.summary.step for run in listing.read_all()} == {
+        "one": 1,
+        "two": 2,
+    }
+    assert opened == ["two"]

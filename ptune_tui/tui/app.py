@@ -1,4 +1,4 @@
-"""The app: six places over one session, polled four times a second.
+"""The app: six places over one session, polled twice a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -7,9 +7,12 @@ answers over pipes. So nothing native prints on the screen, and closing the app 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -19,20 +22,19 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError, explain
-from ptune_tui.run_listing import has_runs
 from ptune_tui.settings import Remembered, remember
 from ptune_tui.tui.bindings import ACTIONS, PAGES_OF_SETUP, Action, bindings_of
 from ptune_tui.tui.places import MODES
 from ptune_tui.tui.preferences import read_preferences
-from ptune_tui.tui.run_status import run_status
-from ptune_tui.tui.session import Session
+from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch
 from ptune_tui.tui.themes import COLOURLESS_THEME, HIGH_CONTRAST
 
 if TYPE_CHECKING:
     from ptune_tui.tui.outcome import AppOutcome
     from ptune_tui.tui.screens.questions import Leave
+    from ptune_tui.tui.session import Session
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5  # each may draw twice, and a key waits for a drawing to be through
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
 PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
@@ -43,7 +45,7 @@ def run_app(
     initial_screen: InitialScreen | None = None,
     bundle: Path | None = None,
     attach: Path | None = None,
-) -> AppOutcome | None:
+) -> AppOutcome:
     """Open the app and wait until it closes.
 
     Args:
@@ -53,16 +55,20 @@ def run_app(
         attach (Path | None): A run folder to show.
 
     Returns:
-        AppOutcome | None: What to say on the normal screen; None where nothing was done.
+        AppOutcome: What to say on the normal screen, and the exit code.
 
     Raises:
         UsageError: There is no folder `attach`.
     """
     app = PTuneApp(initial_screen, bundle, attach)
-    app.run()
+    try:
+        app.run()
+    finally:
+        if app.has_lost_terminal:
+            os._exit(TERMINAL_LOST)  # whatever is still to be written would fail or never return
     from ptune_tui.tui.outcome import outcome_of
 
-    return outcome_of(app.session)
+    return outcome_of(app.session, app.return_code or 0)
 
 
 class PTuneApp(App[None]):
@@ -97,13 +103,21 @@ class PTuneApp(App[None]):
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.animation_level = "none"
         self._take_settings()
-        self.session = Session(bundle)
+        self._bundle = bundle
         self.clock = clock
         fitting: InitialScreen | None = "train" if attach else "chat" if bundle else None
         self._initial_screen = initial_screen or fitting
         self._leaves_after_run = False
+        self._terminal: TerminalWatch | None = None
         if attach is not None:
             self.session.attach(attach)
+
+    @cached_property
+    def session(self) -> Session:
+        """The app's work; its imports take their time after the first frame."""
+        from ptune_tui.tui.session import Session
+
+        return Session(self._bundle)
 
     def _take_settings(self) -> None:
         """Colours, charts and keys as the user wants them; what cannot be is said at the start."""
@@ -121,12 +135,20 @@ class PTuneApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first place as soon as the first frame is drawn."""
+        if not self.is_headless:
+            self._terminal = TerminalWatch(self._leave)
+            self._terminal.begin()
         self.call_after_refresh(self._open_first_place)
 
-    def _open_first_place(self) -> None:
+    async def _open_first_place(self) -> None:
         """Show the first place and begin to poll."""
-        self.session.poll()
-        self.switch_mode(self._initial_screen or ("runs" if has_runs() else "setup"))
+        from ptune_tui.run_listing import has_runs
+
+        await asyncio.to_thread(self.session.poll)  # a long run takes a moment to read
+        place = self._initial_screen
+        if place is None:
+            place = "runs" if await asyncio.to_thread(has_runs) else "setup"
+        self.switch_mode(place)
         self.set_interval(POLL_SECONDS, self._poll)
         for problem in self._problems:
             self.notify(problem, severity="warning", timeout=PROBLEM_SECONDS, markup=False)
@@ -149,6 +171,11 @@ class PTuneApp(App[None]):
         is_function_key = key[0] == "f" and key[1:].isdigit()
         return key.upper() if is_function_key else super().get_key_display(binding)
 
+    @property
+    def has_lost_terminal(self) -> bool:
+        """Whether the terminal is gone."""
+        return self._terminal is not None and self._terminal.is_lost
+
     def status_text(self) -> str:
         """How the work stands, for the bar on top."""
         run = self.session.run
@@ -158,6 +185,8 @@ class PTuneApp(App[None]):
             return "▸ finding a rate"
         if run is None:
             return ""
+        from ptune_tui.tui.run_status import run_status
+
         return run_status(run.state, is_active=run.is_active)
 
     def tell_error(self, error: BaseException) -> None:
@@ -231,14 +260,19 @@ class PTuneApp(App[None]):
         elif choice == "discard":
             self.run_worker(self._discard())
         elif choice == "save":
-            self.session.stop_run(save=True)
+            try:
+                self.session.stop_run(save=True)
+            except OSError as error:
+                self.tell_error(error)
+                return
             self._leaves_after_run = True
             self.notify("Leaving when the run has stopped; Quit again leaves at once.")
             self.refresh_place()
 
     async def _discard(self) -> None:
         """End the work: ask the run, wait, then end its process."""
-        self.session.stop_run(save=False)
+        with contextlib.suppress(OSError):  # a full disk: the process is ended all the same
+            self.session.stop_run(save=False)
         followed = self.session.run if self.session.is_training else self.session.export
         self.notify("Ending the work...")
         deadline = time.monotonic() + (DISCARD_SECONDS if self.session.is_training else 0.0)
@@ -248,12 +282,24 @@ class PTuneApp(App[None]):
             await asyncio.to_thread(followed.job.kill)
         self._leave()
 
-    def _leave(self) -> None:
+    def _leave(self, return_code: int = 0) -> None:
         self.session.end_preview()
         self.session.end_rate_test()
-        self.exit()
+        self.exit(return_code=return_code)
+
+    def _fatal_error(self) -> None:
+        """End after a fault of ours, in sentences; Textual's own traceback shows users' texts."""
+        from rich.text import Text
+
+        from ptune_tui.tui.faults import fault_words
+
+        error = sys.exc_info()[1] or self._exception
+        self._exit_renderables.append(Text(fault_words(error) if error else "The app failed."))
+        self._close_messages_no_wait()
 
     def _poll(self) -> None:
+        if self._terminal is not None:
+            self._terminal.look()
         if not self.session.poll():
             return
         if self._leaves_after_run and not self.session.is_training:

@@ -27,6 +27,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.tui.progress import TRAIN_STAGES, TaskProgress, progress_of
 from ptune_tui.tui.wording import rate_text
+from ptune_tui.validations import Validations
 
 CHOICES = ("device", "kernel", "columns")  # notices of what was chosen, which every run has
 
@@ -40,7 +41,7 @@ class RunState:
         losses: (step, loss) of every step, finite ones only.
         step: The last step.
         base: The evaluation without a soft prompt.
-        tuned: The evaluations with it.
+        validations: Those with it, and the best of them.
         samples: Of the last evaluation.
         plan: How the steps are computed.
         best_checkpoint: The prompt that was kept.
@@ -56,7 +57,7 @@ class RunState:
     losses: list[tuple[int, float]] = field(default_factory=list)
     step: StepDone | None = None
     base: EvaluationDone | None = None
-    tuned: list[EvaluationDone] = field(default_factory=list)
+    validations: Validations = field(default_factory=Validations)
     samples: list[SampleMade] = field(default_factory=list)
     plan: PlanMade | None = None
     best_checkpoint: CheckpointSaved | None = None
@@ -71,9 +72,14 @@ class RunState:
         return [notice for notice in self.task.notices if notice.code not in CHOICES]
 
     @property
+    def tuned(self) -> list[EvaluationDone]:
+        """The evaluations with the soft prompt, in order."""
+        return self.validations.tuned
+
+    @property
     def best(self) -> EvaluationDone | None:
         """The evaluation of the prompt that was kept."""
-        return next((done for done in reversed(self.tuned) if done.is_best), None)
+        return self.validations.best
 
     def add(self, event: Event) -> None:
         """Take in one event."""
@@ -82,7 +88,7 @@ class RunState:
             case StepDone():
                 self._add_step(event)
             case EvaluationDone(tuned=True):
-                self.tuned.append(event)
+                self.validations.add(event)
             case EvaluationDone():
                 self.base = event
             case SampleMade():
@@ -98,10 +104,10 @@ class RunState:
             case Diverged():
                 self.task.add(_divergence(event))
             case Resumed():
-                self._go_back(event.step)
+                self._go_back(event, event.step)
                 self.task.add(Notice("resumed", f"Resumed after step {event.step}."))
             case RolledBack():
-                self._go_back(event.to_step)
+                self._go_back(event, event.to_step)
                 self.task.drop_notices("diverged")  # the roll-back says it too
                 self.task.add(_roll_back(event))
             case Paused() | Continued():
@@ -137,10 +143,10 @@ class RunState:
         if isinstance(event, Continued) and stage.started is not None:
             stage.started += event.seconds
 
-    def _go_back(self, step: int) -> None:
+    def _go_back(self, event: Resumed | RolledBack, step: int) -> None:
         """Forget what came after a step: it is done again."""
+        self.validations.add(event)
         self.losses = [(number, loss) for number, loss in self.losses if number <= step]
-        self.tuned = [done for done in self.tuned if done.step <= step]
         self.is_stopping = False
 
     def _add_step(self, event: StepDone) -> None:
@@ -153,6 +159,7 @@ class RunState:
 
     def _add_checkpoint(self, event: CheckpointSaved | StateSaved) -> None:
         if isinstance(event, StateSaved):
+            self.validations.add(event)
             self.last_saved = event.step
         elif event.is_best:
             self.best_checkpoint = event

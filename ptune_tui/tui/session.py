@@ -8,15 +8,17 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.errors import UsageError
 from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
+from ptune_tui.run_listing import RunListing
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import (
     ExportTask,
@@ -27,41 +29,45 @@ from ptune_tui.tasks import (
     with_absolute_paths,
 )
 from ptune_tui.tui.export_state import ExportState
+from ptune_tui.tui.followed import Followed
 from ptune_tui.tui.preview_state import PreviewState
 from ptune_tui.tui.progress import progress_of
 from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
 
+if TYPE_CHECKING:
+    from ptune_tui.chats import ChatProcess
+
 BUNDLE_FOLDER = "bundle"
 
 
-State = TypeVar("State", RunState, ExportState, PreviewState, RateState)
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run as it was read.
+
+    Attributes:
+        followed: Its job, with all its events taken in.
+        config: What it was started with.
+        bundle: The one in its folder, if there is one.
+    """
+
+    followed: Followed[RunState]
+    config: RunConfig | None
+    bundle: Path | None
 
 
-@dataclass
-class Followed(Generic[State]):
-    """A job and the state that its events add up to."""
+def read_run(run: Path) -> OpenedRun:
+    """Read a run with all its events. For any thread; `Session.show_run` shows it.
 
-    job: Job
-    state: State
+    Args:
+        run (Path): Its folder.
 
-    @property
-    def is_active(self) -> bool:
-        """Whether more is to come."""
-        return not self.state.task.is_over or self.job.may_go_on
-
-    def poll(self) -> bool:
-        """Take in the new events; says whether there were any."""
-        was_alive = self.job.is_alive()  # asked first, so that what it wrote last is read below
-        changed = False
-        for event in self.job.events():
-            self.state.add(event)
-            changed = True
-        if not was_alive and self.is_active:
-            for event in jobs.follow(self.job):  # does not wait: the worker is gone
-                self.state.add(event)
-                changed = True
-        return changed
+    Raises:
+        UsageError: It is gone.
+    """
+    followed = Followed(jobs.attach(run), RunState())
+    followed.poll()
+    return OpenedRun(followed, run_config(run), _bundle_in(run))
 
 
 class Session:
@@ -80,6 +86,8 @@ class Session:
         prompt: Which of its prompts answers first; None for the first.
         num_bundles: How many bundles were written: the one that is open may have changed.
         run_to_export: The run that the place Export is to choose next.
+        listing: Of all runs; every place that lists them reads only what has changed.
+        chat: The child that answers from a bundle.
     """
 
     def __init__(self, bundle: Path | None = None) -> None:
@@ -92,6 +100,9 @@ class Session:
         self.export: Followed[ExportState] | None = None
         self.preview: Followed[PreviewState] | None = None
         self.rate: Followed[RateState] | None = None
+        self.listing = RunListing()
+        self.chat: ChatProcess | None = None
+        self._activity: list[bool] = []
         self._models_here: dict[str, bool] = {}
 
     @property
@@ -145,6 +156,8 @@ class Session:
         """Go on with the run from its last checkpoint."""
         assert self.run is not None
         assert self.run_config is not None
+        if not self.run.job.folder.is_dir():
+            raise UsageError(f"The folder {self.run.job.folder} was deleted or moved.")
         task = TrainTask(self.run_config, resume=True)
         self.run = Followed(jobs.start(self.run.job.folder, task), self.run.state)
         self.run.state.go_on()
@@ -152,42 +165,52 @@ class Session:
     def attach(self, run: Path) -> None:
         """Show a run that is there already."""
         self._show(jobs.attach(run), run_config(run))
-        self._find_bundle(run)
-
-    def _find_bundle(self, run: Path) -> None:
-        bundle = run.absolute() / BUNDLE_FOLDER
-        if (bundle / MANIFEST_FILE).is_file():
-            self.bundle = self.bundle or bundle
+        self.bundle = self.bundle or _bundle_in(run)
 
     def shows(self, run: Path) -> bool:
         """Whether the run that is shown is the one of a folder."""
         return self.run is not None and self.run.job.folder.absolute() == run.absolute()
 
-    def open_run(self, run: Path) -> None:
-        """Show another run and its bundle; what was shown before goes on by itself.
+    def show_run(self, opened: OpenedRun) -> None:
+        """Show another run and its bundle; what was shown before goes on by itself."""
+        if opened.bundle != self.bundle:
+            self.end_chat()
+        self.run, self.run_config = opened.followed, opened.config
+        self.bundle = opened.bundle
 
-        Raises:
-            UsageError: It is gone.
+    def end_chat(self, run: Path | None = None) -> None:
+        """End the child that answers, at once.
+
+        Args:
+            run (Path | None): Only where its bundle lies in this run; None in any case.
         """
-        if not self.shows(run):
-            followed, config = jobs.attach(run), run_config(run)
-            self.bundle = None
-            self._show(followed, config)
-            self._find_bundle(run)
-            self.poll()
+        if self.chat is not None and (run is None or self._bundle_is_in(run)):
+            self.chat.kill()
+            self.chat = None
 
     def forget_run(self, run: Path) -> None:
         """Show a run no longer that was deleted."""
         if self.shows(run):
             self.run = self.run_config = self.export = None
-        if self.bundle is not None and self.bundle.absolute().is_relative_to(run.absolute()):
+        if self._bundle_is_in(run):
             self.bundle = None
 
+    def _bundle_is_in(self, run: Path) -> bool:
+        return self.bundle is not None and self.bundle.absolute().is_relative_to(run.absolute())
+
     def stop_run(self, *, save: bool) -> None:
-        """Ask the run to stop after its step."""
-        if self.run is not None and self.is_training:
+        """Ask the run to stop after its step; end it where its folder is gone.
+
+        Raises:
+            OSError: It cannot be told: the disk is full.
+        """
+        if self.run is None or not self.is_training:
+            return
+        try:
             self.run.job.send(Stop(save))
-            self.run.state.is_stopping = True
+        except FileNotFoundError:
+            _end(self.run)  # it cannot be told, and has nowhere to save to
+        self.run.state.is_stopping = True
 
     def pause_run(self) -> None:
         """Ask the run to wait after its step."""
@@ -202,7 +225,11 @@ class Session:
             self.run.state.is_pausing = False
 
     def evaluate_now(self) -> None:
-        """Ask the run to score the validation rows after its step."""
+        """Ask the run to score the validation rows after its step.
+
+        Raises:
+            OSError: It cannot be told: the disk is full, or its folder is gone.
+        """
         if self.run is not None and self.is_training:
             self.run.job.send(EvaluateNow())
 
@@ -216,8 +243,7 @@ class Session:
             bundle = self.export.state.bundle
             if bundle is not None:
                 return bundle
-        bundle = folder / BUNDLE_FOLDER
-        return bundle if (bundle / MANIFEST_FILE).is_file() else None
+        return _bundle_in(folder)
 
     @property
     def example(self) -> str:
@@ -273,12 +299,17 @@ class Session:
         self.rate = None
 
     def poll(self) -> bool:
-        """Take in all new events; says whether there were any, or any job is active."""
+        """Take in all new events; says whether there were any, or any job is or was active."""
         changed, was_exporting = False, self.is_exporting
-        for followed in (self.run, self.export, self.preview, self.rate):
+        all_followed = (self.run, self.export, self.preview, self.rate)
+        for followed in all_followed:
             if followed is not None and followed.is_active:
                 followed.poll()
                 changed = True
+        # A worker may be gone only some time after its last event was taken in.
+        activity = [followed is not None and followed.is_active for followed in all_followed]
+        changed |= activity != self._activity
+        self._activity = activity
         if self.export is not None and was_exporting and not self.is_exporting:
             self._take_bundle(self.export.state)
         return changed
@@ -294,11 +325,21 @@ class Session:
 
 
 def _end(
-    followed: Followed[PreviewState] | Followed[RateState] | Followed[ExportState] | None,
+    followed: Followed[PreviewState]
+    | Followed[RateState]
+    | Followed[ExportState]
+    | Followed[RunState]
+    | None,
 ) -> None:
     """End a worker that still goes on; that may take seconds, and the app goes on."""
     if followed is not None and followed.is_active:
         threading.Thread(target=followed.job.kill, daemon=True).start()
+
+
+def _bundle_in(run: Path) -> Path | None:
+    """The bundle in a run's folder, if there is one."""
+    bundle = run.absolute() / BUNDLE_FOLDER
+    return bundle if (bundle / MANIFEST_FILE).is_file() else None
 
 
 def _run_name(config: RunConfig) -> str:

@@ -30,7 +30,7 @@ from ptune_tui.hardware import Accelerator, machine
 from ptune_tui.known_models import numbers_of
 from ptune_tui.model_catalogue import CATALOGUE
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
-from ptune_tui.series import decimate
+from ptune_tui.series import Thinned, decimate
 from ptune_tui.tasks import ExportTask
 from ptune_tui.tui import fields, fitting, form_values, preset_form
 from ptune_tui.tui.bindings import ACTIONS
@@ -409,3 +409,24 @@ def test_no_key_of_a_place_is_another_action_s_too() -> None:
             for key in action.key.split(",")
         ]
         assert len(keys) == len(set(keys)), place
+
+
+def test_a_curve_that_grows_is_thinned_as_it_is_at_once() -> None:
+    curve = [(float(step), math.sin(step * 1.7) * step) for step in range(5000)]
+    curve[17] = (17.0, math.nan)
+    finite = [point for point in curve if math.isfinite(point[1])]
+    thinned = Thinned(100)
+    for length in (0, 1, 99, 100, 101, 3000, 5000):
+        kept = thinned.follow(curve[:length])
+        assert kept == sorted(kept)
+        assert len(kept) <= 100
+        if length:
+            losses = [loss for _, loss in finite if _ < length]
+            assert (max(kept, key=lambda p: p[1])[1], min(p[1] for p in kept)) == (
+                max(losses), min(losses),
+            )  # fmt: skip
+    assert kept == Thinned(100).follow(curve)
+    back = [*curve[:40], (40.0, 7.0)]  # the run went back, and did a step again
+    assert thinned.follow(back) == [point for point in back if math.isfinite(point[1])]
+    other = [(float(step), 1.0) for step in range(6000)]
+    assert thinned.follow(other)[0] == (0.0, 1.0)

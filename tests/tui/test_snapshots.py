@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static, TextArea
 
 from ptune_tui.command_line import written_template
-from ptune_tui.tui import export_choice
-from ptune_tui.tui.app import PTuneApp
+from ptune_tui.endings import gone_folder as gone
+from ptune_tui.tui import export_check
+from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import export, setup
 from ptune_tui.tui.widgets.field_row import FieldRow
@@ -31,7 +33,7 @@ def export_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> PTuneApp:
     fakes.write_run(home / "runs" / "one", fakes.finished())
     destination = "/home/user/runs/one/bundle"
     monkeypatch.setattr(export, "default_destination", lambda *_: destination)
-    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 12 << 30)
+    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 12 << 30)
     return PTuneApp("export", clock=clock)
 
 
@@ -71,7 +73,9 @@ def test_runs_without_a_run(
 @pytest.mark.parametrize(
     "keys",
     [
+        pytest.param((), id="running"),
         pytest.param(("down",), id="failed"),
+        pytest.param(("end",), id="killed"),
         pytest.param(("down", "down", "space", "down", "space", "v"), id="compared"),
     ],
 )
@@ -402,6 +406,31 @@ def test_train_failed(snap_compare: Compare, size: tuple[int, int], tmp_path: Pa
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
 
 
+@both_sizes
+@pytest.mark.usefixtures("home")
+def test_train_killed(snap_compare: Compare, size: tuple[int, int]) -> None:
+    run = fakes.write_run(Path("run"), fakes.running())
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.usefixtures("home")
+def test_train_whose_folder_is_gone(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fakes.write_run(Path("run"), fakes.running(), is_held=True)
+    monkeypatch.setattr("ptune_tui.tui.followed.gone_folder", lambda folder, _: gone(folder, 4242))
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        shutil.rmtree(run)
+        problem = pilot.app.screen.query_one("#problem")
+        await wait_for(pilot, lambda: problem.display)
+        await pilot.pause()
+
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=prepare)
+
+
 def exporting(condition: Callable[[PTuneApp], object]) -> Prepare:
     """Start the export of the run that is shown, and wait."""
 
@@ -454,8 +483,9 @@ def test_export_failed(
     assert snap_compare(export_app, terminal_size=size, run_before=prepare)
 
 
-def test_export_without_a_run(snap_compare: Compare) -> None:
-    assert snap_compare(PTuneApp("export"), terminal_size=(80, 24), run_before=settle)
+@both_sizes
+def test_export_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp("export"), terminal_size=size, run_before=settle)
 
 
 @both_sizes
@@ -493,6 +523,28 @@ def test_chat_answered(snap_compare: Compare, size: tuple[int, int], tmp_path: P
     assert snap_compare(app, terminal_size=size, run_before=chat_after("lamp", "again"))
 
 
+@both_sizes
+@pytest.mark.usefixtures("fake_chat")
+@pytest.mark.parametrize(("word", "state"), [("hang", "waiting"), ("die", "failed")])
+def test_chat_in_its_other_states(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    word: str,
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PTUNE_HOME", "home")  # the log's path is shown
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await chat_after()(pilot)
+        await pilot.press(*word, "enter")
+        await wait_for(pilot, lambda: pilot.app.screen.state == state)  # type: ignore[attr-defined]
+        await pilot.pause()
+
+    app = PTuneApp(bundle=fakes.write_bundle(Path("bundle")))
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
 @pytest.mark.usefixtures("fake_chat")
 def test_chat_stacked_where_narrow(snap_compare: Compare, tmp_path: Path) -> None:
     app = PTuneApp(bundle=tmp_path)
@@ -508,5 +560,7 @@ def test_leaving(snap_compare: Compare, tmp_path: Path) -> None:
     assert snap_compare(PTuneApp(attach=run, clock=clock), press=["q"])
 
 
-def test_too_small(snap_compare: Compare) -> None:
-    assert snap_compare(PTuneApp(), terminal_size=(50, 15), run_before=shown)
+@pytest.mark.parametrize("place", ["runs", "setup", "train", "compare", "export", "chat"])
+@pytest.mark.parametrize("size", [(59, 24), (50, 15)], ids=["59x24", "50x15"])
+def test_too_small(snap_compare: Compare, place: InitialScreen, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp(place), terminal_size=size, run_before=shown)

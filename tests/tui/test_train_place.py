@@ -50,6 +50,7 @@ async def test_enter_alone_exports_a_finished_run_and_asks_it_something(
         await wait_for(pilot, lambda: app.screen.check_action("start", ()))
         await pilot.press("enter")
         await wait_for(pilot, lambda: getattr(app.focused, "id", "") == "export-chat")
+        fakes.write_bundle(run / "bundle")
         assert app.session.export is not None
         task = read_task(app.session.export.job.folder)
         name = RunConfig().data.train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -95,21 +96,29 @@ class TrainScreen(PlaceScreen):
     def action_pause(self) -> None:
         """Wait after this step, or go on again."""
         session = self.ptune.session
-        if session.run is not None and (session.is_paused or session.run.state.is_pausing):
-            session.continue_run()
-        else:
-            session.pause_run()
-        self.refresh_place()
+        is_waiting = session.run is not None and (session.is_paused or session.run.state.is_pausing)
+        self._tell(session.continue_run if is_waiting else session.pause_run)
 
     def action_stop(self) -> None:
         """Stop after this step and keep the best prompt."""
-        self.ptune.session.stop_run(save=True)
+        self._tell(lambda: self.ptune.session.stop_run(save=True))
+
+    def _tell(self, command: Callable[[], None]) -> None:
+        """Tell the run something; a full disk, or a folder that is gone, is said."""
+        try:
+            command()
+        except OSError as error:
+            self.ptune.tell_error(error)
         self.refresh_place()
 
     def action_evaluate(self) -> None:
         """Score the validation rows after this step."""
         session = self.ptune.session
-        session.evaluate_now()
+        try:
+            session.evaluate_now()
+        except OSError as error:
+            self.ptune.tell_error(error)
+            return
         when = "now; the run stays paused" if session.is_paused else "after this step"
         self.notify(f"The validation rows are scored {when}.")
 
@@ -136,7 +145,7 @@ class TrainScreen(PlaceScreen):
     def action_resume(self) -> None:
         """Go on with a run that waits, or from the last checkpoint of one that ended."""
         if self.ptune.session.is_paused:
-            self.ptune.session.continue_run()
+            self._tell(self.ptune.session.continue_run)
             return
         try:
             self.ptune.session.resume_run()

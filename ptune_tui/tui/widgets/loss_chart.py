@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from ptune_tui.series import Point
+from ptune_tui.series import Point, Thinned
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.curve import Curve
 
 NUM_RECENT = 50
+MAX_POINTS = 2000  # of which as many are drawn as the width holds
 View = Literal["all", "recent", "scores"]
 VIEWS: tuple[View, ...] = ("all", "recent", "scores")
 WORDS: dict[View, str] = {
@@ -36,6 +37,7 @@ class LossChart(Curve):
         self._key = ""
         self._words = WORDS
         self._losses: Sequence[Point] = ()
+        self._thinned = Thinned(MAX_POINTS)
         self._scores: Sequence[Point] = ()
         self._best: int | None = None
         self._drawn: object = None
@@ -102,9 +104,10 @@ class LossChart(Curve):
             self._draw_losses()
 
     def _draw_losses(self) -> None:
-        chosen = self._losses[-NUM_RECENT:] if self.view == "recent" else self._losses
+        is_recent = self.view == "recent"
+        chosen = self._losses[-NUM_RECENT:] if is_recent else self._thinned.follow(self._losses)
         first = chosen[0][0] if chosen else 0.0
-        end = chosen[-1][0] if chosen else 0.0
+        end = self._losses[-1][0] if chosen else 0.0
         if self.in_tens:
             chosen = [(step, math.log10(loss)) for step, loss in chosen if loss > 0]
         self.count_up_in_tens(self.in_tens)
