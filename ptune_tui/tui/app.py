@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -22,11 +22,12 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError, explain
-from ptune_tui.settings import Charts, Remembered, read_settings, remember
+from ptune_tui.settings import Remembered, remember
 from ptune_tui.tui.bindings import ACTIONS, PAGES_OF_SETUP, Action, bindings_of
-from ptune_tui.tui.keymap import make_keymap
+from ptune_tui.tui.places import MODES
+from ptune_tui.tui.preferences import read_preferences
 from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch
-from ptune_tui.tui.themes import COLOURLESS_THEME, DEFAULT_THEME, HIGH_CONTRAST
+from ptune_tui.tui.themes import COLOURLESS_THEME, HIGH_CONTRAST
 
 if TYPE_CHECKING:
     from ptune_tui.tui.outcome import AppOutcome
@@ -70,43 +71,6 @@ def run_app(
     return outcome_of(app.session, app.return_code or 0)
 
 
-# The first frame is drawn before the places are imported: half of a start's time is theirs.
-def _runs_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.runs import RunsScreen
-
-    return RunsScreen()
-
-
-def _setup_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.setup import SetupScreen
-
-    return SetupScreen()
-
-
-def _train_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.train import TrainScreen
-
-    return TrainScreen()
-
-
-def _compare_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.compare import CompareScreen
-
-    return CompareScreen()
-
-
-def _export_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.export import ExportScreen
-
-    return ExportScreen()
-
-
-def _chat_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.chat import ChatScreen
-
-    return ChatScreen()
-
-
 class PTuneApp(App[None]):
     """The terminal app.
 
@@ -123,14 +87,7 @@ class PTuneApp(App[None]):
 
     TITLE = "ptune"
     CSS_PATH = "app.tcss"
-    MODES = {  # noqa: RUF012
-        "runs": _runs_screen,
-        "setup": _setup_screen,
-        "train": _train_screen,
-        "compare": _compare_screen,
-        "export": _export_screen,
-        "chat": _chat_screen,
-    }
+    MODES = MODES
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
@@ -164,21 +121,13 @@ class PTuneApp(App[None]):
 
     def _take_settings(self) -> None:
         """Colours, charts and keys as the user wants them; what cannot be is said at the start."""
-        read = read_settings()
-        settings = read.settings
-        self.keymap = make_keymap(settings.keys)
-        self.charts: Charts = settings.charts
-        self._problems = [read.problem] if read.problem else []
-        self._problems += self.keymap.problems
-        self.set_keymap(dict(self.keymap.changed))
         for theme in HIGH_CONTRAST:
             self.register_theme(theme)
-        chosen = settings.theme or DEFAULT_THEME
-        if chosen not in self.available_themes:
-            names = ", ".join(sorted(self.available_themes))
-            self._problems.append(f"There is no theme `{chosen}`; there are {names}.")
-            chosen = DEFAULT_THEME
-        self.theme = COLOURLESS_THEME if self.no_color else chosen
+        preferences = read_preferences(self.available_themes)
+        self.keymap, self.charts = preferences.keymap, preferences.charts
+        self._problems = preferences.problems
+        self.set_keymap(dict(self.keymap.changed))
+        self.theme = COLOURLESS_THEME if self.no_color else preferences.theme
 
     def compose(self) -> ComposeResult:
         """The first frame."""

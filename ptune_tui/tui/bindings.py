@@ -16,7 +16,7 @@ Place = Literal[
     "runs",
     "setup",
     "models",
-    "sets",
+    "data",
     "files",
     "template",
     "rate",
@@ -25,7 +25,7 @@ Place = Literal[
     "export",
     "chat",
 ]
-PAGES_OF_SETUP: tuple[Place, ...] = ("models", "sets", "files", "template", "rate")
+PAGES_OF_SETUP: tuple[Place, ...] = ("models", "data", "files", "template", "rate")
 
 
 @dataclass(frozen=True)
@@ -349,8 +349,8 @@ ACTIONS = (
         "Go back; the form stays as it was.",
     ),
     Action(
-        "sets.take",
-        "sets",
+        "data.take",
+        "data",
         "enter,t",
         "take",
         "Take",
@@ -358,24 +358,24 @@ ACTIONS = (
         needs="data under the cursor",
     ),
     Action(
-        "sets.browse",
-        "sets",
+        "data.browse",
+        "data",
         "b",
         "browse",
         "Browse",
         "Look for a data file or folder on this disk.",
     ),
     Action(
-        "sets.write",
-        "sets",
+        "data.write",
+        "data",
         "slash",
         "write",
         "Write",
         "Write a path, FOLDER:SPLIT or a hub id.",
     ),
     Action(
-        "sets.leave",
-        "sets",
+        "data.leave",
+        "data",
         "escape",
         "leave",
         "Back",

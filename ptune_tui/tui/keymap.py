@@ -36,7 +36,7 @@ PUNCTUATION = {
     "]": "right_square_bracket",
     "_": "underscore",
 }
-NAMED = ("enter", "escape", "space")
+NAMED = ("enter", "escape", "space", "backspace")
 FUNCTION_KEYS = tuple(f"f{number}" for number in range(1, 13))
 # The others are flow or job control, Tab, Enter, Escape, Backspace, or a multiplexer's prefix.
 CONTROL_LETTERS = "degklnqrtuwxy"
@@ -51,8 +51,8 @@ PORTABLE = frozenset(
     ]
 )
 PORTABLE_WORDS = (
-    "a letter, a digit, a sign, f1 to f12, enter, escape, space, or ctrl with one of "
-    f"{CONTROL_LETTERS}"
+    "a letter, a digit, a sign, f1 to f12, enter, escape, space, backspace, or ctrl with "
+    f"one of {CONTROL_LETTERS}"
 )
 
 
@@ -116,7 +116,7 @@ def key_name(key: str) -> str:
     if key.startswith("ctrl+"):
         return f"^{key[5:]}"
     signs = {name: sign for sign, name in PUNCTUATION.items()}
-    return {**signs, "escape": "esc", "enter": "Enter", "space": "Space"}.get(
+    return {**signs, "escape": "esc", "enter": "Enter", "space": "Space", "backspace": "⌫"}.get(
         key, key.upper() if len(key) > 1 else key
     )
 

@@ -37,6 +37,8 @@ def rate_text(rate: float) -> str:
 def path_text(path: Path) -> str:
     """A path as people write it: `~` for their own folder."""
     home = Path.home()
+    if path == home:
+        return "~"
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 

@@ -85,9 +85,11 @@ class ChatScreen(PlaceScreen):
         if has_bundle and self.focused is None:
             self.query_one("#ask").focus()
 
-    def on_unmount(self) -> None:
-        """End the child with the app."""
-        self.ptune.session.end_chat()
+    async def on_unmount(self) -> None:
+        """End the child with the app, before the event loop closes."""
+        chat = self.ptune.session.chat
+        if chat is not None:
+            await chat.end()
 
     @on(Input.Submitted, "#ask")
     async def _ask(self, event: Input.Submitted) -> None:

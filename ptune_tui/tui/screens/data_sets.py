@@ -32,8 +32,8 @@ class DataSetsScreen(ChoosingScreen):
         is_validation (bool): Whether it is for validation; built-in sets have their own.
     """
 
-    PLACE: ClassVar[str] = "sets"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("sets")]
+    PLACE: ClassVar[str] = "data"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("data")]
     WRITE_HINT: ClassVar[str] = "press / to write a path, FOLDER:SPLIT, or a hub id: owner/name"
 
     def __init__(self, data: DataConfig, take: Take, *, is_validation: bool = False) -> None:

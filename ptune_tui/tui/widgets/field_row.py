@@ -159,7 +159,9 @@ class FieldRow(Vertical):
     @on(Select.Changed)
     def _changed(self, event: Input.Changed | Select.Changed) -> None:
         event.stop()
-        self._text = str(event.value)
+        # What it holds now: an event may be older than what was written since.
+        box = self.query_one(Choice) if self.field.choices else self.query_one(Input)
+        self._text = str(box.value)
         self._show_default()
         self.post_message(self.Changed())
 

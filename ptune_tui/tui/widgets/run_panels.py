@@ -41,8 +41,8 @@ def scores_text(
         parts.append((f" step {last.step}", "dim"))
     if best:
         score = [] if is_free_text else [(_score(best), "bold")]  # no room for both figures
-        space = " " if score else ""
-        parts += ["   best ", *score, (f"{space}step {best.step}", "dim")]
+        step = f"{' ' if score else ''}step {best.step}"
+        parts += ["   best ", *score, (step, "dim")]
     return Content.assemble(*parts)
 
 
