@@ -73,7 +73,6 @@ async def test_child_is_gone_when_the_app_has_closed(tmp_path: Path) -> None:
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
         chat = app.session.chat
-        assert chat is not None
         await pilot.press("ctrl+q")
         await wait_for(pilot, lambda: not app.is_running)
     assert chat._process.returncode is not None

@@ -148,7 +148,10 @@ class FieldRow(Vertical):
             return
         words = f"✗ {self._problem}" if self._problem else ""
         self.query_one(".field-error", Static).update(words)
-        if self._problem and self.has_class("-focused"):
+
+    def on_resize(self) -> None:
+        """Help or error have come: let them be seen, too."""
+        if self.has_class("-focused"):
             self._show_whole()
 
     def _show_whole(self) -> None:
