@@ -42,6 +42,8 @@ class TaskStarted(Struct, frozen=True, tag=True):
         "find_rate",
         "learning_curve",
         "evaluate",
+        "compare",
+        "answer",
         "inspect",
         "export",
         "preview",
@@ -192,6 +194,19 @@ class SampleMade(Struct, frozen=True, tag=True):
     answer: str
 
 
+class TextAnswered(Struct, frozen=True, tag=True):
+    """One of those that are compared has answered a text, or could not."""
+
+    number: int  # of the text, as in `AskText`
+    title: str
+    computed_by: str
+    answer: str
+    seconds: float
+    probabilities: dict[str, float] = {}  # of each label, where all were scored
+    error: str = ""  # why there is no answer
+    is_last: bool = False  # of this text
+
+
 class CheckpointSaved(Struct, frozen=True, tag=True):
     """The adapter was written."""
 
@@ -339,6 +354,7 @@ Event = (
     | StepDone
     | EvaluationDone
     | SampleMade
+    | TextAnswered
     | CheckpointSaved
     | StateSaved
     | Resumed
@@ -366,7 +382,14 @@ class EvaluateNow(Struct, frozen=True, tag=True):
     """Score the validation rows after the current step."""
 
 
-Command = Stop | EvaluateNow
+class AskText(Struct, frozen=True, tag=True):
+    """Answer a text."""
+
+    number: int  # repeated in the answers
+    text: str
+
+
+Command = Stop | EvaluateNow | AskText
 
 _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
