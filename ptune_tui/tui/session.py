@@ -5,10 +5,9 @@ Draws nothing; the app polls it.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Literal
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
@@ -25,12 +24,16 @@ from ptune_tui.tasks import (
     new_folder,
     with_absolute_paths,
 )
+from ptune_tui.tui.compare_state import TableState
+from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
+from ptune_tui.tui.followed import Followed, end
 from ptune_tui.tui.progress import TaskProgress, progress_of
 from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
 
 BUNDLE_FOLDER = "bundle"
+Work = Literal["training", "export", "comparison"]
 
 
 @dataclass
@@ -47,35 +50,6 @@ class PreviewState:
             self.made = event
 
 
-State = TypeVar("State", RunState, ExportState, PreviewState, RateState)
-
-
-@dataclass
-class Followed(Generic[State]):
-    """A job and the state that its events add up to."""
-
-    job: Job
-    state: State
-
-    @property
-    def is_active(self) -> bool:
-        """Whether more is to come."""
-        return not self.state.task.is_over or self.job.may_go_on
-
-    def poll(self) -> bool:
-        """Take in the new events; says whether there were any."""
-        was_alive = self.job.is_alive()  # asked first, so that what it wrote last is read below
-        changed = False
-        for event in self.job.events():
-            self.state.add(event)
-            changed = True
-        if not was_alive and self.is_active:
-            for event in jobs.follow(self.job):  # does not wait: the worker is gone
-                self.state.add(event)
-                changed = True
-        return changed
-
-
 class Session:
     """The app's work.
 
@@ -88,6 +62,7 @@ class Session:
         export: The last export.
         preview: The data preview.
         rate: The range test of learning rates.
+        comparison: Tables and answers of those that are compared.
         bundle: What the chat opens.
         prompt: Which of its prompts answers first; None for the first.
         num_bundles: How many bundles were written: the one that is open may have changed.
@@ -104,6 +79,7 @@ class Session:
         self.export: Followed[ExportState] | None = None
         self.preview: Followed[PreviewState] | None = None
         self.rate: Followed[RateState] | None = None
+        self.comparison = Comparison()
 
     @property
     def is_training(self) -> bool:
@@ -126,6 +102,22 @@ class Session:
         return self.rate is not None and self.rate.is_active
 
     @property
+    def work_that_goes_on(self) -> Work | None:
+        """What would have to be ended or left behind, were the app to close."""
+        if self.is_training:
+            return "training"
+        if self.is_exporting:
+            return "export"
+        return "comparison" if self.comparison.is_making_table else None
+
+    @property
+    def followed(self) -> Followed[RunState] | Followed[ExportState] | Followed[TableState] | None:
+        """The worker of that work."""
+        if self.is_training:
+            return self.run
+        return self.export if self.is_exporting else self.comparison.table
+
+    @property
     def can_export(self) -> bool:
         """Whether there is a prompt, and nobody works on it."""
         if self.run is None or self.run.is_active or self.is_exporting:
@@ -134,6 +126,7 @@ class Session:
 
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""
+        self.comparison.stop_answers()  # a run needs their memory
         folder = new_folder(runs_folder(), _run_name(config))
         self._show(jobs.start(folder, TrainTask(with_absolute_paths(config))), config)
 
@@ -230,7 +223,7 @@ class Session:
         """End an export that goes on; what it has written is taken away."""
         if self.export is not None and self.is_exporting:
             self.export.state.is_cancelled = True
-            _end(self.export)
+            end(self.export)
 
     def start_preview(self, config: RunConfig) -> None:
         """Tokenise the first rows, in place of an earlier preview."""
@@ -241,7 +234,7 @@ class Session:
 
     def end_preview(self) -> None:
         """End a preview that still goes on."""
-        _end(self.preview)
+        end(self.preview)
         self.preview = None
 
     def start_rate_test(self, config: RunConfig) -> None:
@@ -253,7 +246,7 @@ class Session:
 
     def end_rate_test(self) -> None:
         """End a range test that still goes on."""
-        _end(self.rate)
+        end(self.rate)
         self.rate = None
 
     def poll(self) -> bool:
@@ -263,6 +256,7 @@ class Session:
             if followed is not None and followed.is_active:
                 followed.poll()
                 changed = True
+        changed = self.comparison.poll() or changed
         if self.export is not None and was_exporting and not self.is_exporting:
             self._take_bundle(self.export.state)
         return changed
@@ -275,14 +269,6 @@ class Session:
 
     def _show(self, job: Job, config: RunConfig | None) -> None:
         self.run, self.run_config = Followed(job, RunState()), config
-
-
-def _end(
-    followed: Followed[PreviewState] | Followed[RateState] | Followed[ExportState] | None,
-) -> None:
-    """End a worker that still goes on; that may take seconds, and the app goes on."""
-    if followed is not None and followed.is_active:
-        threading.Thread(target=followed.job.kill, daemon=True).start()
 
 
 def _run_name(config: RunConfig) -> str:

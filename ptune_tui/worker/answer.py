@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.05
 _OWNER_SECONDS = 1.0  # between two looks whether somebody still waits for answers
+_IDLE_SECONDS = 900.0  # without a text, before the models give their memory back
 _SOURCE = "a text"  # in place of a file's name
 
 
@@ -180,7 +181,7 @@ def answer(task: AnswerTask, channel: Channel) -> Iterator[Event]:
     started = time.perf_counter()
     answering = _Answering(task.lineup, channel)
     yield from answering.load()
-    looked = time.monotonic()
+    looked = last_asked = time.monotonic()
     while True:
         for command in channel.commands():
             if isinstance(command, Stop):
@@ -189,11 +190,17 @@ def answer(task: AnswerTask, channel: Channel) -> Iterator[Event]:
             if isinstance(command, AskText):
                 yield StageStarted("evaluate", time.time(), command.text)
                 before = time.perf_counter()
-                yield from answering.answers(command)
+                for answered in answering.answers(command):
+                    yield answered
+                    if process_of(task.owner) is None:
+                        yield TaskFinished(time.perf_counter() - started, stopped_early=True)
+                        return
                 yield StageFinished("evaluate", time.perf_counter() - before)
+                last_asked = time.monotonic()
         if time.monotonic() - looked > _OWNER_SECONDS:
             looked = time.monotonic()
-            if process_of(task.owner) is None:
+            is_left = looked - last_asked > _IDLE_SECONDS
+            if is_left or process_of(task.owner) is None:
                 yield TaskFinished(time.perf_counter() - started, stopped_early=True)
                 return
         time.sleep(_POLL_SECONDS)

@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from ptune_tui.tui.bindings import ACTIONS, Action, Place
+from ptune_tui.tui.session import Work
 
 Leave = Literal["save", "discard", "background"]
 
@@ -21,7 +22,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
     """Asks what becomes of the work that goes on.
 
     Args:
-        work (Literal["training", "export"]): What goes on; an export cannot be saved half-way.
+        work (Work): What goes on; only a training can be saved half-way.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -33,7 +34,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
         Binding("up", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, work: Literal["training", "export"]) -> None:
+    def __init__(self, work: Work) -> None:
         super().__init__()
         self.work = work
 
