@@ -10,7 +10,7 @@ from ptune_tui.events import TextAnswered
 from ptune_tui.tui.compare_state import AnswersState, AskedText
 from ptune_tui.tui.wording import one_line, seconds_text
 
-_MAX_LABELS = 3
+_MAX_LABELS = 2
 _TITLE_WIDTH = 23
 
 
@@ -50,7 +50,7 @@ def _answer(answer: TextAnswered) -> Iterator[Content]:
 
 
 def _rivals(answer: TextAnswered) -> Content:
-    """The most likely labels, the answer first."""
+    """How likely the answer is, and the label that comes next."""
     ranked = sorted(answer.probabilities.items(), key=lambda pair: -pair[1])[:_MAX_LABELS]
     if not ranked:
         return Content("")

@@ -170,7 +170,7 @@ def command(lineup: Lineup, rows: RowsChoice, subject: Subject) -> str:
     beside = [key.replace("_", "-") for key in lineup.keys if key != "tuned"]
     has_bundle = subject.run is not None and lineup.bundle is not None
     words = [*beside, "bundle"] if has_bundle else beside
-    of_bundle = ["--bundle", str(lineup.bundle)] if has_bundle else []
+    of_bundle = ["--bundle", _short(str(lineup.bundle))] if has_bundle else []
     of_bundle += ["--prompt", lineup.prompt] if lineup.prompt else []
     given = ["--instruction", lineup.instruction] if lineup.instruction else []
     given += ["--examples", str(lineup.num_examples)] if lineup.num_examples else []
@@ -183,6 +183,12 @@ def command(lineup: Lineup, rows: RowsChoice, subject: Subject) -> str:
         line += ["--precision", precision] if precision else []
         commands.append(shlex.join([*line, *given] if number == 0 else line))
     return " && ".join(commands)
+
+
+def _short(path: str) -> str:
+    """A path from here on, where it lies below."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def bundle_of(texts: Mapping[str, str], subject: Subject) -> tuple[Path | None, BundleCard | None]:

@@ -12,9 +12,13 @@ from msgspec import Struct
 
 from ptune_tui.bundles import BundleCard, prompt_name_of, read_card
 from ptune_tui.config import RunConfig
+from ptune_tui.kept_tables import kept_tables
 from ptune_tui.lineup import LinePrecision
+from ptune_tui.results import Evaluation
+from ptune_tui.run_table import prompt_hash
 from ptune_tui.runs import run_config, summarise
 from ptune_tui.tui.export_choice import ExportSource, export_sources
+from ptune_tui.tui.run_rows import table_word
 from ptune_tui.tui.session import BUNDLE_FOLDER
 from ptune_tui.tui.wording import share_text
 
@@ -135,3 +139,21 @@ def own_prompt(subject: Subject, card: BundleCard) -> str:
     """
     name = prompt_name_of(subject.config.data.train) if subject.config else ""
     return name if name in card.prompts else next(iter(card.prompts), "")
+
+
+def tables_of(run: Path, now: float) -> tuple[list[tuple[str, Evaluation]], list[str]]:
+    """The tables of a run, the latest first, each with what to choose it by; and what is damaged.
+
+    Args:
+        run (Path): Its folder.
+        now (float): Seconds since the epoch.
+    """
+    kept, problems = kept_tables(run)
+    current = prompt_hash(run)
+    return [
+        (
+            table_word(each.evaluation, now, each.evaluation.prompt_hash in ("", current)),
+            each.evaluation,
+        )
+        for each in kept
+    ], problems

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import psutil
 
@@ -49,6 +50,17 @@ class Comparison:
         """Whether an answer is still to come."""
         answers = self.answers
         return answers is not None and answers.is_active and answers.state.is_waiting
+
+    def is_of_bundle(self, bundle: Path | None) -> bool:
+        """Whether the last table is of a bundle, and of no run.
+
+        Args:
+            bundle (Path | None): Which one.
+        """
+        lineup = self.lineup
+        if bundle is None or lineup is None or lineup.run is not None:
+            return False
+        return lineup.bundle == str(bundle.absolute())
 
     def start_table(self, task: CompareTask) -> None:
         """Make a table.

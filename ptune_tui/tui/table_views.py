@@ -10,7 +10,6 @@ from textual.content import Content
 from ptune_tui.evaluation.table import heading, points, summary_lines, table_lines, target_line
 from ptune_tui.results import CalibrationBin, ContenderScores, Evaluation, Flip
 from ptune_tui.tui.compare_state import LineProgress, TableState
-from ptune_tui.tui.run_rows import age_text, source_text
 from ptune_tui.tui.wording import seconds_text, share_text
 
 FlipKind = Literal["all", "won", "lost", "other"]
@@ -18,24 +17,6 @@ FLIP_KINDS: tuple[FlipKind, ...] = get_args(FlipKind)
 BAR_WIDTH = 20
 _MAX_PAIRS = 5
 _LABEL_WIDTH = 24
-
-
-def table_word(evaluation: Evaluation, now: float, is_current: bool) -> str:
-    """A table in a few words, to choose it by.
-
-    Args:
-        evaluation (Evaluation): The table.
-        now (float): Seconds since the epoch.
-        is_current (bool): Whether the run's prompt is still the one that it is of.
-    """
-    age = age_text(max(0.0, now - evaluation.made_at))
-    parts = [
-        "now" if age == "now" else f"{age} ago",
-        source_text(evaluation.data),
-        f"{evaluation.num_rows} rows",
-        f"{len(evaluation.contenders)} lines",
-    ]
-    return " · ".join(parts if is_current else [*parts, "of an earlier prompt"])
 
 
 def score_lines(evaluation: Evaluation, width: int) -> Iterator[Content]:

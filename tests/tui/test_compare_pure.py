@@ -176,9 +176,6 @@ def test_answers_stand_below_their_text_with_time_and_rivals() -> None:
         "·",
         "billing",
         "30.0",
-        "·",
-        "returns",
-        "9.0",
     ]
     assert lines[2][:3] == ["few-shot", "✗", "No"]
     assert lines[4][:5] == ["bundle", "(fast)", "12", "ms", "returns"]

@@ -14,48 +14,22 @@ from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from ptune_tui.errors import PTuneError
-from ptune_tui.evaluation.markdown import markdown_lines
-from ptune_tui.kept_tables import kept_tables
 from ptune_tui.results import Evaluation
-from ptune_tui.run_table import prompt_hash
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.compare_choice import command, compare_task
-from ptune_tui.tui.compare_subjects import Subject, subjects
-from ptune_tui.tui.screens.place import PlaceScreen
-from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind, progress_lines, table_word
+from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
+from ptune_tui.tui.run_rows import table_word
+from ptune_tui.tui.screens.compare_views import EMPTY, HINTS, NO_TABLE, CompareViews
+from ptune_tui.tui.table_views import progress_lines
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
 from ptune_tui.tui.widgets.run_panels import Problem
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.widgets.text_view import TextView
-from ptune_tui.tui.widgets.view_bar import VIEWS, View, ViewBar
-
-EMPTY = """\
-Nothing to compare yet. A comparison takes a run that has ended with a prompt, or a bundle.
-
-2  set up a run and start it; Enter takes the defaults
-3  watch it; when it has ended, come back here
-
-Then: the base, a hand-written instruction, examples in the prompt, the tuned prompt and its bundle
-side by side, for a text of yours or for a data set.
-
-Or open a bundle that is there already:  ptune chat FOLDER"""
-NO_TABLE = """\
-No table yet. F5 makes one: every line that is ticked answers the rows.
-`v` (or a click above) leads to the other parts; `own text` needs no table."""
+from ptune_tui.tui.widgets.view_bar import View, ViewBar
 
 
-HINTS: dict[View, str] = {
-    "table": "a  ask a text of your own    e  earlier table",
-    "rows": "w  all, won, lost, other",
-    "confusion": "l  next line",
-    "classes": "l  next line",
-    "calibration": "l  next line",
-    "text": "esc  leave the box, then v leads on",
-}
-
-
-class CompareScreen(PlaceScreen):
+class CompareScreen(CompareViews):
     """The comparison."""
 
     PLACE: ClassVar[str] = "compare"
@@ -65,7 +39,6 @@ class CompareScreen(PlaceScreen):
     def __init__(self) -> None:
         super().__init__()
         self.found: list[Subject] | None = None  # None: not read yet
-        self.view: View = "choose"
         self._tables_of: Subject | None = None  # whose stored tables are offered
         self._problems: list[str] = []  # of stored tables
         self._num_made = 0
@@ -100,7 +73,7 @@ class CompareScreen(PlaceScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None shows a key as disabled."""
-        comparison, evaluation = self.ptune.session.comparison, self._panel_evaluation()
+        comparison, evaluation = self.ptune.session.comparison, self.shown_table()
         allowed = {
             "start": self._can_start(),
             "stop": comparison.is_making_table or comparison.is_answering,
@@ -112,16 +85,6 @@ class CompareScreen(PlaceScreen):
             "ask": bool(self.found),
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """The parts that can be shown: where it is wide, the form always is."""
-        return VIEWS[1:] if self.has_class("-wide") else VIEWS
-
-    @property
-    def shown_view(self) -> View:
-        """The part that is shown."""
-        return "table" if self.view not in self.views else self.view
 
     @on(Button.Pressed, "#compare-start")
     def action_start(self) -> None:
@@ -147,58 +110,6 @@ class CompareScreen(PlaceScreen):
         else:
             comparison.stop_answers()
         self.refresh_place()
-
-    def action_copy(self) -> None:
-        """Copy the table as Markdown."""
-        evaluation = self._panel_evaluation()
-        if evaluation is not None:
-            self.app.copy_to_clipboard("\n".join(markdown_lines(evaluation)))
-            self.notify("The table is copied as Markdown.")
-
-    def action_show_view(self, view: View) -> None:
-        """Show a part."""
-        self.view = view
-        self.refresh_place()
-        if view == "text":
-            self.query_one("#compare-ask").focus()
-        elif view == "rows":
-            self.query_one("#flips").focus()
-        elif view == "confusion":
-            self.query_one("#matrix").focus()
-        elif view in ("table", "classes", "calibration"):
-            self.query_one(f"#view-{view}").focus()
-        else:
-            self.query_one("#compare-start").focus()
-
-    def action_next_view(self) -> None:
-        """Show the next part."""
-        at = self.views.index(self.shown_view)
-        self.action_show_view(self.views[(at + 1) % len(self.views)])
-
-    def action_ask(self) -> None:
-        """Go to the box for a text."""
-        self.action_show_view("text")
-
-    def action_next_table(self) -> None:
-        """Show the table before this one."""
-        self._panel.next_table()
-
-    def action_next_line(self) -> None:
-        """Show the next line's part."""
-        self._panel.next_line()
-
-    def action_next_flips(self) -> None:
-        """Show another kind of rows that flipped."""
-        at = FLIP_KINDS.index(self._panel.flip_kind)
-        self.action_show_flips(FLIP_KINDS[(at + 1) % len(FLIP_KINDS)])
-
-    def action_show_flips(self, kind: FlipKind) -> None:
-        """Show a kind of the rows that flipped."""
-        self._panel.show_flips(kind)
-
-    def action_leave_field(self) -> None:
-        """Leave a box that takes letters, so that letters are keys again."""
-        self.set_focus(None)
 
     @on(Input.Submitted, "#compare-ask")
     def _ask(self, event: Input.Submitted) -> None:
@@ -242,7 +153,7 @@ class CompareScreen(PlaceScreen):
             self._num_made = comparison.num_made
             if self._tables_of is not None:
                 self._read_tables(self._tables_of)
-        view, is_wide, panel = self.shown_view, self.has_class("-wide"), self._panel
+        view, is_wide, panel = self.shown_view, self.has_class("-wide"), self.panel
         self.query_one(ViewBar).show(view, self.views)
         self.query_one("#compare-left").display = is_wide or view == "choose"
         panel.display = is_wide or view != "choose"
@@ -293,7 +204,8 @@ class CompareScreen(PlaceScreen):
             warning = self._problems[0]
         line = self.query_one("#compare-status", Steady)
         line.set_class(bool(warning), "-warning")
-        line.show_text(warning or HINTS.get(self.shown_view, ""))
+        is_empty = self.shown_table() is None and self.shown_view != "text"
+        line.show_text(warning or HINTS["choose" if is_empty else self.shown_view])
 
     def _is_free(self) -> bool:
         session = self.ptune.session
@@ -304,14 +216,6 @@ class CompareScreen(PlaceScreen):
         forms = self.query(CompareForm)
         is_whole = bool(forms) and None not in (forms.first().lineup, forms.first().rows)
         return is_whole and self._is_free()
-
-    @property
-    def _panel(self) -> ComparePanel:
-        return self.query_one(ComparePanel)
-
-    def _panel_evaluation(self) -> Evaluation | None:
-        panels = self.query(ComparePanel)
-        return panels.first().evaluation if panels else None
 
     @work(exclusive=True, group="subjects")
     async def _read_subjects(self) -> None:
@@ -336,22 +240,14 @@ class CompareScreen(PlaceScreen):
     async def _read_tables(self, subject: Subject) -> None:
         """Offer the tables of a run, and the one that was just made."""
         comparison, now = self.ptune.session.comparison, self.ptune.clock()
-        folder, tables = subject.run, []
+        tables: list[tuple[str, Evaluation]] = []
         self._problems = []
-        if folder is not None:
-            kept, self._problems = await asyncio.to_thread(kept_tables, folder)
-            current = await asyncio.to_thread(prompt_hash, folder)
-            tables = [
-                (
-                    table_word(each.evaluation, now, each.evaluation.prompt_hash in ("", current)),
-                    each.evaluation,
-                )
-                for each in kept
-            ]
-        elif comparison.made is not None and _is_made_of(comparison.lineup, subject):
+        if subject.run is not None:
+            tables, self._problems = await asyncio.to_thread(tables_of, subject.run, now)
+        elif comparison.made is not None and comparison.is_of_bundle(subject.bundle):
             tables = [(table_word(comparison.made, now, True), comparison.made)]
         is_first = self.view == "choose" and bool(tables) and not self._num_made
-        self._panel.offer(tables)
+        self.panel.offer(tables)
         if is_first and self.is_current:
             self.view = "table"
         self.refresh_place()
@@ -361,8 +257,3 @@ def _is_shown(subject: Subject, run: Path | None, bundle: Path | None) -> bool:
     if run is not None:
         return subject.run is not None and subject.run.absolute() == run.absolute()
     return bundle is not None and subject.run is None and subject.bundle == bundle
-
-
-def _is_made_of(lineup: object, subject: Subject) -> bool:
-    bundle = getattr(lineup, "bundle", None)
-    return subject.bundle is not None and bundle == str(subject.bundle.absolute())

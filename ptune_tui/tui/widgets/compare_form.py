@@ -126,6 +126,7 @@ class CompareForm(Form):
         chosen = own_prompt(subject, card) if card else NO_PROMPT
         self._row("prompt").show_choices(names or [NO_PROMPT])
         self._row("prompt").text = chosen
+        self._row("prompt").show_filled(chosen, "its own" if subject.run else "the first")
         self._offer_lines(subject, card, chosen, keeps=len(self._filled_for) > 1)
         self._filled_for = (subject, bundle_path, card)
 

@@ -26,6 +26,7 @@ class FlipView(Vertical):
         super().__init__(id="view-rows", classes="view")
         self._flips: list[Flip] = []
         self._evaluation: Evaluation | None = None
+        self._kind: FlipKind = "all"
         self._drawn: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -45,11 +46,15 @@ class FlipView(Vertical):
         picture = (id(evaluation), kind, self.app.theme, self.size.width)
         if picture == self._drawn:
             return
-        self._drawn, self._evaluation = picture, evaluation
+        self._drawn, self._evaluation, self._kind = picture, evaluation, kind
         self._flips = chosen_flips(evaluation, kind)[:MAX_ROWS] if evaluation else []
         self.query_one("#flip-counts", Steady).show_text(_kinds(evaluation, kind))
         self._fill()
         self._show_row()
+
+    def on_resize(self) -> None:
+        """The text takes the width that there is."""
+        self.show(self._evaluation, self._kind)
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:

@@ -26,7 +26,7 @@ class Tick(Static, can_focus=True):
         name (str): What it stands for.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "toggle", "Tick", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "tick", "Tick", show=False)]
 
     class Changed(Message):
         """It is ticked, or no more."""
@@ -41,13 +41,13 @@ class Tick(Static, can_focus=True):
         word = _WORDS.get(self.name or "", self.name or "")
         return f"[{'x' if self.value else ' '}] {word}"
 
-    def action_toggle(self) -> None:
+    def action_tick(self) -> None:
         """Tick it, or take the tick away."""
         self.value = not self.value
 
     def on_click(self) -> None:
         """The same for the mouse."""
-        self.action_toggle()
+        self.action_tick()
 
     def watch_value(self) -> None:
         """Say so."""
