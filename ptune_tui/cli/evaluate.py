@@ -190,7 +190,7 @@ def _evaluation(
 
 def _keep(evaluation: Evaluation, run: Path, *, is_quick: bool) -> None:
     """Keep the table with its run and in the adapter's card, unless a fuller one is there."""
-    from ptune_tui.kept_tables import keep_table
+    from ptune_tui.table_keeping import keep_table
 
     for sentence in keep_table(run, evaluation, is_quick=is_quick):
         is_left_out = sentence.startswith("not written")

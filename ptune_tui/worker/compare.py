@@ -30,12 +30,13 @@ from ptune_tui.events import (
     StageStarted,
     TaskFinished,
 )
-from ptune_tui.kept_tables import add_table, keep_table
+from ptune_tui.kept_tables import add_table
 from ptune_tui.lineup import ORDER, Lineup
 from ptune_tui.metrics import accuracy, macro_f1
 from ptune_tui.results import EVALUATION_FILE, Evaluation, ForgettingProbe, finite, write_result
 from ptune_tui.rows import recognise_rows
 from ptune_tui.run_table import prompt_hash
+from ptune_tui.table_keeping import keep_table
 from ptune_tui.tasks import CONFIG_FILE, RESULT_FILE, CompareTask, EvaluateTask
 from ptune_tui.worker.bundle_contenders import BundleContenders, Given
 from ptune_tui.worker.bundle_forgetting import probe_forgetting

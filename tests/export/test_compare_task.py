@@ -26,11 +26,12 @@ from ptune_tui.events import (
     TextAnswered,
     encode_line,
 )
-from ptune_tui.kept_tables import TABLES_FOLDER, add_table, keep_table, kept_tables
+from ptune_tui.kept_tables import TABLES_FOLDER, add_table, kept_tables
 from ptune_tui.lineup import Lineup
 from ptune_tui.results import Evaluation, read_evaluation
 from ptune_tui.rows import read_rows
 from ptune_tui.run_table import prompt_hash
+from ptune_tui.table_keeping import keep_table
 from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, Lock
 from ptune_tui.worker.answer import answer
 from ptune_tui.worker.channel import Channel

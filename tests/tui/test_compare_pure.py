@@ -77,10 +77,10 @@ def test_form_of_a_run_and_its_bundle_is_a_lineup_and_a_command(tmp_path: Path) 
     )
     assert command(lineup, RowsChoice("trec.jsonl", 30), RUN) == (
         "ptune eval mine --data trec.jsonl --max-rows 30 "
-        f"--baselines base,instruction,few-shot,bundle --bundle {bundle} --prompt commands "
+        "--baselines base,instruction,few-shot,bundle --bundle bundle --prompt commands "
         "--precision fast --instruction 'Say a or b.' --examples 4 && "
         "ptune eval mine --data trec.jsonl --max-rows 30 "
-        f"--baselines bundle --bundle {bundle} --prompt commands --precision exact"
+        "--baselines bundle --bundle bundle --prompt commands --precision exact"
     )
     alone, _ = read_lineup(TEXTS, {"tuned"}, RUN)
     assert alone is not None
