@@ -11,7 +11,7 @@ demo: .venv/train
 
 ## all tests
 test: .venv/dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 ## the same .venv with every extra
 setup: .venv/train .venv/dev

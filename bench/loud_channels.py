@@ -33,11 +33,11 @@ from ptune_tui.models import resolve
 # Channels per loud one in front of: q, k, v; behind the attention; gate and up; the last product.
 SETTINGS = {
     "none": (0, 0, 0, 0),
-    "16 everywhere": (36, 36, 36, 96),
-    "32 everywhere": (18, 18, 18, 48),
+    "16, none behind the attention, 64": (36, 0, 36, 24),
+    "16, none behind the attention, 128": (36, 0, 36, 12),
+    "16 everywhere, 128": (36, 36, 36, 12),
+    "32, none behind the attention, 128": (18, 0, 18, 12),
     "as shipped": tuple(role.channels_per_loud for role in rowwise._ROLES),
-    "as shipped, 32 in front of the last product": (36, 0, 36, 48),
-    "as shipped, 128 in front of the last product": (36, 0, 36, 12),
 }
 
 
@@ -58,8 +58,7 @@ def throughput_graph(
     roles = zip(rowwise._ROLES, setting, strict=True)
     rowwise._ROLES = tuple(replace(role, channels_per_loud=number) for role, number in roles)
     blobs = BlobFile(folder / "throughput.data")
-    head = BlockProducts(stored.weights, is_exact=False)
-    products = rowwise.store_integers(stored, heard, blobs, head)
+    products = rowwise.store_integers(stored, heard, blobs)
     blobs.close()
     path = folder / "throughput.onnx"
     path.write_bytes(build_graph(stored, products, [blobs], has_layout=True).SerializeToString())

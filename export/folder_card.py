@@ -17,16 +17,34 @@ from export.template import Template
 CARD_FILE = "ptune.json"
 
 
+class RowText(msgspec.Struct, frozen=True):
+    """How a text becomes a row of tokens, for programs without templates.
+
+    Attributes:
+        before: What stands in front of the text.
+        after: What stands behind it.
+        adds_special_tokens: Whether the tokenizer adds its own.
+        num_lead_tokens: First tokens of the row that are in the cache already.
+        end_token_id: What ends an answer.
+    """
+
+    before: str
+    after: str
+    adds_special_tokens: bool
+    num_lead_tokens: int
+    end_token_id: int
+
+
 class FolderCard(msgspec.Struct, frozen=True):
     """`ptune.json`.
 
     Attributes:
-        format: `gguf` or `transformers`.
+        format: `gguf`, `onnx` or `transformers`.
         model_name: What the base model was called.
         weights_hash: sha256 of the frozen weights the prompt was trained on.
         prompt: The prompt's name.
         num_virtual_tokens: P.
-        first_virtual_id: Their first token id.
+        first_virtual_id: Their first token id; None where they are no tokens.
         quiet_token_id: Whose row of the head theirs are copies of.
         template: How a row became text in training.
         labels: The closed set of responses, or None for free text.
@@ -34,6 +52,7 @@ class FolderCard(msgspec.Struct, frozen=True):
         rounding: Error of every tensor that the format does not hold exactly, over its norm.
         files: Every other file.
         versions: Of the packages that wrote the folder.
+        row: What stands around a text; None where a chat template says it.
     """
 
     format: str
@@ -41,14 +60,15 @@ class FolderCard(msgspec.Struct, frozen=True):
     weights_hash: str
     prompt: str
     num_virtual_tokens: int
-    first_virtual_id: int
-    quiet_token_id: int
+    first_virtual_id: int | None
+    quiet_token_id: int | None
     template: Template
     labels: list[str] | None
     scores: dict[str, float]
     rounding: dict[str, float]
     files: dict[str, FileRecord]
     versions: dict[str, str]
+    row: RowText | None = None
 
 
 def write_card(
@@ -56,18 +76,20 @@ def write_card(
     kind: str,
     model: tuple[str, str],
     prompt: ExportedPrompt,
-    ids: tuple[int, int],
+    ids: tuple[int, int] | None,
     rounding: dict[str, float],
+    row: RowText | None = None,
 ) -> None:
     """Write the card of a folder that is otherwise complete.
 
     Args:
         folder (Path): The folder.
-        kind (str): `gguf` or `transformers`; also the package that wrote it.
+        kind (str): `gguf`, `onnx` or `transformers`; also the package that wrote it.
         model (tuple[str, str]): The model's name and the hash of its weights.
         prompt (ExportedPrompt): The prompt.
-        ids (tuple[int, int]): The first virtual token's, and the quiet token's.
+        ids (tuple[int, int] | None): The first virtual token's, and the quiet token's.
         rounding (dict[str, float]): Errors of tensors that were rounded.
+        row (RowText | None): What stands around a text.
     """
     card = FolderCard(
         format=kind,
@@ -75,8 +97,8 @@ def write_card(
         weights_hash=model[1],
         prompt=prompt.name,
         num_virtual_tokens=prompt.prompt.num_virtual_tokens,
-        first_virtual_id=ids[0],
-        quiet_token_id=ids[1],
+        first_virtual_id=None if ids is None else ids[0],
+        quiet_token_id=None if ids is None else ids[1],
         template=prompt.template,
         labels=prompt.labels,
         scores=prompt.scores,
@@ -87,5 +109,6 @@ def write_card(
             if path.is_file()
         },
         versions={name: importlib.metadata.version(name) for name in ("ptune-tui", kind)},
+        row=row,
     )
     (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2))

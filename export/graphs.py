@@ -77,8 +77,7 @@ def _written(stored: StoredModel, precision: Precision) -> ModelProto:
 
 
 def _written_throughput(stored: StoredModel, loudness: Loudness, blobs: BlobFile) -> ModelProto:
-    head = BlockProducts(stored.weights, is_exact=False)
-    products = store_integers(stored, loudness, blobs, head)
+    products = store_integers(stored, loudness, blobs)
     return build_graph(stored, products, [blobs], has_layout=can_take_layout(stored.spec))
 
 

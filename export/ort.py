@@ -61,6 +61,26 @@ def open_session(graph: Path, num_threads: int = 0, spin: bool = True) -> Any:
     Raises:
         BundleError: onnxruntime does not take the graph.
     """
+    return _session(str(graph), _options(num_threads, spin), graph)
+
+
+def open_part(graph: bytes, folder: Path) -> Any:
+    """Open a graph that lies in no file, such as a part of another one.
+
+    Args:
+        graph (bytes): An ONNX model.
+        folder (Path): Where its data file lies.
+
+    Raises:
+        BundleError: onnxruntime does not take the graph.
+    """
+    options = _options(0, spin=False)
+    key = "session.model_external_initializers_file_folder_path"
+    options.add_session_config_entry(key, str(folder.resolve()))
+    return _session(graph, options, folder)
+
+
+def _options(num_threads: int, spin: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -71,13 +91,17 @@ def open_session(graph: Path, num_threads: int = 0, spin: bool = True) -> Any:
         # Products of unsigned and signed bytes overflow 16 bits on x64 there, but for this. With
         # VNNI it costs a fifth of the speed and a copy of the weights for nothing.
         options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _session(graph: str | bytes, options: Any, where: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(
-            str(graph), sess_options=options, providers=["CPUExecutionProvider"]
+            graph, sess_options=options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:
         # onnxruntime raises a dozen classes of its own here, with no common base but Exception.
         raise BundleError(
-            f"onnxruntime {VERSION} cannot load {graph}: {error}",
+            f"onnxruntime {VERSION} cannot load {where}: {error}",
             "Export the run again with this version of ptune.",
         ) from error

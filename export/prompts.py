@@ -78,7 +78,7 @@ def virtual_tokens(prompt: AnyPrompt) -> TokenPrompt:
     raise NotCarriedError(
         "The prompt is keys and values of every layer (`prefix`), which only our own runtime can "
         "put into a cache; other programs take tokens.",
-        "Train with another method, `prompt` for example, to answer there.",
+        "Train with another method, `prompt` for example, to answer there, or use `--format onnx`.",
     )
 
 

@@ -4,8 +4,9 @@ Legend: N outputs, K inputs, L loud input channels, B rows, S tokens.
 
 The integers are made of the very codes that were trained on. Input channels that are much louder
 than the others would eat up a row's 127 levels, so they stay in floats (LLM.int8(), Dettmers 2022,
-https://arxiv.org/abs/2208.07339). How many is measured: behind the attention none are needed, in
-front of the MLP's last product every twenty-fourth (docs/decisions.md).
+https://arxiv.org/abs/2208.07339): every eighteenth, in front of the MLP's last product every
+twelfth (docs/decisions.md). That product of the first and of the last layer makes half of the
+error of all, so it stays in floats.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from export.blobs import BlobFile
 from export.nodes import NodeWriter
-from export.projection import Products
+from export.projection import BlockProducts, Products
 from export.stored_model import (
     DOWN,
     GATE_UP,
@@ -55,11 +56,11 @@ _ROLES = (
     _Role(
         (QUERY_KEY_VALUE, *QUERY_KEY_VALUE_MEMBERS),
         ("self_attn.q_proj", "self_attn.qkv_proj"),
-        36,
+        18,
     ),
-    _Role((OUTPUT,), ("self_attn.o_proj",), 0),
-    _Role((GATE_UP, *GATE_UP_MEMBERS), ("mlp.gate_proj", "mlp.gate_up_proj"), 36),
-    _Role((DOWN,), ("mlp.down_proj",), 24),
+    _Role((OUTPUT,), ("self_attn.o_proj",), 18),
+    _Role((GATE_UP, *GATE_UP_MEMBERS), ("mlp.gate_proj", "mlp.gate_up_proj"), 18),
+    _Role((DOWN,), ("mlp.down_proj",), 12),
 )
 
 
@@ -81,11 +82,15 @@ class RowwiseProducts:
     """Integer products of the layers; the others are as in another precision.
 
     Attributes:
-        inputs: The inputs of a weight, by its name.
+        inputs: The inputs of a weight in integers, by its name.
+        in_floats: Weights of the layers that integers would harm.
+        floats: Their products.
         others: The products of the head.
     """
 
     inputs: dict[str, Inputs]
+    in_floats: frozenset[str]
+    floats: Products
     others: Products
 
     def project(self, nodes: NodeWriter, name: str, source: str) -> str:
@@ -94,6 +99,8 @@ class RowwiseProducts:
         Row by row the source is divided by its largest value, so that one scale serves all rows in
         `QuantizeLinear` and in com.microsoft's `MatMulIntegerToFloat`, and multiplied in the end.
         """
+        if name in self.in_floats:
+            return self.floats.project(nodes, name, source)
         if name not in self.inputs:
             return self.others.project(nodes, name, source)
         inputs = self.inputs[name]
@@ -119,27 +126,31 @@ class RowwiseProducts:
         return nodes.add("Add", [values, nodes.add("MatMul", [floats, weights])])
 
 
-def store_integers(
-    model: StoredModel, loudness: Loudness, blobs: BlobFile, others: Products
-) -> RowwiseProducts:
-    """Write the integers of all weights of the layers into a data file.
+def store_integers(model: StoredModel, loudness: Loudness, blobs: BlobFile) -> RowwiseProducts:
+    """Write the integers of the layers' weights into a data file.
 
     Args:
         model (StoredModel): The model, stored on its own grid.
         loudness (Loudness): How loud the inputs are, behind a prompt.
         blobs (BlobFile): The data file to fill.
-        others (Products): The products of the head.
     """
+    ends = (0, model.spec.num_layers - 1)
+    in_floats = frozenset(f"model.layers.{layer}.{DOWN}" for layer in ends)
     inputs: dict[str, Inputs] = {}
     for layer in range(model.spec.num_layers):
         prefix = f"model.layers.{layer}."
         for role in _ROLES:
             channels = _loudest(role, prefix, loudness)
             for name in (f"{prefix}{name}" for name in role.names):
-                if name in model.weights:
+                if name in model.weights and name not in in_floats:
                     inputs[name] = Inputs(model.weights[name].shape[1], channels)
                     _store(model, name, channels, blobs)
-    return RowwiseProducts(inputs, others)
+    return RowwiseProducts(
+        inputs,
+        in_floats,
+        floats=BlockProducts(model.weights, is_exact=True),
+        others=BlockProducts(model.weights, is_exact=False),
+    )
 
 
 def _store(model: StoredModel, name: str, channels: list[int], blobs: BlobFile) -> None:

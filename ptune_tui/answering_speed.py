@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import msgspec
 from msgspec import Struct
 
-Side = Literal["ptune", "genai", "llama.cpp", "transformers"]
+Side = Literal["ptune", "genai", "llama.cpp", "llama-cpp-python", "transformers"]
 Measure = Literal["decode", "prefill", "first-token", "swap", "scoring", "load", "memory", "disk"]
 Unit = Literal["tokens/s", "rows/s", "s", "bytes"]
 
@@ -27,6 +27,9 @@ RIVALS: tuple[tuple[Side, str], ...] = (
     ("llama.cpp", "file"),
     ("llama.cpp", "Q4_0"),
     ("llama.cpp", "Q4_K_M"),
+    ("llama-cpp-python", "file"),
+    ("llama-cpp-python", "Q4_0"),
+    ("llama-cpp-python", "Q4_K_M"),
     ("transformers", "fp32"),
 )
 SCORED_AGAINST = "transformers fp32"  # whose labels ours are compared with

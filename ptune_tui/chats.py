@@ -95,6 +95,11 @@ class ChatProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
+    async def end(self) -> None:
+        """End the child and wait until it is gone, so that the event loop may close after it."""
+        self.kill()
+        await self._process.wait()
+
 
 async def open_chat(
     bundle: Path, prompt: str | None = None, precision: str | None = None

@@ -43,6 +43,7 @@ class Piece(Struct, frozen=True, tag=True):
     number: int
     speaker: Speaker
     text: str
+    num_tokens: int  # of the answer so far
 
 
 class Answered(Struct, frozen=True, tag=True):

@@ -85,12 +85,8 @@ def load_data(config: DataConfig, seed: int) -> DataSet:
 def _read(config: DataConfig) -> tuple[RowsRead, RowsRead | None]:
     """Training rows, and validation rows where there are some."""
     train = recognise_rows(training_path(config.train), config)
-    held_out: str | None
-    if config.train in builtin_names():
-        held_out = config.validation or str(data_path(config.train))
-    else:
-        held_out = config.validation or validation_split(config.train)
-    return train, recognise_rows(Path(held_out), config) if held_out else None
+    held_out = validation_path(config.train, config.validation)
+    return train, recognise_rows(held_out, config) if held_out else None
 
 
 def task_template(config: DataConfig, has_turns: bool) -> tuple[str | None, str]:
@@ -130,6 +126,24 @@ def training_path(text: str) -> Path:
     if text in builtin_names():
         return BUILTIN_FOLDER / text / "train.jsonl"
     return Path(training_split(text))
+
+
+def validation_path(train: str, named: str | None) -> Path | None:
+    """What `iter_records` takes for rows to validate by; None where there are none.
+
+    Args:
+        train (str): What is trained on: a data set may bring its own.
+        named (str | None): What the user named instead.
+
+    Raises:
+        DataError: As `files_of`.
+    """
+    if named:
+        return Path(named)
+    if train in builtin_names():
+        return data_path(train)
+    split_name = validation_split(train)
+    return None if split_name is None else Path(split_name)
 
 
 def check_labels(rows: Iterable[Row], labels: Sequence[str]) -> None:

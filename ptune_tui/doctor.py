@@ -83,7 +83,7 @@ def checks() -> list[Check]:
         _packages("Evaluation extra", EVALUATION_PACKAGES, "warn", "pip install 'ptune-tui[eval]'"),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),
-        _folder("Settings", paths.settings_file().parent),
+        _settings(),
         _default_model(),
         _disk(paths.models_folder()),
         _memory(here),
@@ -126,6 +126,23 @@ def _folder(name: str, folder: Path) -> Check:
             name, "fail", f"{folder} cannot be written", "Set PTUNE_HOME to a folder that can."
         )
     return Check(name, "ok", str(folder))
+
+
+def _settings() -> Check:
+    """The app's settings: where they are, and what in them does not hold."""
+    from ptune_tui.settings import read_settings
+    from ptune_tui.tui.keymap import make_keymap
+
+    path = paths.settings_file()
+    folder = _folder("Settings", path.parent)
+    if folder.status == "fail":
+        return folder
+    read = read_settings(path)
+    problems = [read.problem] if read.problem else list(make_keymap(read.settings.keys).problems)
+    there = str(path) if path.exists() else f"{path} (not there: the defaults hold)"
+    if problems:
+        return Check("Settings", "warn", there, " ".join(problems))
+    return Check("Settings", "ok", there)
 
 
 def _default_model() -> Check:

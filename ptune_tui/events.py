@@ -21,6 +21,7 @@ PROTOCOL_VERSION = 1
 Stage = Literal[
     "load",
     "tokenise",
+    "probe",
     "train",
     "evaluate",
     "save",
@@ -186,12 +187,17 @@ class EvaluationDone(Struct, frozen=True, tag=True):
 
 
 class SampleMade(Struct, frozen=True, tag=True):
-    """One row of an evaluation, to look at."""
+    """One row of an evaluation, to look at; the rows of a run are always the same ones."""
 
     step: int
     prompt: str
     expected: str
     answer: str
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the answer counts as right, as the accuracy counts it."""
+        return self.answer.strip() == self.expected.strip()
 
 
 class TextAnswered(Struct, frozen=True, tag=True):
@@ -228,6 +234,19 @@ class Resumed(Struct, frozen=True, tag=True):
 
     step: int  # the last one that the checkpoint holds
     path: str
+
+
+class Paused(Struct, frozen=True, tag=True):
+    """Training waits, at this step, until it is told to go on or to stop."""
+
+    step: int
+
+
+class Continued(Struct, frozen=True, tag=True):
+    """Training that was paused goes on."""
+
+    step: int  # the last one that is done
+    seconds: float  # how long it waited
 
 
 class Notice(Struct, frozen=True, tag=True):
@@ -311,18 +330,28 @@ class ExportDone(Struct, frozen=True, tag=True):
 class PreviewRow(Struct, frozen=True):
     """One row as the trainer will see it.
 
-    `pieces` are the tokens' texts; `in_loss` says for each whether the loss is taken on it.
+    `pieces` are the tokens' texts; `in_loss` says for each whether the loss is taken on it; `line`
+    is where it begins in its file, 0 where that was not said.
     """
 
     pieces: list[str]
     in_loss: list[bool]
     was_cut: bool
+    line: int = 0
 
 
 class PreviewMade(Struct, frozen=True, tag=True):
-    """The first rows, tokenised, with their label mask."""
+    """The first rows, tokenised, with their label mask, and what is known of all of them.
+
+    `template` is the one that was used, whoever chose it; `labels` is None for free text.
+    """
 
     rows: list[PreviewRow]
+    template: str = ""
+    about: list[str] = []
+    num_train_rows: int = 0
+    num_validation_rows: int = 0
+    labels: list[str] | None = None
 
 
 class TaskFinished(Struct, frozen=True, tag=True):
@@ -358,6 +387,8 @@ Event = (
     | CheckpointSaved
     | StateSaved
     | Resumed
+    | Paused
+    | Continued
     | Notice
     | Diverged
     | RolledBack
@@ -382,6 +413,14 @@ class EvaluateNow(Struct, frozen=True, tag=True):
     """Score the validation rows after the current step."""
 
 
+class Pause(Struct, frozen=True, tag=True):
+    """Wait after the current step; nothing is lost, and memory stays taken."""
+
+
+class Continue(Struct, frozen=True, tag=True):
+    """Go on after a pause."""
+
+
 class AskText(Struct, frozen=True, tag=True):
     """Answer a text."""
 
@@ -389,7 +428,7 @@ class AskText(Struct, frozen=True, tag=True):
     text: str
 
 
-Command = Stop | EvaluateNow | AskText
+Command = Stop | EvaluateNow | Pause | Continue | AskText
 
 _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from ptune_tui.errors import DataError
 from ptune_tui.tasks import write_atomically
 
 INSPECTION_FILE = "inspection.json"
@@ -89,6 +90,7 @@ class Inspection(Struct, frozen=True):
         without: A token, or a group of neighbours, left out, in their order.
         first: The first ones kept, from few to many.
         command: That makes it again.
+        prompt_hash: sha256 of a run's adapter when this was made; "" for another prompt.
     """
 
     prompt: str
@@ -104,6 +106,7 @@ class Inspection(Struct, frozen=True):
     without: list[PartScore]
     first: list[PartScore]
     command: str
+    prompt_hash: str = ""
 
 
 def write_inspection(path: Path, found: Inspection) -> None:
@@ -112,6 +115,18 @@ def write_inspection(path: Path, found: Inspection) -> None:
 
 
 def read_inspection(folder: Path) -> Inspection | None:
-    """What is in a run folder, or None where nobody looked."""
+    """What is in a run folder, or None where nobody looked.
+
+    Raises:
+        DataError: It is damaged, or of another version.
+    """
     path = folder / INSPECTION_FILE
-    return msgspec.json.decode(path.read_bytes(), type=Inspection) if path.is_file() else None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Inspection)
+    except FileNotFoundError:
+        return None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path} is damaged or of another version of ptune: {error}",
+            "Make it again with `ptune inspect`, or delete it.",
+        ) from None

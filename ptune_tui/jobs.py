@@ -19,9 +19,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from ptune_tui.errors import EXIT_CODES, Category, UsageError
+from ptune_tui.endings import ending_without_a_word
+from ptune_tui.errors import UsageError
 from ptune_tui.events import (
-    CheckpointSaved,
     Command,
     Event,
     LineFollower,
@@ -43,6 +43,8 @@ from ptune_tui.tasks import (
 )
 
 KILL_AFTER_SECONDS = 5.0
+FRESH_SECONDS = 0.1  # for which an answer about another program's worker holds
+NICENESS = 10  # of workers that an app follows
 KEPT_TASKS = 20
 TAIL_BYTES = 1 << 20  # enough for the last event of any file
 
@@ -54,7 +56,6 @@ class Job:
         folder: Where its files are.
         pid: Its process number, or None where its lock is gone.
         num_undecodable_lines: Lines of the event file that this program does not understand.
-        last_checkpoint: The last checkpoint among the events read so far.
     """
 
     def __init__(
@@ -67,9 +68,9 @@ class Job:
         self.folder = folder
         self.pid = lock.pid if lock else None
         self.num_undecodable_lines = 0
-        self.last_checkpoint: CheckpointSaved | None = None
         self._lock = lock
         self._process = process
+        self._was_alive, self._asked = True, float("-inf")
         self._first_byte = first_byte  # events before it are an earlier worker's
         # The worker may have written by now: what counts is what was there before it started.
         self._follower = LineFollower(folder / EVENTS_FILE, first_byte)
@@ -92,7 +93,11 @@ class Job:
         """Whether the worker still runs."""
         if self._process is not None:
             return self._process.poll() is None
-        return self._lock is not None and process_of(self._lock) is not None
+        now = time.monotonic()
+        if self._was_alive and now - self._asked > FRESH_SECONDS:
+            self._asked = now
+            self._was_alive = self._lock is not None and process_of(self._lock) is not None
+        return self._was_alive  # who is dead stays so
 
     def events(self) -> Iterator[Event]:
         """The events that were added since the last call."""
@@ -102,8 +107,6 @@ class Job:
             except msgspec.DecodeError:
                 self.num_undecodable_lines += 1
                 continue
-            if isinstance(event, CheckpointSaved):
-                self.last_checkpoint = event
             yield event
 
     def final_event(self) -> TaskFinished | TaskFailed | None:
@@ -123,13 +126,21 @@ class Job:
         with (self.folder / COMMANDS_FILE).open("ab") as file:
             file.write(encode_line(command))
 
-    def ending_category(self) -> Category:
-        """The kind of error that the worker's exit code tells, where it told nothing else."""
-        code = None if self._process is None else self._process.poll()
-        if code is not None and code < 0 and -code == getattr(signal, "SIGKILL", 9):
-            return "resources"  # what systems do to a process that takes too much memory
-        kinds = {number: kind for kind, number in EXIT_CODES.items()}
-        return kinds.get(code or 0, "fault")
+    def step_back(self) -> None:
+        """Let the app go first on a machine that is busy with the work: keys are answered at once.
+
+        What nobody else wants of the processor is the worker's all the same.
+        """
+        if self.pid is None or sys.platform == "win32" or not self.is_alive():
+            return
+        # All threads of the worker, which leads a group of its own; others' are left alone.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.setpriority(os.PRIO_PGRP, self.pid, NICENESS)
+
+    def silent_ending(self) -> TaskFailed:
+        """The ending of a worker that is gone and has written none."""
+        exit_code = None if self._process is None else self._process.poll()
+        return ending_without_a_word(self.folder, exit_code)
 
     def kill(self) -> None:
         """End the worker and all it started: ask, wait 5 seconds, then force it."""
@@ -214,7 +225,7 @@ def follow(job: Job, poll_seconds: float = 0.1) -> Iterator[Event]:
         if has_ended and not job.may_go_on:
             return
         if not was_alive:
-            yield _ended_without_a_word(job)
+            yield job.silent_ending()
             return
         time.sleep(poll_seconds)
 
@@ -270,14 +281,3 @@ def _signal_session(pid: int, children: list[psutil.Process], force: bool) -> No
     for process in children:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-
-
-def _ended_without_a_word(job: Job) -> TaskFailed:
-    saved = job.last_checkpoint
-    kept = f"The prompt of step {saved.step} is in {saved.path}." if saved else "Nothing was saved."
-    return TaskFailed(
-        category=job.ending_category(),
-        message="The worker ended without a word (killed, or out of memory or disk space).",
-        hint=f"{kept} What it wrote last is in {job.log_path}.",
-        log_path=str(job.log_path),
-    )

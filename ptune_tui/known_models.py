@@ -10,7 +10,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from ptune_tui import default_model
-from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS, ModelNumbers, read_model_numbers
+from ptune_tui.model_numbers import (
+    DEFAULT_MODEL_NUMBERS,
+    ModelNumbers,
+    numbers_of_config,
+    read_model_numbers,
+)
 from ptune_tui.models import local_model
 
 
@@ -82,12 +87,51 @@ KNOWN_MODELS: dict[str, ModelNumbers] = {
 }
 
 
+def _of_family(
+    family: str,
+    hidden_size: int,
+    num_layers: int,
+    intermediate_size: int,
+    vocab_size: int,
+    num_heads: int,
+    num_key_value_heads: int,
+    head_size: int,
+    *,
+    is_tied: bool,
+) -> ModelNumbers:
+    stated = {
+        "model_type": family,
+        "hidden_size": hidden_size,
+        "num_hidden_layers": num_layers,
+        "intermediate_size": intermediate_size,
+        "vocab_size": vocab_size,
+        "num_attention_heads": num_heads,
+        "num_key_value_heads": num_key_value_heads,
+        "head_dim": head_size,
+        "tie_word_embeddings": is_tied,
+    }
+    return numbers_of_config(stated, family)
+
+
+# Families whose layers are not those of Llama and Qwen2, so `bench/on_cuda.py` builds none of them.
+KNOWN_OF_OTHER_FAMILIES: dict[str, ModelNumbers] = {
+    "Gemma-3-270M": _of_family("gemma3_text", 640, 18, 2048, 262144, 4, 1, 256, is_tied=True),
+    "Qwen3-0.6B": _of_family("qwen3", 1024, 28, 3072, 151936, 16, 8, 128, is_tied=True),
+    "Gemma-3-1B": _of_family("gemma3_text", 1152, 26, 6912, 262144, 4, 1, 256, is_tied=True),
+    "Qwen3-1.7B": _of_family("qwen3", 2048, 28, 6144, 151936, 16, 8, 128, is_tied=True),
+    "SmolLM3-3B": _of_family("smollm3", 2048, 36, 11008, 128256, 16, 4, 128, is_tied=True),
+    "Phi-3-mini-4k": _of_family("phi3", 3072, 32, 8192, 32064, 32, 32, 96, is_tied=False),
+}
+
+_ALL = KNOWN_MODELS | KNOWN_OF_OTHER_FAMILIES
+
+
 def numbers_of(source: str) -> ModelNumbers | None:
     """The sizes of the model that a user means, or None where it would have to be fetched first.
 
     Args:
         source (str): `default`, a folder, a `config.json`, a GGUF file, a cached model's name, or
-            a name of `KNOWN_MODELS`.
+            a name of `KNOWN_MODELS` or `KNOWN_OF_OTHER_FAMILIES`.
 
     Raises:
         ModelError: Its files cannot be read, or it cannot be trained here.
@@ -97,8 +141,9 @@ def numbers_of(source: str) -> ModelNumbers | None:
     path = local_model(source)
     if path is not None:
         return _numbers_on_disk(path, path.stat().st_mtime_ns)
-    wanted = source.rpartition("/")[2].lower().removesuffix("-instruct")
-    return next((known for name, known in KNOWN_MODELS.items() if name.lower() == wanted), None)
+    wanted = source.rpartition("/")[2].lower().removesuffix("-instruct").removesuffix("-it")
+    known = {name.lower(): numbers for name, numbers in _ALL.items()}
+    return known.get(wanted)
 
 
 @lru_cache(maxsize=8)

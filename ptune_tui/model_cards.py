@@ -12,6 +12,7 @@ from export.readme import README_FILE, may_replace
 from export.training_record import CardLine, CardMetric, CardTable, TrainingRecord
 from ptune_tui.command_line import train_command
 from ptune_tui.config import RunConfig, override
+from ptune_tui.errors import DataError
 from ptune_tui.events import ProvenanceNoted
 from ptune_tui.models import base_reference
 from ptune_tui.prompt_card import read_card
@@ -140,7 +141,7 @@ def write_adapter_card(run: Path) -> None:
     card, path = read_card(folder), folder / README_FILE
     if card is None or not may_replace(path):
         return
-    adapter = msgspec.json.decode((folder / _CONFIG_FILE).read_bytes(), type=_AdapterConfig)
+    adapter = _adapter_config(folder)
     prompt = CardPrompt(
         name=run.resolve().name,
         num_virtual_tokens=adapter.num_virtual_tokens,
@@ -153,6 +154,16 @@ def write_adapter_card(run: Path) -> None:
     )
     model = CardModel(base_reference(card.model).name, card.weights_hash, card.scheme)
     write_atomically(path, adapter_card(ADAPTER_FOLDER, model, prompt).encode())
+
+
+def _adapter_config(folder: Path) -> _AdapterConfig:
+    try:
+        content = (folder / _CONFIG_FILE).read_bytes()
+        return msgspec.json.decode(content, type=_AdapterConfig)
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"The adapter in {folder} is damaged: {_CONFIG_FILE}: {error}", "Train again."
+        ) from None
 
 
 def _without_folders(command: str) -> str:

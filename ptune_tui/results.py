@@ -86,6 +86,12 @@ class PairTest(Struct, frozen=True):
     p_value: float  # two-sided
     metric: MetricName = "accuracy"
     difference: float = 0.0  # of the metric, first minus second
+    corrected_p: float | None = None  # by Holm, for all tests of the table; None where it is alone
+
+    @property
+    def decisive_p(self) -> float:
+        """The p-value by which better is told."""
+        return self.p_value if self.corrected_p is None else self.corrected_p
 
 
 class Flip(Struct, frozen=True):

@@ -5,15 +5,21 @@ from __future__ import annotations
 import msgspec
 
 from ptune_tui.events import (
+    Continued,
     EvaluationDone,
     Event,
     ModelReady,
+    Paused,
+    Resumed,
+    RolledBack,
+    StateSaved,
     StepDone,
     TaskFailed,
     TaskFinished,
     TaskStarted,
     decode_event,
 )
+from ptune_tui.validations import Validations
 
 _STEP = b'{"type":"StepDone"'
 _NOT_NEEDED = (b'{"type":"StageProgress"', b'{"type":"SampleMade"')
@@ -25,24 +31,26 @@ class RunFold:
     Of the steps, most of a long file, only the last one before an ending or a start is decoded.
 
     Attributes:
-        model: The model's own name.
+        model: What the model was found to be.
         started: When the first worker started, in seconds since the epoch.
         worker_started: When the last one did, where the run was resumed.
         seconds_before: Of the workers before that one.
-        tuned: The evaluations with the soft prompt.
+        validations: The evaluations with the soft prompt.
         base: The evaluation without.
         ending: The last event, once it is there.
+        is_paused: Whether it was told to wait, and not yet to go on.
         num_unreadable_lines: Damaged, or of a later protocol.
     """
 
     def __init__(self) -> None:
-        self.model: str | None = None
+        self.model: ModelReady | None = None
         self.started: float | None = None
         self.worker_started: float | None = None
         self.seconds_before: float = 0.0
-        self.tuned: list[EvaluationDone] = []
+        self.validations = Validations()
         self.base: EvaluationDone | None = None
         self.ending: TaskFinished | TaskFailed | None = None
+        self.is_paused = False
         self.num_unreadable_lines = 0
         self._step_line = b""  # the last one, not decoded yet
         self._last_step: StepDone | None = None
@@ -59,11 +67,10 @@ class RunFold:
 
     @property
     def best_accuracy(self) -> float | None:
-        """The accuracy of the prompt that was kept: the last one marked best, else the highest."""
-        marked = [evaluation.accuracy for evaluation in self.tuned if evaluation.is_best]
-        if marked:
-            return marked[-1]
-        return max((evaluation.accuracy for evaluation in self.tuned), default=None)
+        """The accuracy of the prompt that was kept; of runs that do not mark it, the highest."""
+        if self.validations.best is not None:
+            return self.validations.best.accuracy
+        return max((evaluation.accuracy for evaluation in self.validations.tuned), default=None)
 
     def add_line(self, line: bytes) -> None:
         """Take in one line of the file."""
@@ -83,17 +90,20 @@ class RunFold:
 
     def _add(self, event: Event) -> None:
         match event:
-            case EvaluationDone(tuned=True):
-                self.tuned.append(event)
-            case EvaluationDone():
+            case EvaluationDone(tuned=False):
                 self.base = event
+            case EvaluationDone() | StateSaved() | Resumed() | RolledBack():
+                self.validations.add(event)
             case TaskStarted():
                 self.ending = None  # a resumed run has not ended
+                self.is_paused = False
                 self.worker_started = event.time
                 self.seconds_before = self.last_step.elapsed_seconds if self.last_step else 0.0
                 self.started = event.time if self.started is None else self.started
+            case Paused() | Continued():
+                self.is_paused = isinstance(event, Paused)
             case ModelReady():
-                self.model = event.name
+                self.model = event
             case TaskFinished() | TaskFailed():
                 self.ending = event
             case _:

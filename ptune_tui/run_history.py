@@ -24,6 +24,7 @@ from ptune_tui.events import (
     RolledBack,
     SampleMade,
     StageFinished,
+    StateSaved,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -31,6 +32,7 @@ from ptune_tui.events import (
     decode_event,
 )
 from ptune_tui.tasks import EVENTS_FILE
+from ptune_tui.validations import Validations
 
 Trouble = Notice | Diverged | RolledBack | Resumed | TaskFailed
 
@@ -41,7 +43,7 @@ class RunHistory:
 
     Attributes:
         steps: The optimiser steps in order, each once.
-        tuned: Validations with the prompt, in order.
+        validations: Those with the prompt, and the best of them.
         base: Validations without it, in order.
         samples: Rows of the validations, to look at.
         said: What the user should know, in order.
@@ -56,7 +58,7 @@ class RunHistory:
     """
 
     steps: list[StepDone] = field(default_factory=list)
-    tuned: list[EvaluationDone] = field(default_factory=list)
+    validations: Validations = field(default_factory=Validations)
     base: list[EvaluationDone] = field(default_factory=list)
     samples: list[SampleMade] = field(default_factory=list)
     said: list[Trouble] = field(default_factory=list)
@@ -70,9 +72,14 @@ class RunHistory:
     num_unreadable_lines: int = 0
 
     @property
+    def tuned(self) -> list[EvaluationDone]:
+        """Validations with the prompt, in order."""
+        return self.validations.tuned
+
+    @property
     def best(self) -> EvaluationDone | None:
-        """The validation of the prompt that was kept: the last one marked best."""
-        return next((found for found in reversed(self.tuned) if found.is_best), None)
+        """The validation of the prompt that was kept."""
+        return self.validations.best
 
     def comparable_base(self) -> EvaluationDone | None:
         """The base on as many rows as the best prompt, where it was scored on them."""
@@ -87,8 +94,10 @@ class RunHistory:
         match event:
             case StepDone():
                 self.steps.append(event)
-            case EvaluationDone():
-                (self.tuned if event.tuned else self.base).append(event)
+            case EvaluationDone(tuned=False):
+                self.base.append(event)
+            case EvaluationDone() | StateSaved():
+                self.validations.add(event)
             case SampleMade():
                 self.samples.append(event)
             case StageFinished():
@@ -113,11 +122,9 @@ class RunHistory:
     def _add_trouble(self, event: Event) -> None:
         match event:
             case Resumed():
-                self._go_back_to(event.step)
-                self.said.append(event)
+                self._go_back(event, event.step)
             case RolledBack():
-                self._go_back_to(event.to_step)
-                self.said.append(event)
+                self._go_back(event, event.to_step)
             case TaskFailed():
                 self.ending = event
                 self.said.append(event)
@@ -129,9 +136,10 @@ class RunHistory:
             case _:
                 pass
 
-    def _go_back_to(self, step: int) -> None:
+    def _go_back(self, event: Resumed | RolledBack, step: int) -> None:
+        self.said.append(event)
+        self.validations.add(event)
         self.steps = [done for done in self.steps if done.step <= step]
-        self.tuned = [done for done in self.tuned if done.step <= step]
         self.samples = [made for made in self.samples if made.step <= step]
 
 

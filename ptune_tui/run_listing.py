@@ -7,19 +7,39 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
+from ptune_tui.events import ModelReady
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
-from ptune_tui.runs import RunReader, RunSummary, latest_first, run_folders
+from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_folders
 from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE
 
 _Stamp = tuple[int, int, bool]  # size and time of the events, and whether there is a lock
 
 
+@dataclass(frozen=True)
+class ListedRun:
+    """A run of a listing.
+
+    Attributes:
+        summary: The run at a glance.
+        config: What it was started with; None where its task is missing or unreadable.
+        model: What its model was found to be; None before it was loaded.
+    """
+
+    summary: RunSummary
+    config: RunConfig | None
+    model: ModelReady | None
+
+
 class RunListing:
-    """The runs of a folder. Not for two threads at once.
+    """The runs of a folder. For any thread.
 
     Args:
         folder (Path | None): Where they lie; None for the folder of all runs.
@@ -27,25 +47,44 @@ class RunListing:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or runs_folder()
+        self._lock = threading.Lock()
         self._readers: dict[Path, RunReader] = {}
-        self._known: dict[Path, tuple[_Stamp, RunSummary]] = {}
+        self._known: dict[Path, tuple[_Stamp, ListedRun]] = {}
 
-    def read(self) -> list[RunSummary]:
-        """Every run, the latest first; of those that did not change nothing is opened."""
-        found: dict[Path, tuple[_Stamp, RunSummary]] = {}
+    def read(self, on_unreadable: Callable[[str], None] = lambda _: None) -> list[RunSummary]:
+        """Every run, the latest first; of those that did not change nothing is opened.
+
+        Args:
+            on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
+        """
+        return [run.summary for run in self.read_all(on_unreadable)]
+
+    def read_all(self, on_unreadable: Callable[[str], None] = lambda _: None) -> list[ListedRun]:
+        """The same, with what each was started with and on.
+
+        Args:
+            on_unreadable (Callable[[str], None]): Given a sentence about each that is left out.
+        """
+        with self._lock:
+            self._read_changed(on_unreadable)
+            listed = [run for _, run in self._known.values()]
+        return sorted(listed, key=lambda run: run.summary.started or 0.0, reverse=True)
+
+    def _read_changed(self, on_unreadable: Callable[[str], None]) -> None:
+        found: dict[Path, tuple[_Stamp, ListedRun]] = {}
         for run in self.folders():
             try:
                 stamp = _stamp(run)
                 known = self._known.get(run)
-                if known is None or known[0] != stamp or known[1].status == "running":
+                if known is None or known[0] != stamp or known[1].summary.status in AT_WORK:
                     reader = self._readers.setdefault(run, RunReader(run))
-                    known = (stamp, reader.summary())
-            except OSError:
-                continue  # it was deleted, or replaced, while it was read
+                    known = (stamp, listed_run(reader))
+            except OSError as error:  # it may have been deleted, or replaced, while it was read
+                on_unreadable(f"left out: {run} cannot be read: {error.strerror}")
+                continue
             found[run] = known
         self._known = found
         self._readers = {run: self._readers[run] for run in found}
-        return latest_first(summary for _, summary in found.values())
 
     def folders(self) -> list[Path]:
         """Where the runs lie now."""
@@ -53,6 +92,16 @@ class RunListing:
             return list(run_folders(self.folder))
         except OSError:
             return []  # the folder of all runs was deleted, or may not be read
+
+
+def listed_run(reader: RunReader) -> ListedRun:
+    """A run as it is now.
+
+    Args:
+        reader (RunReader): Of its folder.
+    """
+    summary = reader.summary()
+    return ListedRun(summary, reader.config, reader.model)
 
 
 def has_runs(folder: Path | None = None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +13,14 @@ from msgspec import Struct
 
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.events import LineFollower, TaskFailed, TaskFinished
+from ptune_tui.events import LineFollower, ModelReady, TaskFailed, TaskFinished
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_fold import RunFold
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTask, read_task
 
-RunStatus = Literal["running", "finished", "stopped", "failed", "killed"]
+RunStatus = Literal["running", "paused", "finished", "stopped", "failed", "killed"]
+AT_WORK: tuple[RunStatus, ...] = ("running", "paused")  # there is a worker
 
 
 class RunSummary(Struct, frozen=True):
@@ -58,6 +59,16 @@ class RunReader:
         self._fold = RunFold()
         self._config: RunConfig | None = None
 
+    @property
+    def config(self) -> RunConfig | None:
+        """What the run was started with, as the last summary found it."""
+        return self._config
+
+    @property
+    def model(self) -> ModelReady | None:
+        """What its model was found to be, as the last summary found it."""
+        return self._fold.model
+
     def summary(self) -> RunSummary:
         """The run as it is now."""
         # Asked before the events are read: a worker that ends in between has written its last one.
@@ -70,8 +81,8 @@ class RunReader:
         ending, step = fold.ending, fold.last_step
         return RunSummary(
             path=self.run,
-            status=_status(ending, is_held),
-            model=fold.model or config.model.source,
+            status=_status(fold, is_held),
+            model=fold.model.name if fold.model else config.model.source,
             data=config.data.train,
             method=config.method.name,
             best_accuracy=fold.best_accuracy,
@@ -117,21 +128,6 @@ def training_seconds(run: Path) -> float | None:
     for line in LineFollower(run / EVENTS_FILE).new_lines():
         fold.add_line(line)
     return None if fold.last_step is None else fold.last_step.elapsed_seconds
-
-
-def list_runs(folder: Path | None = None) -> list[RunSummary]:
-    """Every training run of a folder, the latest first.
-
-    Args:
-        folder (Path | None): Where to look; None for the folder of all runs.
-    """
-    summaries = [summarise(run) for run in run_folders(folder or runs_folder())]
-    return latest_first(summaries)
-
-
-def latest_first(summaries: Iterable[RunSummary]) -> list[RunSummary]:
-    """Summaries in the order in which runs are listed."""
-    return sorted(summaries, key=lambda summary: summary.started or 0.0, reverse=True)
 
 
 def run_folders(folder: Path) -> Iterator[Path]:
@@ -205,12 +201,15 @@ def resumable_config(run: Path) -> RunConfig:
     return config
 
 
-def _status(ending: TaskFinished | TaskFailed | None, is_held: bool) -> RunStatus:
+def _status(fold: RunFold, is_held: bool) -> RunStatus:
+    ending = fold.ending
     if isinstance(ending, TaskFinished):
         return "stopped" if ending.stopped_early else "finished"
     if isinstance(ending, TaskFailed):
         return "stopped" if ending.category == "interrupted" else "failed"
-    return "running" if is_held else "killed"
+    if not is_held:
+        return "killed"
+    return "paused" if fold.is_paused else "running"
 
 
 def _seconds(fold: RunFold, is_held: bool) -> float:

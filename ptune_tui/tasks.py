@@ -30,7 +30,7 @@ CONFIG_FILE = "config.toml"  # of a run
 CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
 
 ExportPrecision = Literal["auto", "fast", "exact", "throughput"]
-ExportFormat = Literal["bundle", "gguf", "transformers"]
+ExportFormat = Literal["bundle", "onnx", "gguf", "transformers"]
 FloatType = Literal["float32", "bfloat16"]
 
 
@@ -105,9 +105,9 @@ class AnswerTask(Struct, frozen=True, tag="answer"):
 class InspectTask(Struct, frozen=True, tag="inspect"):
     """Look at a trained prompt: neighbours, norms, attention, and what its parts are worth."""
 
-    target: str  # a run, or the folder of a PEFT adapter
+    target: str  # a run, the folder of a PEFT adapter, or a bundle
     command: str  # that makes it again, for the result
-    model: str | None = None  # of an adapter; None: the one it names
+    model: str | None = None  # of an adapter or a bundle; None: the one it names
     data: str | None = None  # None: a run's validation rows
     template: str | None = None  # of an adapter that another program wrote
     prompt_field: str | None = None  # None: as in training
@@ -115,6 +115,7 @@ class InspectTask(Struct, frozen=True, tag="inspect"):
     num_rows: int = 100
     num_nearest: int = 5
     force: bool = False  # on other weights than it was trained on
+    prompt: str | None = None  # of a bundle; None where it has just one
 
 
 class ExportTask(Struct, frozen=True, tag="export"):

@@ -9,6 +9,7 @@ the kernel `cached`, which are built last). The embedding and the head are on 8 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +72,8 @@ def load(
         kernel: `stream` or `cached`, see `quant.linear`.
         compute_dtype: Dtype of activations, norms and float copies.
         device: Where the model computes; it is quantised on the CPU.
-        on_progress: Called with (tensors done, tensors in all, name) after every tensor.
+        on_progress: Called with (tensors done, tensors in all, `layer 3 of 30` or the name of one
+            that belongs to no layer) after every tensor.
 
     Raises:
         QuantError: If the model cannot be read, is of a kind that is not supported, or its weights
@@ -191,7 +193,13 @@ class _Filler:
         self.weights[name] = weight
         self.layers.append(report)
         if self.on_progress is not None:
-            self.on_progress(len(self.layers), len(self.skeleton.stored), name)
+            self.on_progress(len(self.layers), len(self.skeleton.stored), self._place(name))
+
+    def _place(self, name: str) -> str:
+        """The layer that a tensor belongs to, or its own name where it belongs to none."""
+        number = re.search(r"\.(\d+)\.", name)
+        num_layers = self.skeleton.model.config.get_text_config().num_hidden_layers
+        return name if number is None else f"layer {int(number[1]) + 1} of {num_layers}"
 
 
 def _is_linear(name: str, module: torch.nn.Module) -> bool:

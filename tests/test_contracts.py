@@ -39,6 +39,8 @@ ONE_OF_EACH: list[events.Event] = [
     STEP,
     events.EvaluationDone(1, 2, 0.5, None, None, 0.1, tuned=True, is_best=True),
     events.SampleMade(1, "a \u2028 line", "yes", "no"),
+    events.Paused(3),
+    events.Continued(3, 12.5),
     events.CheckpointSaved(1, "prompt.safetensors", 0.5, True),
     events.Notice("kernel", "Picked `stream`.", "hint"),
     events.StateSaved(3, "checkpoints/last"),
@@ -127,7 +129,9 @@ def test_event_survives_its_line(event: events.Event) -> None:
     assert events.decode_event(line) == event
 
 
-@pytest.mark.parametrize("command", [events.Stop(save=False), events.EvaluateNow()])
+@pytest.mark.parametrize(
+    "command", [events.Stop(save=False), events.EvaluateNow(), events.Pause(), events.Continue()]
+)
 def test_command_survives_its_line(command: events.Command) -> None:
     assert events.decode_command(events.encode_line(command)) == command
 

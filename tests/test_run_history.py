@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import typer.testing
 
 from ptune_tui.cli import train as train_module
 from ptune_tui.cli.main import app
-from ptune_tui.command_line import train_command
+from ptune_tui.command_line import read_template, train_command, written_template
 from ptune_tui.config import DataConfig, RunConfig, load, override
 from ptune_tui.events import (
     EvaluationDone,
     Notice,
     Resumed,
     RolledBack,
+    StateSaved,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -26,7 +28,9 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.provenance import data_files, provenance
+from ptune_tui.run_fold import RunFold
 from ptune_tui.run_history import RunHistory, read_history
+from ptune_tui.tui.run_state import RunState
 
 
 def step(number: int, loss: float) -> StepDone:
@@ -100,6 +104,7 @@ def test_unreadable_lines_are_counted(tmp_path: Path) -> None:
             "training.learning_rate": 1e-4,
             "training.num_threads": 2,
         },
+        {"data.template": "- {{ text | replace('\\n', ' ') }}\n", "method.init_text": "--x"},
     ],
 )
 def test_the_command_makes_the_same_configuration(
@@ -114,9 +119,12 @@ def test_the_command_makes_the_same_configuration(
     assert made[0].config == config
 
 
-def test_a_template_that_no_option_can_say_is_left_to_the_file() -> None:
-    config = override(RunConfig(), {"data.template": "{prompt} \\n literally"})
-    assert train_command(config) == "ptune train config.toml"
+def test_any_template_can_be_written_in_one_line() -> None:
+    for length in range(1, 6):
+        for parts in product("\\na\n", repeat=length):
+            template = "".join(parts)
+            assert read_template(written_template(template)) == template
+    assert written_template("{prompt}\nTopic:") == r"{prompt}\nTopic:"
 
 
 def test_files_are_hashed_as_they_are(tmp_path: Path) -> None:
@@ -141,3 +149,25 @@ def test_a_configuration_written_by_a_run_is_read_by_the_command(tmp_path: Path)
     config = override(RunConfig(), {"data.template": "{prompt} \\n literally"})
     (tmp_path / "config.toml").write_text(dump(config), encoding="utf-8")
     assert load(tmp_path / "config.toml") == config
+
+
+def lived_through(*events: Any) -> list[float | None]:
+    """The accuracy of the prompt that is kept, as each of the three folds has it."""
+    state, fold = RunState(), RunFold()
+    for event in events:
+        state.add(event)
+        fold.add_line(encode_line(event))
+    found = [history(*events).best, state.best]
+    return [*(best and best.accuracy for best in found), fold.best_accuracy]
+
+
+def test_a_roll_back_keeps_the_best_prompt_and_a_resume_that_of_its_checkpoint() -> None:
+    best = [step(3, 1.0), validated(2, 0.5, is_best=True), StateSaved(2, "s"), step(3, 0.9)]
+    best += [validated(3, 0.9, is_best=True)]
+    back = RolledBack(4, 2, 0.05, "the loss rose")
+    assert lived_through(*best, back) == [0.9] * 3  # as the trainer does
+    assert lived_through(*best, back, validated(3, 0.7)) == [0.9] * 3
+    assert lived_through(*best, Resumed(2, "s")) == [0.5] * 3  # the adapter is put back
+    # A state that is saved after the roll-back knows the best prompt, whose step is yet to come.
+    assert lived_through(*best, back, StateSaved(2, "s"), Resumed(2, "s")) == [0.9] * 3
+    assert history(*best, back).tuned == [validated(2, 0.5, is_best=True)]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ptune_tui import runs
+from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import (
+    Continued,
     EvaluationDone,
     Event,
+    LineFollower,
     ModelReady,
+    Paused,
     StepDone,
     TaskFailed,
     TaskFinished,
@@ -24,7 +30,8 @@ from ptune_tui.events import (
 )
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.run_listing import RunListing, delete_run, has_runs
-from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, TrainTask, write_task
+from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, InspectTask, TrainTask, write_task
+from tests.tui import fakes
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
 
@@ -104,6 +111,16 @@ def test_run_whose_worker_lives_is_running(tmp_path: Path) -> None:
     assert runs.summarise(run).status == "running"
 
 
+def test_a_run_that_waits_is_paused_until_it_goes_on(tmp_path: Path) -> None:
+    run = make_run(tmp_path, [STARTED, step(1), Paused(1)])
+    assert runs.summarise(run).status == "killed"
+    write_lock(run)
+    assert runs.summarise(run).status == "paused"
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(Continued(1, 3.0)))
+    assert runs.summarise(run).status == "running"
+
+
 def test_resumed_run_has_not_ended(tmp_path: Path) -> None:
     failed = TaskFailed("resources", "No space left.", "", "")
     run = make_run(tmp_path, [STARTED, failed, STARTED, step(5)])
@@ -132,7 +149,7 @@ def test_the_time_of_training_skips_damaged_lines(tmp_path: Path) -> None:
 def test_folder_that_is_gone_gives_an_empty_summary(tmp_path: Path) -> None:
     summary = runs.summarise(tmp_path / "gone")
     assert (summary.status, summary.step, summary.started) == ("killed", 0, None)
-    assert runs.list_runs(tmp_path / "gone") == []
+    assert RunListing(tmp_path / "gone").read() == []
 
 
 def test_hundred_thousand_events_take_less_than_a_second(tmp_path: Path) -> None:
@@ -144,11 +161,34 @@ def test_hundred_thousand_events_take_less_than_a_second(tmp_path: Path) -> None
     assert time.perf_counter() - start < 1.0
 
 
+def test_a_run_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "task.json").write_text("{}")
+    (tmp_path / "a" / "events.jsonl").mkdir()
+    said: list[str] = []
+    assert [summary.name for summary in RunListing(tmp_path).read(said.append)] == ["b"]
+    assert len(said) == 1
+    assert said[0].startswith(f"left out: {tmp_path / 'a'} cannot be read")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use is not deleted there")
+def test_a_worker_is_not_started_in_a_folder_that_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(UsageError, match="The current folder was deleted"):
+        work(tmp_path / "task", InspectTask("run", ""), make_display("none"))
+
+
 def test_runs_are_listed_latest_first_and_other_folders_left_out(tmp_path: Path) -> None:
     make_run(tmp_path / "a", [TaskStarted(1.0, 1, "train")])
     make_run(tmp_path / "b", [TaskStarted(2.0, 1, "train")])
     (tmp_path / "notes").mkdir()
-    assert [summary.name for summary in runs.list_runs(tmp_path)] == ["b", "a"]
+    assert [summary.name for summary in RunListing(tmp_path).read()] == ["b", "a"]
 
 
 def test_run_is_found_by_path_name_and_as_the_last(tmp_path: Path) -> None:
@@ -227,3 +267,30 @@ def test_a_damaged_byte_inside_a_text_is_one_unreadable_line(tmp_path: Path) -> 
     run.mkdir()
     (run / EVENTS_FILE).write_bytes(b'{"type":"Notice","code":"a","message":"\xff"}\n')
     assert runs.summarise(run).num_unreadable_lines == 1
+
+
+def test_listing_opens_only_what_changed_and_knows_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fakes.MODEL
+    for name in ("one", "two"):
+        make_run(tmp_path / name, [STARTED, model, step(1), TaskFinished(seconds=1.0)])
+    listing = RunListing(tmp_path)
+    assert [run.model for run in listing.read_all()] == [model, model]
+    opened: list[str] = []
+    real = LineFollower.new_lines
+
+    def new_lines(self: LineFollower) -> Iterator[bytes]:
+        opened.append(self.path.parent.name)
+        return real(self)
+
+    monkeypatch.setattr(LineFollower, "new_lines", new_lines)
+    listing.read_all()
+    assert opened == []
+    with (tmp_path / "two" / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(step(2)))
+    assert {run.summary.name: run.summary.step for run in listing.read_all()} == {
+        "one": 1,
+        "two": 2,
+    }
+    assert opened == ["two"]

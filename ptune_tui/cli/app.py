@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import require_training_extra
 from ptune_tui.jobs import start
@@ -31,5 +33,7 @@ def _run(bundle: Path | None = None, attach: Path | None = None) -> None:
     from ptune_tui.tui.app import run_app
 
     outcome = run_app(bundle=bundle, attach=attach)
-    for line in outcome.lines() if outcome else ():
+    for line in outcome.lines():
         say(line)
+    if outcome.exit_code:
+        raise typer.Exit(outcome.exit_code)

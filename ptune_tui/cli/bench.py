@@ -11,6 +11,7 @@ import typer
 
 from ptune_tui.cli.bench_run import run
 from ptune_tui.cli.work import make_display, work
+from ptune_tui.command_line import read_template
 from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.tasks import RESULT_FILE, BenchTrainTask
@@ -101,7 +102,7 @@ def train(
         device=device,
         kernels=_checked("--kernel", kernel or usual_kernels, KERNELS),
         against=_checked("--against", [] if against == "none" else against.split(","), PRECISIONS),
-        template=None if template is None else template.replace("\\n", "\n"),
+        template=None if template is None else read_template(template),
         prompt_field=prompt_field,
         response_field=response_field,
     )

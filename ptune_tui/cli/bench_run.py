@@ -18,6 +18,7 @@ from ptune_tui.answering_speed import (
 )
 from ptune_tui.cli.answering_table import answering_table
 from ptune_tui.cli.work import make_display, work
+from ptune_tui.command_line import read_template
 from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.tasks import RESULT_FILE, BenchRunTask
@@ -81,7 +82,7 @@ def run(
         num_threads=threads,
         measures=measures,
         contenders=contenders,
-        template=None if template is None else template.replace("\\n", "\n"),
+        template=None if template is None else read_template(template),
         prompt_field=prompt_field,
         response_field=response_field,
     )

@@ -92,7 +92,7 @@ def check(
     if cleaned is not None:
         _say_cleaned(cleaned, checked.num_errors_left)
     num_errors = checked.num_errors_left if cleaned else checked.report.num_of("error")
-    if num_errors:
+    if num_errors or (cleaned and cleaned.lost_labels):
         raise typer.Exit(EXIT_CODES["data"])
 
 
@@ -115,18 +115,13 @@ class _Progress:
 
 
 def _files(file: str, validation: str | None, test: str | None) -> list[SplitFile]:
-    from ptune_tui.data import BUILTIN_FOLDER, builtin_names
+    from ptune_tui.data import training_path, validation_path
     from ptune_tui.data_check.source import SplitFile
-    from ptune_tui.reading.source import training_split, validation_split
 
-    if file in builtin_names():
-        training = str(BUILTIN_FOLDER / file / "train.jsonl")
-        validation = validation or str(BUILTIN_FOLDER / file / "validation.jsonl")
-    else:
-        training, validation = training_split(file), validation or validation_split(file)
-    files = [SplitFile("training", Path(training))]
-    if validation:
-        files.append(SplitFile("validation", Path(validation)))
+    files = [SplitFile("training", training_path(file))]
+    held_out = validation_path(file, validation)
+    if held_out:
+        files.append(SplitFile("validation", held_out))
     if test:
         files.append(SplitFile("test", Path(test)))
     for index, one in enumerate(files):
@@ -184,3 +179,5 @@ def _say_cleaned(cleaned: Cleaned, num_errors_left: int) -> None:
             say(f"  {count:,} {what}")
     if num_errors_left:
         say(f"{num_errors_left:,} errors are left that it cannot mend.")
+    for lost in cleaned.lost_labels:
+        say(lost.in_words())

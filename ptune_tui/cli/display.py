@@ -8,6 +8,7 @@ from typing import Protocol
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.events import (
     CheckpointSaved,
+    Continued,
     CurvePointMeasured,
     DataReady,
     Diverged,
@@ -17,17 +18,21 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    Paused,
     PlanMade,
     RateProposed,
     RateTried,
     Resumed,
     RolledBack,
+    SampleMade,
     StageFinished,
     StageProgress,
     StageStarted,
     StepDone,
     encode_line,
 )
+
+_SAMPLE_WIDTH = 40  # of each text of a row that is shown
 
 
 class Display(Protocol):
@@ -134,6 +139,8 @@ def sentence(event: Event) -> str | None:
             )
         case EvaluationDone():
             return _evaluation(event)
+        case SampleMade():
+            return sample_line(event)
         case CheckpointSaved():
             return f"  saved: {event.path}"
         case Notice():
@@ -145,6 +152,12 @@ def sentence(event: Event) -> str | None:
             return f"  back to step {event.to_step}, with a peak rate of {event.learning_rate:.3g}"
         case Resumed():
             return f"  goes on after step {event.step}, from {event.path}"
+        case Paused():
+            return (
+                f"  paused after step {event.step}; the app goes on with it, an interrupt stops it"
+            )
+        case Continued():
+            return f"  goes on after step {event.step}, paused for {minutes(event.seconds)}"
         case PlanMade():
             return _plan(event)
         case RateProposed():
@@ -160,6 +173,26 @@ def sentence(event: Event) -> str | None:
             return _bundle(event)
         case _:
             return None
+
+
+def sample_line(sample: SampleMade) -> str:
+    """A row of an evaluation in a line: right or wrong, the answer, what was expected, the input.
+
+    Args:
+        sample (SampleMade): The row.
+    """
+    answer = _clipped(sample.answer) or "(nothing)"
+    if sample.is_right:
+        return f"    right  {answer}  <- {_clipped(sample.prompt)}"
+    return (
+        f"    wrong  {answer} (expected {_clipped(sample.expected)})  <- {_clipped(sample.prompt)}"
+    )
+
+
+def _clipped(text: str) -> str:
+    """A text in one line, its beginning where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _SAMPLE_WIDTH else f"{line[: _SAMPLE_WIDTH - 3]}..."
 
 
 def _bundle(event: ExportDone) -> str:

@@ -23,7 +23,7 @@ def check_request(target: str, against: str | None, request: EvaluationRequest) 
         UsageError: An option is not read, or an instruction has two places for a row.
         DataError: A file is missing, or the two do not answer with the same labels.
     """
-    _check_baselines(request)
+    _check_baselines(request, of_bundle=is_bundle(target))
     _check_kinds([target] if against is None else [target, against], request)
     _check_instruction(request.instruction)
     _check_data(target, against, request)
@@ -47,14 +47,15 @@ def check_places(*files: Path | None) -> None:
             )
 
 
-def _check_baselines(request: EvaluationRequest) -> None:
+def _check_baselines(request: EvaluationRequest, *, of_bundle: bool) -> None:
     needs: list[tuple[str, object, set[ContenderKey]]] = [
         ("--instruction", request.instruction, {"instruction"}),
         ("--examples", request.num_examples, {"few_shot"}),
-        ("--train", request.train, {"few_shot", "lora"}),
         ("--bundle", request.bundle, {"bundle"}),
         ("--lora-seconds", request.lora_seconds, {"lora"}),
     ]
+    if not of_bundle:  # with a bundle they also tell whether scored rows were trained on
+        needs.append(("--train", request.train, {"few_shot", "lora"}))
     for option, value, readers in needs:
         if value is not None and readers.isdisjoint(request.baselines):
             names = " or ".join(sorted(name.replace("_", "-") for name in readers))

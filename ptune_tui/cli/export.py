@@ -34,8 +34,9 @@ def export(
         ExportFormat,
         typer.Option(
             "--format",
-            help="`bundle`: for ONNX Runtime; `gguf`: for llama.cpp and Ollama; `transformers`: a "
-            "model folder.",
+            help="`bundle`: for `ptune run`, `chat`, `serve` and ONNX Runtime GenAI; `onnx`: "
+            "one graph with the prompt inside, for any program with onnxruntime; `gguf`: for "
+            "llama.cpp and Ollama; `transformers`: a model folder.",
         ),
     ] = "bundle",
     dtype: Annotated[
@@ -86,6 +87,8 @@ def _next_lines(format_: ExportFormat, folder: Path, added: str | None) -> list[
             f"llama-server -m {folder / 'model.gguf'}   # send chat messages",
             f"ollama create my-model -f {folder / 'Modelfile'}",
         ]
+    if format_ == "onnx":
+        return [f'python {folder / "answer.py"} "your text"   # needs onnxruntime and tokenizers']
     if format_ == "transformers":
         return [f"AutoModelForCausalLM.from_pretrained({str(folder)!r}), and its chat template"]
     chosen = f" --prompt {added}" if added else ""
@@ -100,7 +103,13 @@ def _check_format(
     Raises:
         UsageError: Something was asked for that would be left out.
     """
-    if format_ != "bundle" and (into is not None or precision != "auto"):
+    if format_ == "onnx" and precision == "throughput":
+        raise UsageError(
+            "The graph `throughput` is told where each token stands, so it is of bundles only.",
+            "`--format onnx` takes `--precision auto`, `fast` or `exact`.",
+        )
+    has_precision = precision != "auto" and format_ != "onnx"
+    if format_ != "bundle" and (into is not None or has_precision):
         option = "--into" if into is not None else "--precision"
         raise UsageError(
             f"`{option}` is of bundles; a folder of the format `{format_}` has one prompt and its "

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import typer
 
+from ptune_tui.cli.evaluation_request import is_bundle
 from ptune_tui.cli.inspection_table import inspection_lines
 from ptune_tui.cli.work import make_display, work
+from ptune_tui.command_line import read_template, written_template
 from ptune_tui.errors import UsageError
 from ptune_tui.inspection import Inspection
 from ptune_tui.jobs import new_task_folder
@@ -18,11 +20,15 @@ from ptune_tui.runs import find_run
 from ptune_tui.tasks import RESULT_FILE, InspectTask
 
 _ADAPTER_FILE = "adapter_config.json"
+Kind = Literal["run", "adapter", "bundle"]
 
 
 def inspect_prompt(
     target: Annotated[
-        str, typer.Argument(metavar="RUN|ADAPTER", help="A run, or a PEFT adapter's folder.")
+        str,
+        typer.Argument(
+            metavar="RUN|ADAPTER|BUNDLE", help="A run, a PEFT adapter's folder, or a bundle."
+        ),
     ],
     data: Annotated[
         str | None,
@@ -31,8 +37,10 @@ def inspect_prompt(
     rows: Annotated[int, typer.Option(help="At most so many rows.", min=1)] = 100,
     top: Annotated[int, typer.Option(help="Nearest tokens of each virtual one.", min=1)] = 5,
     model: Annotated[
-        str | None, typer.Option(help="Of an adapter; left out: the one that it names.")
+        str | None,
+        typer.Option(help="Of an adapter or a bundle; left out: the one that it names."),
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Which of a bundle's prompts.")] = None,
     template: Annotated[
         str | None, typer.Option(help="How a row becomes text, for another program's adapter.")
     ] = None,
@@ -50,21 +58,22 @@ def inspect_prompt(
     from ptune_tui.data import data_path
     from ptune_tui.reading.source import absolute
 
-    folder = _prompt_folder(target)
+    folder, kind = _prompt_folder(target)
     path = None if data is None else absolute(data_path(data).as_posix())
     task = InspectTask(
         target=str(folder.absolute()),
         command="",
         model=model,
         data=path,
-        template=None if template is None else template.replace("\\n", "\n"),
+        template=None if template is None else read_template(template),
         prompt_field=prompt_field,
         response_field=response_field,
         num_rows=rows,
         num_nearest=top,
         force=force,
+        prompt=prompt,
     )
-    check(task, is_run=not (folder / _ADAPTER_FILE).is_file())
+    check(task, kind)
     task = msgspec.structs.replace(task, command=command_of(task))
     task_folder = new_task_folder("inspect")
     work(task_folder, task, make_display("none" if as_json else "plain"))
@@ -77,26 +86,43 @@ def inspect_prompt(
         typer.echo(line)
 
 
-def _prompt_folder(target: str) -> Path:
-    """The run's or the adapter's folder; the adapter of a run means the run."""
+def _prompt_folder(target: str) -> tuple[Path, Kind]:
+    """The folder and what it is; the adapter of a run means the run."""
     path = Path(target).expanduser()
+    if is_bundle(str(path)):
+        return path, "bundle"
     if not (path / _ADAPTER_FILE).is_file():
-        return find_run(target)
+        return find_run(target), "run"
     is_of_run = path.name == "adapter" and (path.parent / "config.toml").is_file()
-    return path.parent if is_of_run else path
+    return (path.parent, "run") if is_of_run else (path, "adapter")
 
 
-def check(task: InspectTask, *, is_run: bool) -> None:
+def check(task: InspectTask, kind: Kind) -> None:
     """Refuse options that nothing would read.
 
     Args:
         task (InspectTask): What was asked for.
-        is_run (bool): Whether its target is a run; else it is an adapter.
+        kind (Kind): What its target is.
 
     Raises:
         UsageError: There is one.
     """
-    if is_run and task.model is not None:
+    if task.prompt is not None and kind != "bundle":
+        raise UsageError(
+            "`--prompt` was given, but only a bundle has prompts by name.", "Leave it out."
+        )
+    if kind == "bundle" and task.template is not None:
+        raise UsageError(
+            "`--template` was given, but a bundle knows what its prompt was trained with.",
+            "Leave it out.",
+        )
+    if kind == "bundle" and task.data is None and (task.model is not None or task.force):
+        raise UsageError(
+            f"`{'--model' if task.model else '--force'}` was given, but without rows a bundle is "
+            "looked at alone.",
+            "Name rows with `--data`, or leave it out.",
+        )
+    if kind == "run" and task.model is not None:
         raise UsageError(
             "`--model` was given, but a run says itself what it was trained on.",
             "Leave it out, or name an adapter's folder.",
@@ -122,13 +148,14 @@ def command_of(task: InspectTask) -> str:
     """
     words = ["ptune", "inspect", task.target, "--rows", str(task.num_rows)]
     words += ["--top", str(task.num_nearest)]
-    template = None if task.template is None else task.template.replace("\n", "\\n")
+    template = None if task.template is None else written_template(task.template)
     options = {
         "--data": task.data,
         "--model": task.model,
         "--template": template,
         "--prompt-field": task.prompt_field,
         "--response-field": task.response_field,
+        "--prompt": task.prompt,
     }
     for option, value in options.items():
         words += [] if value is None else [option, value]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 
 from ptune_tui.inspection import Inspection, PartScore, TokenFindings
+from ptune_tui.inspection_words import left_out, left_out_alone, sentences, share
 
 WIDTH = 80
 _BAR = 24
@@ -25,8 +27,11 @@ def inspection_lines(found: Inspection) -> Iterator[str]:
     if found.layers:
         yield ""
         yield from _layers(found)
-    yield ""
-    yield from _summary(found)
+    told = list(sentences(found))
+    if told:
+        yield ""
+    for sentence in told:
+        yield from textwrap.wrap(sentence, WIDTH)
 
 
 def _head(found: Inspection) -> str:
@@ -41,7 +46,7 @@ def _tokens(found: Inspection) -> Iterator[str]:
     heads = ["keys", "values"] if found.has_layers else ["norm"]
     if found.layers:
         heads += ["text", "answer"]
-    alone = _left_out_alone(found)
+    alone = left_out_alone(found)
     if alone:
         heads += _change_heads(found)
     line = f"{'token':>5} " + " ".join(f"{head:>8}" for head in heads)
@@ -50,7 +55,7 @@ def _tokens(found: Inspection) -> Iterator[str]:
         values = [token.key_norm, token.value_norm] if found.has_layers else [token.norm]
         cells = [_number(value) for value in values if value is not None]
         if found.layers:
-            cells += [_share(token.attention_text), _share(token.attention_answer)]
+            cells += [share(token.attention_text), share(token.attention_answer)]
         if alone and found.whole is not None:
             cells += _changes(alone[number], found.whole)
         line = f"{number:>5} " + " ".join(f"{cell:>8}" for cell in cells)
@@ -80,7 +85,7 @@ def _parts(found: Inspection, whole: PartScore, base: PartScore) -> Iterator[str
     yield f"{'kept':<24}" + " ".join(f"{head:>8}" for head in [*heads, *_change_heads(found)])
     named = [("all", whole), ("none (the base)", base)]
     named += [(_first(len(part.kept)), part) for part in found.first]
-    if not _left_out_alone(found):
+    if not left_out_alone(found):
         named += [(_all_but(found, part), part) for part in found.without]
     for name, part in named:
         scores = [] if part.accuracy is None else [f"{part.accuracy:.3f}"]
@@ -94,53 +99,12 @@ def _layers(found: Inspection) -> Iterator[str]:
     for number, layer in enumerate(found.layers):
         text, answer = layer.attention_text or 0.0, layer.attention_answer or 0.0
         yield (
-            f"{number:>5} {_share(text):>7} {_bar(text):<{_BAR}} {_share(answer):>7} {_bar(answer)}"
+            f"{number:>5} {share(text):>7} {_bar(text):<{_BAR}} {share(answer):>7} {_bar(answer)}"
         ).rstrip()
 
 
-def _summary(found: Inspection) -> Iterator[str]:
-    if found.layers:
-        text = [token.attention_text or 0.0 for token in found.tokens]
-        answer = [token.attention_answer or 0.0 for token in found.tokens]
-        most = max(range(len(answer)), key=lambda number: answer[number])
-        yield (
-            f"The prompt gets {_share(sum(text))} of the text's attention and "
-            f"{_share(sum(answer))} of the answer's,"
-        )
-        yield f"most of it token {most} ({_share(answer[most])} of the answer's)."
-    whole = found.whole
-    if whole is None or not found.without:
-        return
-    worst = max(found.without, key=lambda part: part.loss)
-    yield f"Most is lost without {_left_out(found, worst)}:"
-    yield f"{_fall(worst, whole)}."
-    enough = [part for part in found.first if part.loss <= whole.loss + 0.01]
-    if enough:
-        few = len(enough[0].kept)
-        yield f"The first {few} alone answer these rows about as well: a shorter prompt may do."
-
-
-def _fall(part: PartScore, whole: PartScore) -> str:
-    loss = f"the loss goes from {whole.loss:.3f} to {part.loss:.3f}"
-    if part.accuracy is None or whole.accuracy is None:
-        return loss
-    return f"{loss}, accuracy from {whole.accuracy:.3f} to {part.accuracy:.3f}"
-
-
-def _left_out_alone(found: Inspection) -> list[PartScore]:
-    """The parts without one token, one a token; none where they were left out in groups."""
-    return list(found.without) if len(found.without) == len(found.tokens) else []
-
-
-def _left_out(found: Inspection, part: PartScore) -> str:
-    missing = sorted(set(range(len(found.tokens))) - set(part.kept))
-    if len(missing) == 1:
-        return f"token {missing[0]}"
-    return f"tokens {missing[0]} to {missing[-1]}"
-
-
 def _all_but(found: Inspection, part: PartScore) -> str:
-    return f"all but {_left_out(found, part)}"
+    return f"all but {left_out(found, part)}"
 
 
 def _first(number: int) -> str:
@@ -161,10 +125,6 @@ def _changes(part: PartScore, whole: PartScore) -> list[str]:
 
 def _number(value: float) -> str:
     return f"{value:.2f}"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
 
 
 def _bar(share: float) -> str:

@@ -52,15 +52,15 @@ def fetch_default_model() -> Path:
 
 def runs(as_json: JsonOption = False) -> None:
     """List the runs."""
-    from ptune_tui.paths import runs_folder
-    from ptune_tui.runs import list_runs
+    from ptune_tui.run_listing import RunListing
 
-    found = list_runs()
+    listing = RunListing()
+    found = listing.read(on_unreadable=say)
     if as_json:
         typer.echo(json.dumps([msgspec.to_builtins(run, enc_hook=str) for run in found]))
         return
     if not found:
-        say(f"No runs in {runs_folder()}; `ptune train` or `ptune demo` makes one.")
+        say(f"No runs in {listing.folder}; `ptune train` or `ptune demo` makes one.")
     for run in found:
         score = "-" if run.best_accuracy is None else f"{run.best_accuracy:.3f}"
         base = "-" if run.base_accuracy is None else f"{run.base_accuracy:.3f}"

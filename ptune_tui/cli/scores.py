@@ -156,15 +156,18 @@ def _exported(
         )
         display = make_display("none" if request.is_quiet else "plain")
         work(new_task_folder("export"), task, display)
-        made = _of_bundle(bundle, replace(request, prompt=None), rows, labels)
-        detail = made.detail.replace(bundle, "exported for this table")
-        return msgspec.structs.replace(made, detail=detail)
+        alone = replace(request, prompt=None)
+        return _of_bundle(bundle, alone, rows, labels, "exported for this table")
     finally:
         shutil.rmtree(folder)
 
 
 def _of_bundle(
-    folder: str, request: EvaluationRequest, rows: Sequence[Row], labels: list[str] | None
+    folder: str,
+    request: EvaluationRequest,
+    rows: Sequence[Row],
+    labels: list[str] | None,
+    origin: str | None = None,
 ) -> ContenderAnswers:
     bundle = _open(folder, request)
     record = bundle.record(request.prompt)
@@ -173,7 +176,7 @@ def _of_bundle(
             f"The bundle {folder} answers with other labels than the run.",
             "Name the bundle that was exported from this run, or leave `--bundle` out.",
         )
-    return _bundle_contenders(bundle, request, rows).ask("bundle")
+    return _bundle_contenders(bundle, request, rows, origin).ask("bundle")
 
 
 def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
@@ -201,6 +204,7 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
     if labels is not None:
         check_labels(rows, labels)
     contenders = _bundle_contenders(bundle, request, rows)
+    notes += contenders.overlaps()
     wanted = {"bundle", *request.baselines}
     lines = [contenders.ask(key) for key in ORDER if key in wanted]
     forgetting = probe_forgetting(bundle, request.prompt) if request.probes_forgetting else []
@@ -208,7 +212,7 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
 
 
 def _bundle_contenders(
-    bundle: Bundle, request: EvaluationRequest, rows: Sequence[Row]
+    bundle: Bundle, request: EvaluationRequest, rows: Sequence[Row], origin: str | None = None
 ) -> BundleContenders:
     given = Given(
         request.prompt,
@@ -228,7 +232,7 @@ def _bundle_contenders(
         if num_done == len(rows):
             line.close()
 
-    return BundleContenders(bundle, given, rows, say_rows)
+    return BundleContenders(bundle, given, rows, say_rows, origin)
 
 
 def _open(folder: str, request: EvaluationRequest) -> Bundle:

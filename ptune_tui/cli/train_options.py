@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ptune_tui.command_line import read_template
 from ptune_tui.config import (
     ComputeType,
     Device,
@@ -150,7 +151,7 @@ def changes(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     asked = {field: options[name] for name, field in FIELDS.items()}
     template: str | None = asked["data.template"]
-    asked["data.template"] = None if template is None else template.replace("\\n", "\n")
+    asked["data.template"] = None if template is None else read_template(template)
     return asked
 
 

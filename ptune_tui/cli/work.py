@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ptune_tui.cli.display import Display, JsonDisplay, PlainDisplay, SilentDisplay
 from ptune_tui.cli.talk import say
-from ptune_tui.errors import PTuneError, missing_training_extra
+from ptune_tui.errors import PTuneError, UsageError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
 from ptune_tui.tasks import LearningCurveTask, Task, TrainTask
@@ -45,10 +45,17 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
 
     Raises:
         WorkerError: The task failed.
-        UsageError: The training extra is not installed.
+        UsageError: The training extra is not installed, or the current folder was deleted.
         KeyboardInterrupt: The worker was ended.
     """
     require_training_extra()
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError(
+            "The current folder was deleted, so nothing can be started in it.",
+            "Change into a folder that is there: `cd`.",
+        ) from None
     job = start(folder, task)
     events: list[Event] = []
     try:

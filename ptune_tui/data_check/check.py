@@ -32,6 +32,7 @@ from ptune_tui.data_check.row_store import RowStore
 from ptune_tui.data_check.secrets import SecretFinder
 from ptune_tui.data_check.source import NoRow, SplitFile, iter_rows
 from ptune_tui.data_check.splits import SplitFinder
+from ptune_tui.data_check.template_guess import TemplateGuess
 from ptune_tui.data_check.token_counter import TokenCounter
 from ptune_tui.errors import DataError
 from ptune_tui.rows import Row, is_closed_set
@@ -90,6 +91,7 @@ class Check:
         self._labels = LabelFinder(self._findings, config.scoring)
         self._num_rows = [0] * len(files)
         self._first_no_row: NoRow | None = None  # of the file that is being read
+        self._guess: TemplateGuess | None = None
         self._notices: list[str] = []
 
     def run(self) -> Checked:
@@ -152,7 +154,7 @@ class Check:
         first = 0
         for index, file in enumerate(self._files):
             rows = iter_rows(file.path, self._config, self._on_no_row(file), self._notices.append)
-            for chunk in _chunks(row for _, row in rows):
+            for chunk in _chunks(read.row for read in rows):
                 batch = Batch(file.split, first, chunk)
                 store.add(batch)
                 first += len(chunk)
@@ -190,19 +192,16 @@ class Check:
             text for batch in first if batch.split == "training" for text in batch.responses
         ]
         is_closed = is_closed_set(len(set(training)), len(training), self._config.scoring)
-        self._first_is_closed = is_closed
         has_turns = any(row.turns for batch in first for row in batch.rows)
         template, columns = task_template(self._config, has_turns)
+        if template is None and self._card.chat_template:
+            self._guess = TemplateGuess(is_closed, len(training))
         return self._card.encoder(template, not is_closed, columns)
 
     def _result(self, lengths: LengthFinder | None, encoder: RowEncoder | None) -> Checked:
         is_closed = self._labels.is_closed
-        if encoder and self._config.template is None and is_closed != self._first_is_closed:
-            kind, other = ("labels", "free text") if is_closed else ("free text", "labels")
-            self._notices.append(
-                f"The first {_FIRST_ROWS:,} rows looked like {other}, all of them are {kind}: "
-                "token lengths are with the template of the former. `--scoring` settles it."
-            )
+        if self._guess is not None and self._guess.is_closed != is_closed:
+            self._notices.append(self._guess.refuted())
         splits = [
             SplitSummary(
                 file.split,

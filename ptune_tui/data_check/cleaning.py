@@ -14,13 +14,31 @@ from msgspec import Struct
 from ptune_tui.config import DataConfig
 from ptune_tui.data_check.check import Checked, OnProgress
 from ptune_tui.data_check.encodings import repair
+from ptune_tui.data_check.report import Split
 from ptune_tui.data_check.secrets import redact
-from ptune_tui.data_check.source import NoRow, iter_rows
+from ptune_tui.data_check.source import NoRow, ReadRow, iter_rows
+from ptune_tui.data_check.wording import quoted, rows_text
 from ptune_tui.errors import DataError, UsageError
-from ptune_tui.reading.mapping import recognise
+from ptune_tui.reading.formats import JSON_LINES, SEPARATORS
 from ptune_tui.reading.record import Record
 
-FORMATS = (".jsonl", ".ndjson", ".csv", ".tsv")
+WRITTEN = (*JSON_LINES, *SEPARATORS)
+_ROW_END = "\r\n"
+
+
+class LostLabel(Struct, frozen=True):
+    """A label of held-out rows that training has and the copy does not."""
+
+    label: str
+    split: Split
+    num_rows: int  # of the split
+
+    def in_words(self) -> str:
+        """A sentence."""
+        return (
+            f"The copy has no row of {quoted(self.label)}, and {self.split} has "
+            f"{rows_text(self.num_rows)} of it: an unknown label."
+        )
 
 
 class Cleaned(Struct, frozen=True):
@@ -33,6 +51,7 @@ class Cleaned(Struct, frozen=True):
     num_repaired: int  # rows with a repaired encoding
     num_redacted: int  # rows that held a secret
     num_relabelled: int  # rows whose label was written in the commoner form
+    lost_labels: list[LostLabel]
 
 
 def check_destination(destination: Path) -> None:
@@ -44,9 +63,9 @@ def check_destination(destination: Path) -> None:
     Raises:
         UsageError: It is there already, of a type that is not written, or has no folder.
     """
-    if destination.suffix.lower() not in FORMATS:
+    if destination.suffix.lower() not in WRITTEN:
         raise UsageError(
-            f"`--fix {destination}`: a copy is written as {', '.join(FORMATS)}.",
+            f"`--fix {destination}`: a copy is written as {', '.join(WRITTEN)}.",
             "For example `--fix cleaned.jsonl`.",
         )
     if destination.exists():
@@ -67,21 +86,21 @@ def write_cleaned(
     Args:
         source (Path): The training file.
         destination (Path): Where the copy goes; there is no such file yet.
-        config (DataConfig): The names of the columns, as in the check.
+        config (DataConfig): Columns and template, as in the check.
         checked (Checked): What the check found.
         on_progress (OnProgress): Given what is done and how many so far.
 
     Raises:
         DataError: The file is another one than was checked.
     """
-    cleaning = _Cleaning(checked, config)
+    cleaning = _Cleaning(checked)
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as file:
             write = _writer(file, destination)
             rows = iter_rows(source, config, cleaning.leave_out)
-            for number, (record, row) in enumerate(rows):
-                if fields := cleaning.mended(number, record, row.response):
+            for number, read in enumerate(rows):
+                if fields := cleaning.mended(number, read):
                     write(fields)
                 if number % 4096 == 0:
                     on_progress("rows cleaned", number)
@@ -101,9 +120,9 @@ def write_cleaned(
 class _Cleaning:
     """Mends records and counts what it does."""
 
-    def __init__(self, checked: Checked, config: DataConfig) -> None:
-        self._config = config
-        self._answer_columns: tuple[str, ...] | None = None
+    def __init__(self, checked: Checked) -> None:
+        self._splits = checked.report.splits
+        self._labels: set[str] | None = None if self._splits[0].labels is None else set()
         self._dropped = checked.dropped
         self._commoner_label = checked.commoner_label
         self.num_rows = 0
@@ -113,36 +132,55 @@ class _Cleaning:
     def leave_out(self, _: NoRow) -> None:
         self._num_left_out += 1
 
-    def mended(self, number: int, record: Record, response: str) -> dict[str, Any] | None:
-        """The fields of a record as they are written; None for a row that is dropped."""
+    def mended(self, number: int, read: ReadRow) -> dict[str, Any] | None:
+        """The fields of a record as they are written; None for a row that is not."""
         self.num_rows += 1
         if number in self._dropped:
             self._num_dropped += 1
             return None
+        record = read.record
         repaired = _mapped(record.fields, repair)
         redacted = _mapped(repaired, redact)
+        relabelled: dict[str, Any] = redacted | self._relabelled(read, redacted)
+        response = read.row.response
+        if relabelled != record.fields:
+            # What is left of a text without its invisible characters may be nothing.
+            try:
+                row = read.mapping.row_of(Record(relabelled, record.source, record.line))
+            except DataError:
+                self._num_left_out += 1
+                return None
+            response = row.response
+        if self._labels is not None:
+            self._labels.add(response)
         self._num_repaired += repaired != record.fields
         self._num_redacted += redacted != repaired
-        fields: dict[str, Any] = redacted
-        if label := self._commoner_label.get(response):
-            relabelled = fields | self._relabelled(record, fields, response, label)
-            self._num_relabelled += relabelled != fields
-            fields = relabelled
+        self._num_relabelled += relabelled != redacted
         self._num_written += 1
-        return fields
+        return relabelled
 
-    def _relabelled(
-        self, record: Record, fields: dict[str, Any], response: str, label: str
-    ) -> dict[str, Any]:
-        """The fields that hold the answer, with the label in its commoner form."""
-        if self._answer_columns is None:
-            self._answer_columns = recognise(record, self._config).answer.columns
+    def _relabelled(self, read: ReadRow, fields: dict[str, Any]) -> dict[str, Any]:
+        """The fields that hold the answer, with a label in its commoner form; none for others."""
+        response = read.row.response
+        label = self._commoner_label.get(response)
+        if label is None:
+            return {}
         forms = {response, repair(response)}
         return {
             name: _mapped(fields[name], lambda text: label if text.strip() in forms else text)
-            for name in self._answer_columns
+            for name in read.mapping.answer.columns
             if name in fields
         }
+
+    def _lost_labels(self) -> list[LostLabel]:
+        if self._labels is None:
+            return []
+        return [
+            LostLabel(found.label, split.split, found.num_rows)
+            for split in self._splits[1:]
+            for found in split.labels or ()
+            if found.label not in self._labels
+        ]
 
     def result(self, destination: Path) -> Cleaned:
         return Cleaned(
@@ -153,6 +191,7 @@ class _Cleaning:
             self._num_repaired,
             self._num_redacted,
             self._num_relabelled,
+            self._lost_labels(),
         )
 
 
@@ -167,6 +206,20 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     return value
 
 
+class _RowFile:
+    r"""Takes rows of a table with their ends, and writes them ended by a line feed.
+
+    The module `csv` quotes a field that holds a character of the row's end and no other: with `\n`
+    a carriage return in a text would end the row.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> int:
+        return self._file.write(row.removesuffix(_ROW_END) + "\n")
+
+
 def _writer(file: IO[str], destination: Path) -> Callable[[dict[str, Any]], object]:
     """What writes one record in the format of a file's name."""
     if destination.suffix.lower() in (".jsonl", ".ndjson"):
@@ -178,7 +231,9 @@ def _writer(file: IO[str], destination: Path) -> Callable[[dict[str, Any]], obje
         nonlocal table
         if table is None:
             delimiter = "\t" if destination.suffix.lower() == ".tsv" else ","
-            table = csv.DictWriter(file, list(fields), delimiter=delimiter, lineterminator="\n")
+            table = csv.DictWriter(
+                _RowFile(file), list(fields), delimiter=delimiter, lineterminator=_ROW_END
+            )
             table.writeheader()
         nested = next((key for key, value in fields.items() if isinstance(value, dict | list)), "")
         if nested or fields.keys() != set(table.fieldnames):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from ptune_tui.data_check.scratch import ScratchFile
 
 _CHUNK_BYTES = 4 << 20
 
@@ -23,8 +24,7 @@ class Column:
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self._dtype = np.dtype(dtype)
-        # Without a buffer: most reads are of one value somewhere.
-        self._file = tempfile.TemporaryFile(prefix="ptune-", buffering=0)  # noqa: SIM115
+        self._file = ScratchFile()
 
     def close(self) -> None:
         """Delete the file."""
@@ -32,16 +32,14 @@ class Column:
 
     def append(self, values: Values) -> None:
         """Write values behind the others."""
-        self._file.seek(0, 2)
-        self._file.write(values.astype(self._dtype.base, copy=False).tobytes())
+        self._file.append(values.astype(self._dtype.base, copy=False).tobytes())
 
     def at(self, numbers: Iterable[int]) -> Values:
         """The values of some positions."""
         size = self._dtype.itemsize
         content = bytearray()
         for number in numbers:
-            self._file.seek(number * size)
-            content += self._file.read(size)
+            content += self._file.read(number * size, size)
         return np.frombuffer(content, self._dtype)
 
     def chunks(self) -> Iterator[Values]:
@@ -49,8 +47,7 @@ class Column:
         size = self._dtype.itemsize
         position = 0
         while True:
-            self._file.seek(position)
-            content = self._file.read(_CHUNK_BYTES // size * size)
+            content = self._file.read(position, _CHUNK_BYTES // size * size)
             if not content:
                 return
             position += len(content)

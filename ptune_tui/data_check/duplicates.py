@@ -34,17 +34,17 @@ class DuplicateFinder:
         normal = (row.split, hash(row.row.response))
         first = self._exact.setdefault(exact, row.number)
         like = self._normal.setdefault(normal, row.number)
-        if first != row.number and self._is_copy(first, row):
-            line = seen_from(self._store.row(first).row, row.row)
-            message = f"the same prompt and response as {line}."
-            self._findings.add(
-                "duplicate", row.split, row.number, row.row, message, drop=(row.number,)
-            )
-        elif like != row.number and self._store.row(like).row.response == row.row.response:
-            line = seen_from(self._store.row(like).row, row.row)
-            message = f"the same as {line} but for case, spaces or punctuation."
-            self._findings.add("duplicate-normalised", row.split, row.number, row.row, message)
-
-    def _is_copy(self, first: int, row: StoredRow) -> bool:
-        other = self._store.row(first).row
-        return (other.prompt, other.response) == (row.row.prompt, row.row.response)
+        if first != row.number:
+            other = self._store.row(first).row
+            if (other.prompt, other.response) == (row.row.prompt, row.row.response):
+                message = f"the same prompt and response as {seen_from(other, row.row)}."
+                self._findings.add(
+                    "duplicate", row.split, row.number, row.row, message, drop=(row.number,)
+                )
+                return
+        if like != row.number:
+            other = self._store.row(like).row
+            if other.response == row.row.response:
+                where = seen_from(other, row.row)
+                message = f"the same as {where} but for case, spaces or punctuation."
+                self._findings.add("duplicate-normalised", row.split, row.number, row.row, message)

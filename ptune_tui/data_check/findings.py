@@ -11,8 +11,6 @@ from ptune_tui.data_check.kinds import KINDS, LEFT
 from ptune_tui.data_check.report import Code, CodeSummary, Finding, Split
 from ptune_tui.rows import Row
 
-_SEVERITIES = ("error", "warning", "note")
-
 
 class Findings:
     """What was found so far.
@@ -103,11 +101,9 @@ class Findings:
         return self._num_errors_left
 
     def summaries(self) -> list[CodeSummary]:
-        """All kinds that were found, errors first."""
+        """All kinds that were found, in the order of `KINDS`: errors first."""
         found = {code for code, _ in self._counts}
-        codes: list[Code] = [code for code in KINDS if code in found]
-        codes.sort(key=lambda code: _SEVERITIES.index(KINDS[code].severity))
-        return [self._summary(code) for code in codes]
+        return [self._summary(code) for code in KINDS if code in found]
 
     def _summary(self, code: Code) -> CodeSummary:
         kind = KINDS[code]

@@ -12,20 +12,15 @@ Keys = npt.NDArray[np.uint64]
 Numbers = npt.NDArray[np.uint32]
 
 _ENTRY = np.dtype([("key", "<u8"), ("number", "<u4")])
-_PART_BYTES = 24 << 20
+_PART_BYTES = 24 << 20  # sorted in memory at a time, about
 _CHUNK_ENTRIES = (4 << 20) // _ENTRY.itemsize
 
 
 class KeyFile:
-    """64-bit keys with the positions of their rows, 12 bytes each, on disk.
+    """64-bit keys with the positions of their rows, 12 bytes each, on disk."""
 
-    Args:
-        part_bytes (int): Bytes that are sorted in memory at a time, about.
-    """
-
-    def __init__(self, part_bytes: int = _PART_BYTES) -> None:
+    def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="ptune-keys-")  # noqa: SIM115 - closed on exit
-        self._part_bytes = part_bytes
         self._num_bytes = 0
 
     def close(self) -> None:
@@ -43,7 +38,7 @@ class KeyFile:
 
         Equal keys are always in the same part.
         """
-        num_parts = -(-self._num_bytes // self._part_bytes)
+        num_parts = -(-self._num_bytes // _PART_BYTES)
         for part in range(num_parts):
             keys, numbers = self._entries(part, num_parts)
             order = np.argsort(keys, kind="stable")

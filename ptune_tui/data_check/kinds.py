@@ -29,11 +29,13 @@ class Kind:
         return self.fix != LEFT
 
 
+# Errors first, then warnings, then notes: reports have this order.
 KINDS: dict[Code, Kind] = {
     "malformed": Kind("error", "cannot be read as a row", "leaves it out"),
     "empty": Kind("error", "empty prompts or responses", "leaves it out"),
     "not-rendered": Kind("error", "conversations that the template does not take", "drops the row"),
     "response-too-long": Kind("error", "responses that leave no room", "drops the row"),
+    "no-room": Kind("error", "conversations that cannot be cut to fit", "drops the row"),
     "unknown-label": Kind("error", "labels that training does not know"),
     "split-overlap": Kind(
         "error", "held-out prompts that are in an earlier split", "drops the training row"

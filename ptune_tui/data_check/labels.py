@@ -10,13 +10,14 @@ from ptune_tui.data_check.findings import Findings
 from ptune_tui.data_check.normal import normalise
 from ptune_tui.data_check.report import LabelCount, Split
 from ptune_tui.data_check.wording import quoted, rows_text
+from ptune_tui.errors import DataError
 from ptune_tui.rows import MAX_LABELS, Row, is_closed_set
 
 MIN_ROWS_OF_LABEL = 4
 MAX_RATIO = 10
 MAX_MAJORITY = 0.8
 # Without a limit, a column of free texts that is called labels would be kept in memory.
-_MOST_LABELS_AS_ASKED = 100_000
+MOST_LABELS_AS_ASKED = 100_000
 
 
 class LabelFinder:
@@ -30,13 +31,13 @@ class LabelFinder:
     def __init__(self, findings: Findings, scoring: Scoring) -> None:
         self._findings = findings
         self._scoring = scoring
-        self._most = _MOST_LABELS_AS_ASKED if scoring == "labels" else MAX_LABELS
         self._counts: dict[Split, Counter[str]] = defaultdict(Counter)
         self._first_rows: dict[str, tuple[int, Row]] = {}  # of training
         self._last_rows: dict[Split, tuple[int, Row]] = {}
         self._is_open = scoring == "text"
         self._is_settled = False
-        self.commoner_label: dict[str, str] = {}  # what `--fix` writes for a variant
+        self._common: dict[str, str] = {}  # the commoner form of a variant
+        self.commoner_label: dict[str, str] = {}  # those of them that `--fix` writes
 
     @property
     def is_closed(self) -> bool:
@@ -80,10 +81,20 @@ class LabelFinder:
         for index, row in enumerate(batch.rows):
             if row.response not in self._first_rows:
                 self._first_rows[row.response] = (batch.first + index, row)
-        if len(counts) > self._most:
+        if self._scoring == "labels":
+            self._check_number(batch)
+        elif len(counts) > MAX_LABELS:
             self._is_open = True
             counts.clear()
             self._first_rows.clear()
+
+    def _check_number(self, batch: Batch) -> None:
+        if len(self._first_rows) > MOST_LABELS_AS_ASKED:
+            raise DataError(
+                f"{batch.rows[-1].place}: more than {MOST_LABELS_AS_ASKED:,} different responses "
+                "so far, which are no labels.",
+                "Name the label's column with `--response-field`, or say `--scoring text`.",
+            )
 
     def _check(self, batch: Batch) -> None:
         known = self._first_rows
@@ -107,17 +118,31 @@ class LabelFinder:
             forms[normalise(label)].append(label)
         for common, *variants in forms.values():
             for label in variants:
-                self.commoner_label[label] = common
-                number, row = self._first_rows[label]
-                self._findings.add(
-                    "label-variant",
-                    "training",
-                    number,
-                    row,
-                    f"{quoted(label)} ({rows_text(counts[label])}) differs only in form from "
-                    f"{quoted(common)} ({rows_text(counts[common])}).",
-                    count=counts[label],
-                )
+                self._say_variant(label, common)
+
+    def _say_variant(self, label: str, common: str) -> None:
+        counts = self._counts["training"]
+        number, row = self._first_rows[label]
+        self._common[label] = common
+        message = (
+            f"{quoted(label)} ({rows_text(counts[label])}) differs only in form from "
+            f"{quoted(common)} ({rows_text(counts[common])})"
+        )
+        users = [split for split in ("validation", "test") if self._counts[split][label]]
+        if users:
+            # Held-out files are not changed: rewritten in training alone, it would be unknown.
+            message += f"; {users[0]} has it, too, so mend both by hand"
+        else:
+            self.commoner_label[label] = common
+        self._findings.add(
+            "label-variant",
+            "training",
+            number,
+            row,
+            f"{message}.",
+            count=counts[label],
+            is_of_training=not users,
+        )
 
     def _say_balance(self) -> None:
         ordered = self._merged("training").most_common()
@@ -153,5 +178,5 @@ class LabelFinder:
         """Rows by label, variants of a label counted as it."""
         merged: Counter[str] = Counter()
         for label, count in self._counts[split].items():
-            merged[self.commoner_label.get(label, label)] += count
+            merged[self._common.get(label, label)] += count
         return merged

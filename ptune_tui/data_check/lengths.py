@@ -95,7 +95,7 @@ class LengthFinder:
             self._take()
 
     def finish(self) -> None:
-        """Say which prompts training cuts: the longest response decides."""
+        """Say which prompts training cuts, or cannot cut: the longest response decides."""
         while self._in_flight:
             self._take()
         self._prompt_limit = self._max_tokens - self._longest_response
@@ -105,10 +105,8 @@ class LengthFinder:
                 self._say_cut(first + index, int(lengths[index]))
             first += len(lengths)
 
-    def summary(self, split: Split) -> TokenLengths | None:
-        """Lengths of a split; None where it has no row."""
-        if split not in self._histograms:
-            return None
+    def summary(self, split: Split) -> TokenLengths:
+        """Lengths of a split that has rows."""
         prompts, responses, rows = self._histograms[split]
         return TokenLengths(
             prompts.summary(),
@@ -159,12 +157,23 @@ class LengthFinder:
                 )
 
     def _say_cut(self, number: int, num_tokens: int) -> None:
-        stored = self._store.row(number)
-        self._findings.add(
-            "truncated",
-            stored.split,
-            number,
-            stored.row,
+        place = self._store.place(number)
+        message = (
             f"the prompt has {num_tokens:,} tokens with its template; {self._prompt_limit:,} fit "
-            f"beside the longest response ({self._longest_response:,}) in {self._max_tokens:,}.",
+            f"beside the longest response ({self._longest_response:,}) in {self._max_tokens:,}."
+        )
+        if place.is_conversation:
+            row = self._store.row(number).row
+            if why := self._counter.why_unfit(row, self._prompt_limit):
+                self._findings.add(
+                    "no-room",
+                    place.split,
+                    number,
+                    row,
+                    f"{message} {why.rstrip('.')}.",
+                    drop=(number,),
+                )
+                return
+        self._findings.add_place(
+            "truncated", place.split, number, place.source, place.line, message
         )

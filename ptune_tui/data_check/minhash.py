@@ -14,19 +14,19 @@ PIECE = 5  # characters
 NUM_BANDS = 8
 ROWS_PER_BAND = 4
 NUM_HASHES = NUM_BANDS * ROWS_PER_BAND
+_SEED = 0  # of the hash functions
 
 Words = npt.NDArray[np.uint32]
 Keys = npt.NDArray[np.uint64]
 
 
-def minhashes(texts: list[str], seed: int = 0) -> Words:
+def minhashes(texts: list[str]) -> Words:
     """For each text [N, K], the least hash of its pieces under each hash function.
 
     Args:
         texts (list[str]): Each at least `PIECE` characters long.
-        seed (int): Of the hash functions.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(_SEED)
     factors = generator.integers(0, 1 << 32, NUM_HASHES, np.uint32) | np.uint32(1)
     addends = generator.integers(0, 1 << 32, NUM_HASHES, np.uint32)
     pieces, starts = _hashed_pieces(texts)

@@ -13,6 +13,7 @@ Code = Literal[
     "empty",
     "not-rendered",
     "response-too-long",
+    "no-room",
     "unknown-label",
     "split-overlap",
     "secret",
@@ -98,7 +99,7 @@ class SplitSummary(Struct, frozen=True):
     split: Split
     source: str
     num_rows: int  # that can be used
-    tokens: TokenLengths | None  # None where they were not counted, or there is no row
+    tokens: TokenLengths | None  # None where they were not counted
     labels: list[LabelCount] | None  # commonest first; None for free text
 
 

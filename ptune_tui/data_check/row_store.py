@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import tempfile
+from bisect import bisect
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from ptune_tui.data_check.batch import Batch
 from ptune_tui.data_check.column import Column
 from ptune_tui.data_check.report import Split
+from ptune_tui.data_check.scratch import ScratchFile
+from ptune_tui.reading.row import Turn
 from ptune_tui.rows import Row
 
 _PLACE = np.dtype(
@@ -17,10 +20,38 @@ _PLACE = np.dtype(
         ("offset", "<u8"),
         ("prompt_bytes", "<u4"),
         ("response_bytes", "<u4"),
+        ("turns_bytes", "<u4"),
         ("line", "<u4"),
         ("file", "<u2"),
     ]
 )
+
+_turns_encoder = msgspec.msgpack.Encoder()
+_turns_decoder = msgspec.msgpack.Decoder(tuple[Turn, ...])
+
+
+@dataclass(frozen=True)
+class StoredPlace:
+    """Where a row came from, and where its texts lie.
+
+    Attributes:
+        split: Which file it is of.
+        source: The file.
+        line: Its place there.
+        offset: Of its texts in the file of texts.
+        sizes: Bytes of prompt, response and turns, one behind the other.
+    """
+
+    split: Split
+    source: str
+    line: int
+    offset: int
+    sizes: tuple[int, int, int]
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether the prompt is a conversation."""
+        return self.sizes[2] > 0
 
 
 @dataclass(frozen=True)
@@ -41,14 +72,17 @@ class StoredRow:
 class RowStore:
     """Writes rows as they stream by, and gives back any of them.
 
-    Two temporary files hold the texts and 22 bytes a row; both are gone when it is closed.
+    Two temporary files hold the texts and 26 bytes a row; both are gone when it is closed.
     """
 
     def __init__(self) -> None:
-        self._texts = tempfile.TemporaryFile(prefix="ptune-", buffering=0)  # noqa: SIM115
+        self._texts = ScratchFile()
         self._places = Column(_PLACE)
-        self._num_bytes = 0
-        self._files: dict[tuple[Split, str], int] = {}
+        self._numbers: dict[tuple[Split, str], int] = {}  # of the files
+        self._files: list[tuple[Split, str]] = []
+        # Rows come split by split: the position of each one's first row.
+        self._firsts: list[int] = []
+        self._splits: list[Split] = []
         self.num_rows = 0
 
     def close(self) -> None:
@@ -60,21 +94,23 @@ class RowStore:
         """Write the rows of a batch."""
         prompts = [prompt.encode() for prompt in batch.prompts]
         responses = [response.encode() for response in batch.responses]
+        turns = [_turns_encoder.encode(row.turns) if row.turns else b"" for row in batch.rows]
         places = np.zeros(len(batch.rows), _PLACE)
         places["prompt_bytes"] = [len(prompt) for prompt in prompts]
         places["response_bytes"] = [len(response) for response in responses]
+        places["turns_bytes"] = [len(part) for part in turns]
         places["line"] = [row.line for row in batch.rows]
-        places["file"] = [
-            self._files.setdefault((batch.split, row.source), len(self._files))
-            for row in batch.rows
-        ]
+        places["file"] = [self._number(batch.split, row.source) for row in batch.rows]
         lengths = places["prompt_bytes"].astype(np.uint64) + places["response_bytes"]
+        lengths += places["turns_bytes"]
         ends = np.cumsum(lengths)
-        places["offset"] = ends - lengths + np.uint64(self._num_bytes)
-        pairs = zip(prompts, responses, strict=True)
-        self._texts.seek(self._num_bytes)
-        self._num_bytes += self._texts.write(b"".join(text for pair in pairs for text in pair))
+        places["offset"] = ends - lengths + np.uint64(self._texts.num_bytes)
+        parts = zip(prompts, responses, turns, strict=True)
+        self._texts.append(b"".join(text for part in parts for text in part))
         self._places.append(places)
+        if not self._splits or self._splits[-1] != batch.split:
+            self._firsts.append(batch.first)
+            self._splits.append(batch.split)
         self.num_rows += len(batch.rows)
 
     def row(self, number: int) -> StoredRow:
@@ -83,16 +119,32 @@ class RowStore:
         Args:
             number (int): Position among all rows.
         """
-        offset, prompt_bytes, response_bytes, line, file = self._places.at([number])[0].tolist()
-        self._texts.seek(offset)
-        content = self._texts.read(prompt_bytes + response_bytes)
-        split, source = self._file(file)
-        prompt, response = content[:prompt_bytes].decode(), content[prompt_bytes:].decode()
-        return StoredRow(number, split, Row(prompt, response, source, line))
+        place = self.place(number)
+        content = self._texts.read(place.offset, sum(place.sizes))
+        prompt_bytes, response_bytes, _ = place.sizes
+        turns = content[prompt_bytes + response_bytes :]
+        row = Row(
+            content[:prompt_bytes].decode(),
+            content[prompt_bytes : prompt_bytes + response_bytes].decode(),
+            place.source,
+            place.line,
+            turns=_turns_decoder.decode(turns) if turns else (),
+        )
+        return StoredRow(number, place.split, row)
+
+    def place(self, number: int) -> StoredPlace:
+        """Where the row of a position came from; its texts are not read."""
+        offset, *sizes, line, file = self._places.at([number])[0].tolist()
+        prompt_bytes, response_bytes, turns_bytes = sizes
+        split, source = self._files[file]
+        return StoredPlace(split, source, line, offset, (prompt_bytes, response_bytes, turns_bytes))
 
     def split_of(self, number: int) -> Split:
-        """The split of the row of a position."""
-        return self._file(int(self._places.at([number])["file"][0]))[0]
+        """The split of the row of a position; nothing is read for it."""
+        return self._splits[bisect(self._firsts, number) - 1]
 
-    def _file(self, index: int) -> tuple[Split, str]:
-        return list(self._files)[index]
+    def _number(self, split: Split, source: str) -> int:
+        number = self._numbers.setdefault((split, source), len(self._files))
+        if number == len(self._files):
+            self._files.append((split, source))
+        return number

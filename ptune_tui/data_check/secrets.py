@@ -54,7 +54,14 @@ _KEYS: tuple[tuple[str, re.Pattern[str]], ...] = (
     )),
     ("a password in an address", re.compile(r"://[^/\s:@\0]+:[^/\s:@\0]+@(?=[A-Za-z0-9])")),
 )  # fmt: skip
-_DIGITS = re.compile(r"[0-9](?:[ -]?[0-9]){12,18}")
+_DIGITS = re.compile(r"[0-9](?:[ -]?[0-9]){12,}")
+_GROUP = re.compile(r"[0-9]+")
+# How card numbers are written and printed, in groups or in one.
+_CARD_GROUPS = {
+    *((size,) for size in range(13, 20)),
+    *((4, 4, 4, 4), (4, 4, 4, 4, 3), (4, 6, 5), (4, 6, 4)),
+}
+_MOST_GROUPS = max(map(len, _CARD_GROUPS))
 _ACCOUNT = re.compile(r"[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?")
 _ADDRESS = re.compile(r"@(?<=[A-Za-z0-9._%+-]@)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}")
 _MAILBOX = re.compile(r"[A-Za-z0-9._%+-]+$")
@@ -117,8 +124,8 @@ def secrets(text: str) -> Iterator[Secret]:
         for match in pattern.finditer(text):
             yield Secret("secret", name, *match.span())
     for match in _DIGITS.finditer(text):
-        if _is_alone(text, *match.span()) and _is_card(match[0]):
-            yield Secret("card-number", "a card number", *match.span())
+        for start, stop in _cards(match):
+            yield Secret("card-number", "a card number", start, stop)
     for match in _ACCOUNT.finditer(text):
         if _is_alone(text, *match.span()) and _is_account(match[0]):
             yield Secret("card-number", "an account number (IBAN)", *match.span())
@@ -149,6 +156,26 @@ def _is_alone(text: str, start: int, stop: int) -> bool:
     """Whether a run of letters and digits is not part of a longer one."""
     before, behind = text[start - 1 : start], text[stop : stop + 1]
     return not (before.isalnum() or behind.isalnum())
+
+
+def _cards(run: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """Where card numbers stand in a run of digits: all of it, or groups beside other numbers."""
+    if _is_card(run[0]) and _is_alone(run.string, *run.span()):
+        yield run.span()
+        return
+    groups = [group.span() for group in _GROUP.finditer(run.string, *run.span())]
+    first = 0
+    while first < len(groups):
+        for last in range(min(first + _MOST_GROUPS, len(groups)) - 1, first - 1, -1):
+            sizes = tuple(stop - start for start, stop in groups[first : last + 1])
+            start, stop = groups[first][0], groups[last][1]
+            is_card = sizes in _CARD_GROUPS and _is_card(run.string[start:stop])
+            # The run may begin or end within a word, as in `q4 4111 ...`.
+            if is_card and _is_alone(run.string, start, stop):
+                yield start, stop
+                first = last
+                break
+        first += 1
 
 
 def _is_card(text: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ptune_tui.config import DataConfig
 from ptune_tui.data_check.report import Split
 from ptune_tui.errors import DataError, EmptyFieldError
-from ptune_tui.reading.mapping import recognise
+from ptune_tui.reading.mapping import ColumnMapping, recognise
 from ptune_tui.reading.record import Record, RecordFault
 from ptune_tui.reading.records import iter_records
 from ptune_tui.rows import Row
@@ -45,6 +46,14 @@ class NoRow:
     is_empty: bool = False
 
 
+class ReadRow(NamedTuple):
+    """A row, the record it was made of, and how."""
+
+    record: Record
+    row: Row
+    mapping: ColumnMapping
+
+
 OnNoRow = Callable[[NoRow], None]
 OnAbout = Callable[[str], None]
 
@@ -55,8 +64,10 @@ def ignore(_: str) -> None:
 
 def iter_rows(
     path: Path, config: DataConfig, on_no_row: OnNoRow, on_about: OnAbout = ignore
-) -> Iterator[tuple[Record, Row]]:
+) -> Iterator[ReadRow]:
     """Stream the rows of a file with the records they are made of.
+
+    The first record whose fields are recognised decides for those behind it.
 
     Args:
         path (Path): The file.
@@ -73,15 +84,15 @@ def iter_rows(
 
     mapping = None
     for record in iter_records(path, on_fault):
-        if mapping is None:
-            mapping = recognise(record, config)
-            if mapping.about:
-                on_about(f"{path.name}: {mapping.about}.")
         try:
+            if mapping is None:
+                mapping = recognise(record, config)
+                if mapping.about:
+                    on_about(f"{path.name}: {mapping.about}.")
             row = mapping.row_of(record)
         except DataError as error:
             message = error.message.removeprefix(f"{record.place}: ")
             is_empty = isinstance(error, EmptyFieldError)
             on_no_row(NoRow(record.source, record.line, message, is_empty))
             continue
-        yield record, row
+        yield ReadRow(record, row, mapping)

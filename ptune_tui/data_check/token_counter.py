@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from export.encoding import Request, RowEncoder
-from export.errors import TemplateError
+from export.errors import RowError, TemplateError
 from ptune_tui.rows import Row
 
 Counts = npt.NDArray[np.int32]
@@ -44,13 +44,21 @@ class TokenCounter:
         texts = []
         for index, row in enumerate(rows):
             try:
-                texts.append(self._rendered(row.request(is_chat=is_chat)))
+                texts.append(self._rendered(self._request(row)))
             except TemplateError as error:
                 refused[index] = error.message
                 texts.append("")
         counts = self._count(texts, add_special_tokens=not is_chat)
         counts[list(refused)] = 0
         return counts, refused
+
+    def why_unfit(self, row: Row, max_tokens: int) -> str | None:
+        """Why a prompt cannot be cut to a number of tokens; None where it can."""
+        try:
+            self._encoder.encode_prompt(self._request(row), max_tokens)
+        except (RowError, TemplateError) as error:
+            return error.message
+        return None
 
     def responses(self, texts: Sequence[str]) -> Counts:
         """Tokens [N] of responses, the end token included."""
@@ -63,6 +71,9 @@ class TokenCounter:
         if len(known) + len(fresh) <= _MOST_KEPT:
             known.update(fresh)
         return result
+
+    def _request(self, row: Row) -> Request:
+        return row.request(is_chat=self._encoder.renderer.is_chat)
 
     def _rendered(self, request: Request) -> str:
         renderer = self._encoder.renderer

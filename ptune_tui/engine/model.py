@@ -203,7 +203,8 @@ def load_frozen(
         name (str): What to call it.
         scheme (Scheme): The grid for float checkpoints.
         kernel (str): `stream` or `cached`.
-        on_progress (Callable | None): Called with tensors done, their number and the current one.
+        on_progress (Callable | None): Called with tensors done, their number, and the
+            layer of the current one.
         device (torch.device | str): Where it computes.
         compute_dtype (torch.dtype): Of activations.
     """

@@ -14,16 +14,20 @@ from ptune_tui.engine.checkpoints import Stored
 from ptune_tui.engine.divergence import loss_sign, prompt_sign, root_mean_square
 from ptune_tui.engine.memory import finish, peak_memory_bytes
 from ptune_tui.engine.optimisation import Gradient, Optimisation, RowOrder
+from ptune_tui.engine.pausing import asks_to_pause, wait
 from ptune_tui.engine.run_state import Progress, RunState, best_prompt, capture, restore
 from ptune_tui.engine.schedule import schedule
 from ptune_tui.engine.validation import Validation
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import (
     Command,
+    Continue,
+    Continued,
     Diverged,
     EvaluateNow,
     Event,
     Notice,
+    Paused,
     Resumed,
     RolledBack,
     StageFinished,
@@ -136,7 +140,7 @@ class Trainer:
             self._seconds.append(time.perf_counter() - step_started)
             self._tokens.append(found.num_tokens)
             yield self._step_done(found, rate)
-            yield from self._between_steps(commands())
+            yield from self._between_steps(commands)
             if self.stopped_early or self.is_discarded:
                 return
 
@@ -180,8 +184,35 @@ class Trainer:
             eta_seconds=progress.elapsed_seconds / progress.step * steps_left,
         )
 
-    def _between_steps(self, asked: list[Command]) -> Iterator[Event]:
-        """Validate, save and stop, as the settings and the commands say."""
+    def _between_steps(self, commands: Callable[[], list[Command]]) -> Iterator[Event]:
+        """Validate, save, wait and stop, as the settings and the commands say."""
+        asked = commands()
+        yield from self._obey(asked, is_scheduled=self._is_scheduled())
+        if asks_to_pause(asked) and not self.stopped_early and not self._is_over():
+            yield from self._pause(commands)
+
+    def _is_scheduled(self) -> bool:
+        step, settings = self.progress.step, self.settings
+        return step % settings.evaluate_every == 0 or step == settings.max_steps
+
+    def _pause(self, commands: Callable[[], list[Command]]) -> Iterator[Event]:
+        """Wait until a command says to go on or to stop; an evaluation may be asked for."""
+        if self.progress.watch.is_calm:
+            yield self._save()  # whatever happens meanwhile, nothing is lost
+        yield Paused(self.progress.step)
+        seconds = 0.0
+        while not self.stopped_early:
+            asked, waited = wait(commands)
+            self._clock += waited  # the wait is no training
+            seconds += waited
+            if any(isinstance(command, Stop | EvaluateNow) for command in asked):
+                yield from self._obey(asked, is_scheduled=False)
+            if any(isinstance(command, Continue) for command in asked):
+                yield Continued(self.progress.step, seconds)
+                return
+
+    def _obey(self, asked: list[Command], *, is_scheduled: bool) -> Iterator[Event]:
+        """Validate, save and stop."""
         settings, step = self.settings, self.progress.step
         stop = next((command for command in asked if isinstance(command, Stop)), None)
         if stop is not None:
@@ -190,7 +221,6 @@ class Trainer:
                 self.is_discarded = True
                 return
             yield self._save()  # before the validation, which takes longer
-        is_scheduled = step % settings.evaluate_every == 0 or step == settings.max_steps
         is_asked = any(isinstance(command, EvaluateNow) for command in asked)
         if is_scheduled or is_asked or stop is not None:
             prompt = self.optimisation.method().detached()

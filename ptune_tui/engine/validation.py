@@ -24,7 +24,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.rows import Row
 
-_NUM_SAMPLES = 3
+_NUM_SAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,23 @@ def validation_rows(rows: TaskRows, settings: TrainingConfig) -> tuple[list[Row]
 
 
 def _samples(step: int, rows: Sequence[Row], scores: Scores) -> Iterator[Event]:
-    for row, answer in list(zip(rows, scores.answers, strict=True))[:_NUM_SAMPLES]:
-        yield SampleMade(step, row.prompt, row.response, answer)
+    for number in sample_numbers([row.response for row in rows]):
+        row = rows[number]
+        yield SampleMade(step, row.prompt, row.response, scores.answers[number])
+
+
+def sample_numbers(responses: Sequence[str]) -> list[int]:
+    """Which rows are shown: spread over the set, and of different responses as far as there are.
+
+    Args:
+        responses (Sequence[str]): Of all rows.
+    """
+    step = max(1, len(responses) // _NUM_SAMPLES)
+    spread = sorted(range(len(responses)), key=lambda number: (number % step, number))
+    first_of = {responses[number]: number for number in reversed(spread)}
+    others = [number for number in spread if first_of[responses[number]] != number]
+    firsts = [number for number in spread if first_of[responses[number]] == number]
+    return sorted([*firsts, *others][:_NUM_SAMPLES])
 
 
 def evaluation_event(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ptune_tui import __version__
 from ptune_tui.evaluation.bootstrap import FloatArray, Resamples
-from ptune_tui.evaluation.comparisons import label_test, text_test
+from ptune_tui.evaluation.comparisons import corrected, label_test, text_test
 from ptune_tui.evaluation.contenders import ContenderAnswers, contender_scores, references
 from ptune_tui.evaluation.text_scores import MISSING_EXTRA, has_text_metrics, row_scores
 from ptune_tui.reading.source import files_of
@@ -77,7 +77,7 @@ def assemble(given: Answered, resamples: Resamples) -> Evaluation:
             contender_scores(contender, given.rows, given.labels, resamples)
             for contender in given.contenders
         ],
-        tests=_tests(given, resamples),
+        tests=corrected(_tests(given, resamples)),
         flips=flips,
         forgetting=list(given.forgetting),
         made_at=time.time(),
@@ -102,7 +102,11 @@ def flipped(
             only rows that became right or wrong are listed.
     """
     flips = (
-        Flip(number, row.prompt, row.response, left, right, list(row.references))
+        # Of labels the one that is expected is right, as the scores count.
+        Flip(
+            *(number, row.prompt, row.response, left, right),
+            references=[] if is_closed else list(row.references),
+        )
         for number, (row, left, right) in enumerate(zip(rows, before, after, strict=True), start=1)
         if left != right
     )

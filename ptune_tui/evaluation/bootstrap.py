@@ -24,6 +24,8 @@ Measure = Callable[[FloatArray], FloatArray]
 
 COVERAGE = 0.95
 _SHARES: tuple[MetricName, ...] = ("accuracy", "exact_match")
+# A sum of absolute gaps: chance makes it larger, so a resample's is larger than that of the rows.
+_BIASED: tuple[MetricName, ...] = ("calibration_error",)
 _MAX_CHUNK = 4_000_000  # weights that are held at a time
 
 
@@ -49,7 +51,7 @@ class Resamples:
         """A score of the rows with its percentile interval.
 
         A share of rows that is 0 or 1 is so in every resample, which says nothing of other rows:
-        it has Wilson's interval.
+        it has Wilson's interval. A score that resamples shift has the basic interval.
 
         Args:
             name (MetricName): What to call it.
@@ -58,6 +60,8 @@ class Resamples:
         value = float(measure(np.ones((1, self.num_rows)))[0])
         if name in _SHARES and value in (0.0, 1.0):
             low, high = wilson_interval(value, self.num_rows)
+        elif name in _BIASED:
+            low, high = basic_interval(value, self.values(measure))
         else:
             low, high = interval(self.values(measure))
         return Metric(name, value, low, high)
@@ -79,6 +83,22 @@ def interval(values: FloatArray) -> tuple[float, float]:
     tail = (1 - COVERAGE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def basic_interval(value: float, values: FloatArray) -> tuple[float, float]:
+    """The basic (reverse percentile) interval of a score from 0 to 1.
+
+    A resample differs from the rows as the rows do from all rows there could be, so the percentile
+    interval is mirrored at the score: what shifts resamples one way then shifts the interval the
+    other way. Davison and Hinkley, Bootstrap Methods and their Application (1997), equation 5.6.
+    It is cut to 0 and 1 and, where the shift is large, widened to hold the score.
+
+    Args:
+        value (float): The score of the rows.
+        values (FloatArray): Of resamples.
+    """
+    low, high = interval(values)
+    return max(0.0, min(value, 2 * value - high)), min(1.0, max(value, 2 * value - low))
 
 
 def wilson_interval(share: float, num_rows: int) -> tuple[float, float]:

@@ -6,7 +6,9 @@ Legend: N rows.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from ptune_tui.evaluation.bootstrap import FloatArray, Resamples, weighted_mean
@@ -76,6 +78,43 @@ def text_test(
     )
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, by Holm's step-down method.
+
+    Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of
+    Statistics 6 (1979).
+
+    Args:
+        p_values (Sequence[float]): Of all tests that are made.
+    """
+    corrected = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, (len(p_values) - rank) * p_values[number])
+        corrected[number] = min(1.0, largest)
+    return corrected
+
+
+def corrected(tests: Sequence[PairTest]) -> list[PairTest]:
+    """The tests of a table with p-values corrected for their number; one alone as it is."""
+    if len(tests) < 2:
+        return list(tests)
+    p_values = holm([test.p_value for test in tests])
+    return [
+        msgspec.structs.replace(test, corrected_p=p_value)
+        for test, p_value in zip(tests, p_values, strict=True)
+    ]
+
+
+def correction_in_words(tests: Sequence[PairTest]) -> str | None:
+    """What the corrected p-values are; None where there are none."""
+    if all(test.corrected_p is None for test in tests):
+        return None
+    return (
+        f"Holm: p corrected for {len(tests)} comparisons; by it a line is called better or worse."
+    )
+
+
 def in_words(test: PairTest) -> str:
     """A test as a sentence."""
     first, second = _named(test.first), _named(test.second)
@@ -83,7 +122,9 @@ def in_words(test: PairTest) -> str:
     noun = "row" if test.num_first_only == 1 else "rows"
     counts = f"{test.num_first_only} {noun} against {test.num_second_only}{by}"
     rows = f"{counts}, {_p_value(test.p_value)}"
-    if test.p_value >= SIGNIFICANCE:
+    if test.corrected_p is not None:
+        rows += f" (Holm: {_p_value(test.corrected_p)})"
+    if test.decisive_p >= SIGNIFICANCE:
         return f"No clear difference between {first} and {second}: {rows}."
     better = "better" if test.difference > 0 else "worse"
     return f"{first[0].upper()}{first[1:]} is {better} than {second}: {rows}."

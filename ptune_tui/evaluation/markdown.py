@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ptune_tui.evaluation.comparisons import in_words
+from ptune_tui.evaluation.comparisons import correction_in_words, in_words
 from ptune_tui.evaluation.table import (
     NAMES,
     flip_counts,
@@ -28,6 +28,8 @@ def markdown_lines(evaluation: Evaluation) -> Iterator[str]:
     yield ""
     for test in evaluation.tests:
         yield f"- {in_words(test)}"
+    if correction := correction_in_words(evaluation.tests):
+        yield f"- {correction}"
     if evaluation.flips_from:
         yield f"- {flip_counts(evaluation)}"
     if evaluation.forgetting:

@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from ptune_tui.evaluation.comparisons import in_words
+from ptune_tui.evaluation.comparisons import correction_in_words, in_words
 from ptune_tui.results import ContenderScores, Evaluation, Flip, Metric, MetricName
 
 WIDTH = 80
@@ -80,6 +80,8 @@ def summary_lines(evaluation: Evaluation, max_width: int = WIDTH) -> Iterator[st
     """
     for test in evaluation.tests:
         yield from _wrapped(in_words(test), max_width)
+    if correction := correction_in_words(evaluation.tests):
+        yield from _wrapped(correction, max_width)
     if evaluation.flips_from:
         yield from _wrapped(flip_counts(evaluation), max_width)
     if evaluation.forgetting:

@@ -8,7 +8,7 @@ from typing import Protocol
 from ptune_tui.errors import DataError
 from ptune_tui.reading.conversation import is_conversation, last_answer, turns_of
 from ptune_tui.reading.record import Record
-from ptune_tui.reading.values import as_text, value_of
+from ptune_tui.reading.values import as_text, is_missing, value_of
 
 
 class Answer(Protocol):
@@ -32,7 +32,7 @@ class AnswerColumn:
 
     Attributes:
         name: The field.
-        references: Another one, of more right answers.
+        references: Another one, of one or several more right answers.
     """
 
     name: str
@@ -51,12 +51,16 @@ class AnswerColumn:
         if isinstance(value, list):
             return _several(value, self.name, record)
         answer = as_text(value, self.name, record).strip()
-        more = None if self.references is None else record.fields.get(self.references)
-        if not isinstance(more, list) or not more:
-            return (answer,)
-        assert self.references is not None
-        others = _several(more, self.references, record)
-        return (answer, *(other for other in others if other != answer))
+        return (answer, *(other for other in self._others(record) if other != answer))
+
+    def _others(self, record: Record) -> tuple[str, ...]:
+        if self.references is None:
+            return ()
+        more = record.fields.get(self.references)
+        is_blank = more == [] or (isinstance(more, str) and not more.strip())
+        if is_missing(more) or is_blank:
+            return ()
+        return _several(more if isinstance(more, list) else [more], self.references, record)
 
 
 @dataclass(frozen=True)

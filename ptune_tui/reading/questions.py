@@ -10,7 +10,7 @@ from ptune_tui.reading.conversation import as_text as conversation_text
 from ptune_tui.reading.conversation import before_answer, is_conversation, turns_of
 from ptune_tui.reading.record import Record
 from ptune_tui.reading.row import Turn
-from ptune_tui.reading.values import as_text, value_of
+from ptune_tui.reading.values import as_text, is_missing, value_of
 
 Asked = tuple[str, tuple[Turn, ...]]  # the text, and the turns where it is a conversation
 
@@ -66,7 +66,7 @@ class Instruction:
         """The input of a record."""
         instruction = as_text(value_of(record, self.instruction), self.instruction, record)
         about = record.fields.get(self.input)
-        if about is None or about == "":
+        if is_missing(about) or (isinstance(about, str) and not about.strip()):
             return instruction, ()
         return f"{instruction}\n\n{as_text(about, self.input, record)}", ()
 

@@ -28,7 +28,7 @@ def is_data(path: PurePosixPath, kinds: Iterable[str]) -> bool:
     """
     if any(part.startswith((".", "_")) for part in path.parts):
         return False
-    name = path.name.removesuffix(".gz")
+    name = _unpacked(path)
     stem, ending = _stem(path), PurePosixPath(name).suffix.lower()
     return ending in kinds and not stem.endswith(_REFERENCES) and not _DESCRIPTIONS.fullmatch(name)
 
@@ -66,4 +66,9 @@ def _folder_split(name: str) -> re.Match[str] | None:
 
 
 def _stem(path: PurePosixPath) -> str:
-    return PurePosixPath(path.name.removesuffix(".gz")).stem
+    return PurePosixPath(_unpacked(path)).stem
+
+
+def _unpacked(path: PurePosixPath) -> str:
+    """A file's name without `.gz`, in whatever case that is written."""
+    return path.stem if path.suffix.lower() == ".gz" else path.name

@@ -32,16 +32,21 @@ def iter_table(path: Path, delimiter: str, report: OnFault) -> Iterator[Record]:
     header: list[str] | None = None
     while True:
         line = reader.line_num + 1
-        lines.is_damaged = False
+        lines.fault = None
         try:
             values = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            report(_csv_fault(error, str(path), line))
+            fault = _csv_fault(error, str(path), line)
+            if header is None:
+                raise fault.error() from None
+            report(fault)
             continue
+        if lines.fault and header is None:
+            raise lines.fault.error()
         is_blank = len(values) < 2 and not "".join(values).strip()
-        if lines.is_damaged or is_blank:
+        if lines.fault or is_blank:
             continue
         if header is None:
             header = values
@@ -63,13 +68,13 @@ class _TextLines:
     """Lines as text, also those that end in a carriage return alone.
 
     Attributes:
-        is_damaged: Whether a line since it was last set to false was reported.
+        fault: The last one reported since it was set to None.
     """
 
     def __init__(self, path: Path, report: OnFault) -> None:
         self.path = path
         self.report = report
-        self.is_damaged = False
+        self.fault: RecordFault | None = None
 
     def __iter__(self) -> Iterator[str]:
         number = 0
@@ -77,7 +82,7 @@ class _TextLines:
             number += 1
             if fault := self._fault(content, number):
                 self.report(fault)
-                self.is_damaged = True
+                self.fault = fault
             text = content.decode("utf-8", "replace")
             if "\r" not in text[:-2]:
                 yield text

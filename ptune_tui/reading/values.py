@@ -8,6 +8,11 @@ from ptune_tui.errors import DataError, EmptyFieldError
 from ptune_tui.reading.record import Record
 
 
+def is_missing(value: object) -> bool:
+    """Whether a value is nothing: null, or NaN, which pandas writes for what is missing."""
+    return value is None or value != value
+
+
 def value_of(record: Record, name: str) -> Any:
     """The value of a field.
 
@@ -15,7 +20,7 @@ def value_of(record: Record, name: str) -> Any:
         DataError: It is missing, or nothing.
     """
     value = record.fields.get(name)
-    if value is None or value != value:  # pandas writes what is missing as NaN
+    if is_missing(value):
         found = ", ".join(f"`{key}`" for key in record.fields)
         raise DataError(
             f"{record.place}: this row has no `{name}`.",

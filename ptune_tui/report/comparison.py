@@ -145,12 +145,19 @@ def findings(evaluation: Evaluation) -> list[str]:
         f"“{test.first}” {_scores(test)} “{test.second}”: "
         + (
             "the difference is more than chance"
-            if test.p_value < _SIGNIFICANT
+            if test.decisive_p < _SIGNIFICANT
             else "the difference may be chance"
         )
-        + f" ({p_value(test.p_value)}, {_test_name(test)})."
+        + f" ({p_value(test.p_value)}, {_test_name(test)}{_correction(test, evaluation)})."
         for test in evaluation.tests
     ]
+
+
+def _correction(test: PairTest, evaluation: Evaluation) -> str:
+    if test.corrected_p is None:
+        return ""
+    number = len(evaluation.tests)
+    return f"; {p_value(test.corrected_p)} corrected for {number} comparisons by Holm’s method"
 
 
 def _scores(test: PairTest) -> str:

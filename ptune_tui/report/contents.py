@@ -11,12 +11,15 @@ from ptune_tui.command_line import train_command
 from ptune_tui.config import RunConfig, dump, load
 from ptune_tui.errors import UsageError
 from ptune_tui.events import SampleMade
+from ptune_tui.inspection import Inspection, read_inspection
+from ptune_tui.inspection_words import sentences
 from ptune_tui.paths import runs_folder
 from ptune_tui.report import words
 from ptune_tui.report.calibration import calibrated, calibration_plot
 from ptune_tui.report.comparison import Comparison, comparison, styles
 from ptune_tui.report.confusion import Matrix, confusion_matrix
 from ptune_tui.report.flips import FlipGroup, flip_groups
+from ptune_tui.report.inspected import TokenRow, beginnings_plot, token_rows
 from ptune_tui.report.learning_plot import learning_plot
 from ptune_tui.report.plot import Plot
 from ptune_tui.report.training_plots import training_plots
@@ -27,7 +30,7 @@ from ptune_tui.results import (
     read_learning_curve,
 )
 from ptune_tui.run_history import RunHistory, read_history
-from ptune_tui.run_table import RunTable, current_table
+from ptune_tui.run_table import RunTable, current_table, prompt_hash
 from ptune_tui.runs import RunSummary, run_config, summarise
 from ptune_tui.tasks import CONFIG_FILE
 
@@ -52,6 +55,7 @@ class Report:
         config: What it was asked to do.
         table: That of `ptune eval`, where it was made and is of this prompt.
         learning: That of `ptune learning-curve`, where it was made.
+        inspection: That of `ptune inspect`, where it was made and is of this prompt.
         made_at: Seconds since the epoch.
     """
 
@@ -61,6 +65,7 @@ class Report:
     config: RunConfig
     table: RunTable
     learning: LearningCurve | None
+    inspection: Inspection | None
     made_at: float
 
     @property
@@ -158,6 +163,21 @@ class Report:
         return learning_plot(self.learning) if self.learning and self.learning.points else None
 
     @property
+    def beginnings_plot(self) -> Plot | None:
+        """What the first tokens alone come to."""
+        return beginnings_plot(self.inspection) if self.inspection else None
+
+    @property
+    def tokens(self) -> list[TokenRow]:
+        """The prompt, token by token."""
+        return token_rows(self.inspection) if self.inspection else []
+
+    @property
+    def inspection_sentences(self) -> list[str]:
+        """What the inspection comes to."""
+        return list(sentences(self.inspection)) if self.inspection else []
+
+    @property
     def samples(self) -> list[SampleMade]:
         """Rows of the last validation that shows some."""
         last = self.history.samples[-1].step if self.history.samples else None
@@ -207,8 +227,15 @@ def read_report(run: Path) -> Report:
         config=_config(run),
         table=current_table(run),
         learning=read_learning_curve(run),
+        inspection=_inspection(run),
         made_at=time.time(),
     )
+
+
+def _inspection(run: Path) -> Inspection | None:
+    """What was found in the prompt as it is; one that names no prompt is taken to be of this."""
+    found = read_inspection(run)
+    return found if found and found.prompt_hash in ("", prompt_hash(run)) else None
 
 
 def _config(run: Path) -> RunConfig:

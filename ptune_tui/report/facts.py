@@ -14,6 +14,7 @@ from ptune_tui.run_history import RunHistory, Trouble
 _STAGES = {
     "load": "Loading the model",
     "tokenise": "Reading and tokenising rows",
+    "probe": "Choosing how steps are computed",
     "train": "Training, validations included",
     "evaluate": "Validations",
 }

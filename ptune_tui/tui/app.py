@@ -1,4 +1,4 @@
-"""The app: six places over one session, polled four times a second.
+"""The app: six places over one session, polled twice a second.
 
 It runs no model: work is done by child processes that answer through files, and chats by one that
 answers over pipes. So nothing native prints on the screen, and closing the app ends no run.
@@ -7,29 +7,36 @@ answers over pipes. So nothing native prints on the screen, and closing the app 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Static
 
-from ptune_tui.errors import explain
-from ptune_tui.events import TaskFinished
-from ptune_tui.run_listing import has_runs
-from ptune_tui.tui.bindings import ACTIONS, Action, bindings_of
-from ptune_tui.tui.session import Session
-from ptune_tui.tui.wording import share_text
+from ptune_tui.errors import PTuneError, explain
+from ptune_tui.settings import Remembered, remember
+from ptune_tui.tui.bindings import ACTIONS, PAGES_OF_SETUP, Action, bindings_of
+from ptune_tui.tui.places import MODES
+from ptune_tui.tui.preferences import read_preferences
+from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch
+from ptune_tui.tui.themes import COLOURLESS_THEME, HIGH_CONTRAST
 
 if TYPE_CHECKING:
     from ptune_tui.tui.outcome import AppOutcome
     from ptune_tui.tui.screens.questions import Leave
+    from ptune_tui.tui.session import Session
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 0.5  # each may draw twice, and a key waits for a drawing to be through
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
+PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
 InitialScreen = Literal["runs", "setup", "train", "compare", "export", "chat"]
 
@@ -38,7 +45,7 @@ def run_app(
     initial_screen: InitialScreen | None = None,
     bundle: Path | None = None,
     attach: Path | None = None,
-) -> AppOutcome | None:
+) -> AppOutcome:
     """Open the app and wait until it closes.
 
     Args:
@@ -48,53 +55,20 @@ def run_app(
         attach (Path | None): A run folder to show.
 
     Returns:
-        AppOutcome | None: What to say on the normal screen; None where nothing was done.
+        AppOutcome: What to say on the normal screen, and the exit code.
 
     Raises:
         UsageError: There is no folder `attach`.
     """
     app = PTuneApp(initial_screen, bundle, attach)
-    app.run()
+    try:
+        app.run()
+    finally:
+        if app.has_lost_terminal:
+            os._exit(TERMINAL_LOST)  # whatever is still to be written would fail or never return
     from ptune_tui.tui.outcome import outcome_of
 
-    return outcome_of(app.session)
-
-
-# The first frame is drawn before the places are imported: half of a start's time is theirs.
-def _runs_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.runs import RunsScreen
-
-    return RunsScreen()
-
-
-def _setup_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.setup import SetupScreen
-
-    return SetupScreen()
-
-
-def _train_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.train import TrainScreen
-
-    return TrainScreen()
-
-
-def _compare_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.compare import CompareScreen
-
-    return CompareScreen()
-
-
-def _export_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.export import ExportScreen
-
-    return ExportScreen()
-
-
-def _chat_screen() -> Screen[Any]:
-    from ptune_tui.tui.screens.chat import ChatScreen
-
-    return ChatScreen()
+    return outcome_of(app.session, app.return_code or 0)
 
 
 class PTuneApp(App[None]):
@@ -113,14 +87,7 @@ class PTuneApp(App[None]):
 
     TITLE = "ptune"
     CSS_PATH = "app.tcss"
-    MODES = {  # noqa: RUF012
-        "runs": _runs_screen,
-        "setup": _setup_screen,
-        "train": _train_screen,
-        "compare": _compare_screen,
-        "export": _export_screen,
-        "chat": _chat_screen,
-    }
+    MODES = MODES
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
@@ -132,15 +99,35 @@ class PTuneApp(App[None]):
         attach: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
+        # Native colours, so that NO_COLOR leaves none: the library would draw in shades of grey.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.animation_level = "none"
-        self.session = Session(bundle)
+        self._take_settings()
+        self._bundle = bundle
         self.clock = clock
         fitting: InitialScreen | None = "train" if attach else "chat" if bundle else None
         self._initial_screen = initial_screen or fitting
         self._leaves_after_run = False
+        self._terminal: TerminalWatch | None = None
         if attach is not None:
             self.session.attach(attach)
+
+    @cached_property
+    def session(self) -> Session:
+        """The app's work; its imports take their time after the first frame."""
+        from ptune_tui.tui.session import Session
+
+        return Session(self._bundle)
+
+    def _take_settings(self) -> None:
+        """Colours, charts and keys as the user wants them; what cannot be is said at the start."""
+        for theme in HIGH_CONTRAST:
+            self.register_theme(theme)
+        preferences = read_preferences(self.available_themes)
+        self.keymap, self.charts = preferences.keymap, preferences.charts
+        self._problems = preferences.problems
+        self.set_keymap(dict(self.keymap.changed))
+        self.theme = COLOURLESS_THEME if self.no_color else preferences.theme
 
     def compose(self) -> ComposeResult:
         """The first frame."""
@@ -148,13 +135,30 @@ class PTuneApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first place as soon as the first frame is drawn."""
+        if not self.is_headless:
+            self._terminal = TerminalWatch(self._leave)
+            self._terminal.begin()
         self.call_after_refresh(self._open_first_place)
 
-    def _open_first_place(self) -> None:
+    async def _open_first_place(self) -> None:
         """Show the first place and begin to poll."""
-        self.session.poll()
-        self.switch_mode(self._initial_screen or ("runs" if has_runs() else "setup"))
+        from ptune_tui.run_listing import has_runs
+
+        await asyncio.to_thread(self.session.poll)  # a long run takes a moment to read
+        place = self._initial_screen
+        if place is None:
+            place = "runs" if await asyncio.to_thread(has_runs) else "setup"
+        self.switch_mode(place)
         self.set_interval(POLL_SECONDS, self._poll)
+        for problem in self._problems:
+            self.notify(problem, severity="warning", timeout=PROBLEM_SECONDS, markup=False)
+        self.theme_changed_signal.subscribe(self, lambda theme: self._remember("theme", theme.name))
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours, and that of the lines around boxes, which differs from the paper."""
+        variables = super().get_css_variables()
+        line = "surface-lighten-3" if self.current_theme.dark else "surface-darken-3"
+        return {**variables, "line": variables[line]}
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the table, for the palette."""
@@ -164,9 +168,13 @@ class PTuneApp(App[None]):
     def get_key_display(self, binding: Binding) -> str:
         """Function keys as keyboards print them."""
         key = binding.key
-        return (
-            key.upper() if key[0] == "f" and key[1:].isdigit() else super().get_key_display(binding)
-        )
+        is_function_key = key[0] == "f" and key[1:].isdigit()
+        return key.upper() if is_function_key else super().get_key_display(binding)
+
+    @property
+    def has_lost_terminal(self) -> bool:
+        """Whether the terminal is gone."""
+        return self._terminal is not None and self._terminal.is_lost
 
     def status_text(self) -> str:
         """How the work stands, for the bar on top."""
@@ -179,17 +187,9 @@ class PTuneApp(App[None]):
             return "▸ finding a rate"
         if run is None:
             return ""
-        state = run.state
-        if state.task.failure is not None:
-            return "✗ the run failed"
-        if run.is_active:
-            step = f" {state.step.step}/{state.step.max_steps}" if state.step else ""
-            return f"▸ {'stopping' if state.is_stopping else 'training'}{step}"
-        best = f", best {share_text(state.best.accuracy)}" if state.best else ""
-        stopped_early = (
-            isinstance(state.task.ending, TaskFinished) and state.task.ending.stopped_early
-        )
-        return f"✓ {'stopped' if stopped_early else 'finished'}{best}"
+        from ptune_tui.tui.run_status import run_status
+
+        return run_status(run.state, is_active=run.is_active)
 
     def tell_error(self, error: BaseException) -> None:
         """Show an error that something the user did has raised."""
@@ -202,13 +202,44 @@ class PTuneApp(App[None]):
             self.switch_mode(place)
 
     def action_show_help(self) -> None:
-        """Show the keys of the place."""
+        """Show what has the focus, and the keys of the place."""
+        from ptune_tui.tui.focus_help import focus_help
         from ptune_tui.tui.screens.place import PlaceScreen
         from ptune_tui.tui.screens.questions import HelpScreen
 
         if isinstance(self.screen, PlaceScreen):
             place = next(row.place for row in ACTIONS if row.place == self.screen.PLACE)
-            self.push_screen(HelpScreen(place))
+            self.push_screen(HelpScreen(place, self.keymap, focus_help(self.focused)))
+
+    def action_change_theme(self) -> None:
+        """Choose other colours; they are remembered."""
+        if self.no_color:
+            self.notify("NO_COLOR is set, so that there are no colours to choose.")
+        else:
+            super().action_change_theme()
+
+    def action_change_charts(self) -> None:
+        """Draw curves with blocks instead of braille, or the other way round; remembered."""
+        self.charts = "blocks" if self.charts == "braille" else "braille"
+        self._remember("charts", self.charts)
+        self.notify(f"Charts are drawn with {self.charts}.")
+        self.refresh_place()
+
+    def _remember(self, name: Remembered, value: str) -> None:
+        try:
+            remember(name, value)
+        except (PTuneError, OSError) as error:
+            self.tell_error(error)
+
+    def copy_text(self, text: str, what: str) -> None:
+        """Put a text on the clipboard of the terminal, which may be far away (OSC 52).
+
+        Args:
+            text (str): The text.
+            what (str): What it is, for the message.
+        """
+        self.copy_to_clipboard(text)
+        self.notify(f"Copied {what}.", markup=False)
 
     async def action_quit(self) -> None:
         """Leave; ask first where work goes on."""
@@ -218,7 +249,8 @@ class PTuneApp(App[None]):
         if self._leaves_after_run or work is None:
             self._leave()
         elif not isinstance(self.screen, LeaveScreen):
-            self.push_screen(LeaveScreen(work), self._answered)
+            screen = LeaveScreen(work, is_paused=self.session.is_paused)
+            self.push_screen(screen, self._answered)
 
     def _answered(self, choice: Leave | None) -> None:
         if choice == "background":
@@ -226,14 +258,19 @@ class PTuneApp(App[None]):
         elif choice == "discard":
             self.run_worker(self._discard())
         elif choice == "save":
-            self.session.stop_run(save=True)
+            try:
+                self.session.stop_run(save=True)
+            except OSError as error:
+                self.tell_error(error)
+                return
             self._leaves_after_run = True
             self.notify("Leaving when the run has stopped; Quit again leaves at once.")
             self.refresh_place()
 
     async def _discard(self) -> None:
         """End the work: ask the run, wait, then end its process."""
-        self.session.stop_run(save=False)
+        with contextlib.suppress(OSError):  # a full disk: the process is ended all the same
+            self.session.stop_run(save=False)
         followed = self.session.followed
         self.notify("Ending the work...")
         deadline = time.monotonic() + (DISCARD_SECONDS if self.session.is_training else 0.0)
@@ -243,13 +280,25 @@ class PTuneApp(App[None]):
             await asyncio.to_thread(followed.job.kill)
         self._leave()
 
-    def _leave(self) -> None:
+    def _leave(self, return_code: int = 0) -> None:
         self.session.end_preview()
         self.session.end_rate_test()
         self.session.comparison.stop_answers()
-        self.exit()
+        self.exit(return_code=return_code)
+
+    def _fatal_error(self) -> None:
+        """End after a fault of ours, in sentences; Textual's own traceback shows users' texts."""
+        from rich.text import Text
+
+        from ptune_tui.tui.faults import fault_words
+
+        error = sys.exc_info()[1] or self._exception
+        self._exit_renderables.append(Text(fault_words(error) if error else "The app failed."))
+        self._close_messages_no_wait()
 
     def _poll(self) -> None:
+        if self._terminal is not None:
+            self._terminal.look()
         if not self.session.poll():
             return
         if self._leaves_after_run and not self.session.is_training:
@@ -269,7 +318,7 @@ class PTuneApp(App[None]):
 
         async def run() -> None:
             if row.place != "app":
-                self.action_show_place("setup" if row.place == "rate" else row.place)
+                self.action_show_place("setup" if row.place in PAGES_OF_SETUP else row.place)
             target = self if row.place == "app" else self.screen
             if not await self.run_action(row.action, target) and row.needs:
                 self.notify(f"Not now: {row.title} needs {row.needs}.", severity="warning")

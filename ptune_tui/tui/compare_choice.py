@@ -14,9 +14,10 @@ from ptune_tui.lineup import LinePrecision, Lineup
 from ptune_tui.reading import source
 from ptune_tui.tasks import CompareTask
 from ptune_tui.tui.compare_subjects import Subject, precisions_of
-from ptune_tui.tui.fields import OWN_FILE, Field, builtin_sets
+from ptune_tui.tui.fields import Field, builtin_sets
 
 OWN_FOLDER = "a folder of mine"
+OWN_FILE = "a file of mine"
 VALIDATION = "its validation rows"
 NOT_READ = "..."  # while the runs are being read
 NO_PROMPT = "-"  # where no bundle is asked

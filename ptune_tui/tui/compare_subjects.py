@@ -15,6 +15,7 @@ from ptune_tui.config import RunConfig
 from ptune_tui.kept_tables import kept_tables
 from ptune_tui.lineup import LinePrecision
 from ptune_tui.results import Evaluation
+from ptune_tui.run_listing import RunListing
 from ptune_tui.run_table import prompt_hash
 from ptune_tui.runs import run_config, summarise
 from ptune_tui.tui.export_choice import ExportSource, export_sources
@@ -59,14 +60,15 @@ class Subject:
         return self.word.removeprefix("run ")
 
 
-def subjects(shown: Path | None, bundle: Path | None) -> list[Subject]:
-    """All that can be compared, runs before bundles. Reads the events of all runs.
+def subjects(listing: RunListing, shown: Path | None, bundle: Path | None) -> list[Subject]:
+    """All that can be compared, runs before bundles. Reads the disk.
 
     Args:
+        listing (RunListing): Of all runs.
         shown (Path | None): A run that may lie elsewhere.
         bundle (Path | None): A bundle that may lie elsewhere.
     """
-    runs = [_of_source(source) for source in export_sources(shown)]
+    runs = [_of_source(source) for source in export_sources(listing, shown)]
     bundles = [run.bundle for run in runs if run.bundle is not None]
     if bundle is not None and bundle.absolute() not in {path.absolute() for path in bundles}:
         bundles.insert(0, bundle)

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
-
-from ptune_tui.bundles import BundleCard, check_prompt_name, prompt_name_of, read_card
+from ptune_tui.bundles import prompt_name_of
 from ptune_tui.config import RunConfig
-from ptune_tui.errors import UsageError
-from ptune_tui.events import LineFollower, ModelReady, decode_event
-from ptune_tui.hardware import free_disk_bytes
+from ptune_tui.events import ModelReady
 from ptune_tui.paths import runs_folder
-from ptune_tui.runs import RunSummary, list_runs, run_config, summarise
-from ptune_tui.tasks import EVENTS_FILE, ExportFormat, ExportPrecision, ExportTask
+from ptune_tui.run_listing import ListedRun, RunListing, listed_run
+from ptune_tui.runs import AT_WORK, RunReader, RunSummary
+from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 from ptune_tui.tui.fields import Field
-from ptune_tui.tui.wording import bytes_text
 
 Make = Literal["new bundle", "prompt into a bundle", "transformers folder", "GGUF folder"]
 MAKES: tuple[Make, ...] = get_args(Make)
 KEEP, REPLACE = "keep it", "replace it"
+REFUSE, FORCE = "refuse", "export all the same"
 NOT_READ = "..."  # while the runs are being read
 
-_FORMATS: dict[Make, ExportFormat] = {"transformers folder": "transformers", "GGUF folder": "gguf"}
-_FOLDERS: dict[Make, str] = {
+FORMATS: dict[Make, ExportFormat] = {"transformers folder": "transformers", "GGUF folder": "gguf"}
+FOLDERS: dict[Make, str] = {
     "new bundle": "bundle",
     "transformers folder": "transformers",
     "GGUF folder": "gguf",
 }
-_SLACK = 1.15  # graphs, tokenizers and the prompt, beside the weights
-_FLOAT_BYTES = 4
 
 FIELDS = (
     Field("run", "run", "a run that has ended with a prompt", NOT_READ, (NOT_READ,)),
@@ -54,6 +48,20 @@ FIELDS = (
     Field("name", "prompt's name", "what the bundle calls the prompt", "prompt"),
     Field("to", "folder", "where it goes; nothing is put there unless all went well", ""),
     Field("taken", "if it is there", "an earlier export", KEEP, (KEEP, REPLACE)),
+    Field(
+        "dtype",
+        "weights in",
+        "bfloat16 takes half the room and rounds; float32 holds what was trained on",
+        "float32",
+        get_args(FloatType),
+    ),
+    Field(
+        "weights",
+        "on other weights",
+        "where the model is not the one that the prompt was trained on any more",
+        REFUSE,
+        (REFUSE, FORCE),
+    ),
 )
 
 
@@ -98,6 +106,8 @@ class ExportChoice:
         name: What a bundle calls the prompt.
         destination: Where it goes.
         replaces: Whether what is there may be replaced.
+        float_type: Of the weights of a transformers folder.
+        forces: Whether other weights than it was trained on will do.
     """
 
     source: ExportSource
@@ -106,6 +116,8 @@ class ExportChoice:
     name: str
     destination: Path
     replaces: bool
+    float_type: FloatType = "float32"
+    forces: bool = False
 
     @property
     def is_addition(self) -> bool:
@@ -115,7 +127,7 @@ class ExportChoice:
     @property
     def is_of_bundle(self) -> bool:
         """Whether a bundle comes of it, which has precisions and names."""
-        return self.make not in _FORMATS
+        return self.make not in FORMATS
 
     def task(self) -> ExportTask:
         """What a worker is asked to do."""
@@ -125,8 +137,10 @@ class ExportChoice:
             prompt_name=self.name if self.is_of_bundle else self.source.prompt_name,
             precision=self.precision if self.is_of_bundle else "auto",
             overwrite=self.replaces,
+            force=self.forces,
             is_addition=self.is_addition,
-            format=_FORMATS.get(self.make, "bundle"),
+            format=FORMATS.get(self.make, "bundle"),
+            float_type=self.float_type,
         )
 
     def command(self) -> str:
@@ -137,161 +151,29 @@ class ExportChoice:
             words += ["--name", self.name]
             words += [] if self.precision == "auto" else ["--precision", self.precision]
         else:
-            words += ["--format", _FORMATS[self.make]]
-        return shlex.join([*words, "--overwrite"] if self.replaces else words)
+            words += ["--format", FORMATS[self.make]]
+            words += [] if self.float_type == "float32" else ["--dtype", self.float_type]
+        words += ["--overwrite"] if self.replaces else []
+        return shlex.join([*words, "--force"] if self.forces else words)
 
 
-# No such user, a folder that may not be read, a name that is too long.
-_NOT_TO_BE_LOOKED_AT = (OSError, RuntimeError)
-
-
-def export_sources(shown: Path | None = None) -> list[ExportSource]:
-    """Every run that has ended with a prompt, the latest first. Reads all their events.
+def export_sources(listing: RunListing, shown: Path | None = None) -> list[ExportSource]:
+    """Every run that has ended with a prompt, the latest first. Reads the disk.
 
     Args:
+        listing (RunListing): Of all runs.
         shown (Path | None): A run that may lie elsewhere.
     """
-    summaries = list_runs()
-    known = {summary.path.absolute() for summary in summaries}
+    runs = listing.read_all()
+    known = {run.summary.path.absolute() for run in runs}
     if shown is not None and shown.absolute() not in known:
-        summaries = [summarise(shown), *summaries]
-    return [source for summary in summaries for source in _source(summary)]
+        runs = [listed_run(RunReader(shown)), *runs]
+    return [source for run in runs if (source := _source(run)) is not None]
 
 
-def _source(summary: RunSummary) -> Iterable[ExportSource]:
-    config = run_config(summary.path)
+def _source(run: ListedRun) -> ExportSource | None:
+    summary = run.summary
     has_prompt = summary.best_accuracy is not None and (summary.path / "adapter").is_dir()
-    if config is not None and has_prompt and summary.status != "running":
-        yield ExportSource(summary, config, _model_of(summary.path))
-
-
-def _model_of(run: Path) -> ModelReady | None:
-    """The model of a run; its event is among the first."""
-    for line in LineFollower(run / EVENTS_FILE).new_lines():
-        if b'"ModelReady"' in line:
-            try:
-                event = decode_event(line)
-            except msgspec.DecodeError:
-                return None  # damaged; the listing counts it
-            return event if isinstance(event, ModelReady) else None
-    return None
-
-
-def default_destination(make: Make, source: ExportSource, sources: Iterable[ExportSource]) -> str:
-    """Where an export goes unless another folder is named; empty where nothing fits.
-
-    Args:
-        make (Make): What is made.
-        source (ExportSource): Of which run.
-        sources (Iterable[ExportSource]): The runs whose bundles a prompt could be added to.
-    """
-    if make in _FOLDERS:
-        return str(source.path / _FOLDERS[make])
-    for other in sources:
-        bundle = other.path / _FOLDERS["new bundle"]
-        card = read_card(bundle)
-        if other != source and card is not None and _is_same_base(card, source):
-            return str(bundle)
-    return ""
-
-
-def read_choice(
-    texts: Mapping[str, str], sources: Mapping[str, ExportSource]
-) -> tuple[ExportChoice | None, dict[str, str]]:
-    """The choice that a form holds, and what is wrong by field. Looks at the disk.
-
-    Args:
-        texts (Mapping[str, str]): The form, by name of the field.
-        sources (Mapping[str, ExportSource]): The runs by what the form calls them.
-    """
-    source = sources.get(texts["run"])
-    if source is None:
-        return None, {}
-    try:
-        destination = Path(texts["to"].strip()).expanduser()
-        free_disk_bytes(destination.absolute())
-    except _NOT_TO_BE_LOOKED_AT as error:
-        return None, {"to": f"the folder cannot be looked at: {error}"}
-    has_taken = is_taken(texts)
-    choice = ExportChoice(
-        source=source,
-        make=next(make for make in MAKES if make == texts["make"]),
-        precision=next(name for name in get_args(ExportPrecision) if name == texts["precision"]),
-        name=texts["name"].strip(),
-        destination=destination,
-        replaces=texts["taken"] == REPLACE and has_taken,
-    )
-    problems = {}
-    if choice.is_of_bundle:
-        try:
-            check_prompt_name(choice.name)
-        except UsageError as error:
-            problems["name"] = f"{error.message} {error.hint}"
-    problem = _destination_problem(choice, texts["to"].strip())
-    if problem:
-        problems["to"] = problem
-    elif has_taken and not choice.replaces:
-        problems["taken"] = "it is there already; choose to replace it, or another folder or name"
-    return (None if problems else choice), problems
-
-
-def is_taken(texts: Mapping[str, str]) -> bool:
-    """Whether something would be replaced: a folder, or a prompt in a bundle.
-
-    Args:
-        texts (Mapping[str, str]): The form.
-    """
-    if not texts["to"].strip():
-        return False
-    try:
-        folder = Path(texts["to"].strip()).expanduser()
-        if texts["make"] != "prompt into a bundle":
-            return folder.exists()
-    except _NOT_TO_BE_LOOKED_AT:
-        return False  # `read_choice` says so
-    card = read_card(folder)
-    return card is not None and texts["name"].strip() in card.prompts
-
-
-def _destination_problem(choice: ExportChoice, text: str) -> str:
-    if not text:
-        wanted = "a bundle on the same base" if choice.is_addition else "a folder"
-        return f"name {wanted}"
-    if not choice.is_addition:
-        return ""
-    card = read_card(choice.destination)
-    if card is None:
-        return "there is no bundle"
-    if not _is_same_base(card, choice.source):
-        return f"its base is {card.model_name}, with other weights than the run's"
-    return ""
-
-
-def _is_same_base(card: BundleCard, source: ExportSource) -> bool:
-    return source.model is not None and card.weights_hash == source.model.weights_hash
-
-
-def space_line(choice: ExportChoice) -> tuple[bool, str]:
-    """Whether there is room for an export, and the figures. The worker's own check decides.
-
-    Args:
-        choice (ExportChoice): What is asked for.
-    """
-    free = free_disk_bytes(choice.destination.absolute())
-    model = choice.source.model
-    if free is None or model is None:
-        return True, ""
-    needed = _needed_bytes(choice, model)
-    words = f"needs about {bytes_text(needed)}, {bytes_text(free)} free"
-    return needed <= free, words if needed <= free else f"{words}: too little"
-
-
-def _needed_bytes(choice: ExportChoice, model: ModelReady) -> float:
-    if choice.is_addition:
-        num_tokens = choice.source.config.method.num_virtual_tokens
-        keys_values = 2 * model.num_layers * model.hidden_size * num_tokens * _FLOAT_BYTES
-        return 3 * keys_values  # of each graph, at most
-    if choice.make == "transformers folder":
-        return _SLACK * _FLOAT_BYTES * model.num_parameters
-    has_integers = choice.make == "new bundle" and choice.precision in ("auto", "throughput")
-    return _SLACK * (model.quantised_bytes + model.num_parameters * has_integers)
+    if run.config is None or not has_prompt or summary.status in AT_WORK:
+        return None
+    return ExportSource(summary, run.config, run.model)

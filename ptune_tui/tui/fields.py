@@ -1,6 +1,6 @@
-"""The form's fields, made from the configuration's own fields and their descriptions.
+"""The form's fields: every field of the configuration, with its own description and default.
 
-Draws nothing. Every value is held as text until the configuration has checked it.
+Draws nothing. Every value is held as text until the configuration has checked it (`form_values`).
 """
 
 from __future__ import annotations
@@ -9,27 +9,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
 import ptune_tui
-from ptune_tui import config, hub, models
-from ptune_tui.config import RunConfig
-from ptune_tui.errors import UsageError
+from ptune_tui import models
+from ptune_tui.config import RunConfig, field_names
 from ptune_tui.presets import PresetName
-from ptune_tui.reading import source
 
-OWN_FILE = "a file of mine"
-DATA_FILE = "data.file"  # of the form only: the path that `OWN_FILE` asks for
 PRESET = "preset"  # of the form only: it fills other fields
 NO_PRESET = "none"
+MODEL = "model.source"
+DATA = "data.train"
+VALIDATION = "data.validation"
+TEMPLATE = "data.template"
+PROMPT_FIELD = "data.prompt_field"
+RESPONSE_FIELD = "data.response_field"
 OWN_PROMPT = "method.init_prompt"  # shown where `init` is "prompt"
-SHOWN = (
-    "model.source",
-    "data.train",
-    "data.validation",
-    "data.template",
+ON, OFF = "on", "off"
+
+Chooser = Literal["model", "data", "validation", "template", "earlier prompt"]
+
+# Those that most runs set; the others of their part are folded away until they are asked for.
+FIRST = (
+    MODEL,
+    DATA,
+    VALIDATION,
+    TEMPLATE,
+    PRESET,
     "method.name",
     "method.num_virtual_tokens",
     "method.init",
@@ -38,20 +46,39 @@ SHOWN = (
     "training.batch_size",
     "training.learning_rate",
     "training.evaluate_every",
-    "model.kernel",
     "training.seed",
 )
+_TITLES = {"model": "model", "data": "data", "method": "prompt", "training": "training"}
 _LABELS = {
-    "model.source": "model",
-    "data.train": "data",
-    "data.validation": "validation data",
-    DATA_FILE: "data file",
+    MODEL: "model",
+    DATA: "data",
+    VALIDATION: "validation data",
+    PROMPT_FIELD: "input column",
+    RESPONSE_FIELD: "answer column",
     "method.name": "method",
     OWN_PROMPT: "earlier prompt",
     "method.num_virtual_tokens": "virtual tokens",
-    "training.evaluate_every": "evaluate every",
+    "model.num_outlier_channels": "outlier channels",
+    "training.max_gradient_norm": "gradient norm",
+    "training.max_validation_rows": "validation rows",
+    "training.num_threads": "threads",
 }
-_UNSET = {"training.learning_rate": "the method's own", DATA_FILE: "", OWN_PROMPT: ""}
+_UNSET = {
+    "training.learning_rate": "the method's own",
+    OWN_PROMPT: "",
+    PROMPT_FIELD: "recognised",
+    RESPONSE_FIELD: "recognised",
+    "method.init_text": "from the labels",
+}
+_CHOOSERS: dict[str, Chooser] = {
+    MODEL: "model",
+    DATA: "data",
+    VALIDATION: "validation",
+    TEMPLATE: "template",
+    PROMPT_FIELD: "template",
+    RESPONSE_FIELD: "template",
+    OWN_PROMPT: "earlier prompt",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +93,8 @@ class Field:
         choices: What may be chosen; empty where any text may be written.
         number: `int` or `float` where it is a number.
         unset: What stands beside it where it is left empty.
+        chooser: The page that Enter opens to choose its value; None where there is none.
+        is_switch: Whether it is true or false, chosen as `ON` or `OFF`.
     """
 
     name: str
@@ -75,6 +104,25 @@ class Field:
     choices: tuple[str, ...] = ()
     number: type[int] | type[float] | None = None
     unset: str = "automatic"
+    chooser: Chooser | None = None
+    is_switch: bool = False
+
+
+@dataclass(frozen=True)
+class FieldGroup:
+    """Fields that belong together.
+
+    Attributes:
+        name: Of the part of the configuration.
+        title: What stands above them.
+        fields: Those that most runs set, then the others.
+        num_first: How many of them are the first ones.
+    """
+
+    name: str
+    title: str
+    fields: tuple[Field, ...]
+    num_first: int
 
 
 _PRESET_FIELD = Field(
@@ -94,113 +142,53 @@ def builtin_sets() -> tuple[str, ...]:
 
 
 @cache
-def form_fields(names: tuple[str, ...] = SHOWN) -> tuple[Field, ...]:
-    """The fields of the form, in order.
+def field_groups() -> tuple[FieldGroup, ...]:
+    """The fields of the form by part, in order."""
+    groups = []
+    for part, title in _TITLES.items():
+        own = [_field_of(name) for name in field_names() if name.startswith(f"{part}.")]
+        first = [field for field in own if field.name in FIRST]
+        if part == "method":
+            first.insert(0, _PRESET_FIELD)
+        rest = [field for field in own if field.name not in FIRST]
+        first.sort(key=lambda field: FIRST.index(field.name))
+        groups.append(FieldGroup(part, title, (*first, *rest), len(first)))
+    return tuple(groups)
 
-    Args:
-        names (tuple[str, ...]): Dotted names of the configuration's fields.
-    """
-    return tuple(field for name in names for field in _fields_of(name))
+
+@cache
+def form_fields() -> tuple[Field, ...]:
+    """The fields of the form, in order."""
+    return tuple(field for group in field_groups() for field in group.fields)
 
 
 def as_text(value: object) -> str:
     """A value of the configuration as the form holds it."""
+    if isinstance(value, bool):
+        return ON if value else OFF
     return "" if value is None else str(value)
 
 
-def read_form(texts: Mapping[str, str]) -> tuple[RunConfig | None, dict[str, str]]:
-    """The configuration of a form, or what is wrong with it.
+def is_shown(name: str, texts: Mapping[str, str]) -> bool:
+    """Whether a field means anything, as the others stand.
 
     Args:
-        texts (Mapping[str, str]): The fields' texts by name.
-
-    Returns:
-        tuple[RunConfig | None, dict[str, str]]: The configuration where all is well, and a
-        sentence for every field that is not.
+        name (str): Its dotted name.
+        texts (Mapping[str, str]): The form.
     """
-    values: dict[str, Any] = {}
-    problems: dict[str, str] = {}
-    for field in form_fields():
-        if field.name == PRESET or field.name not in texts or not is_shown(field.name, texts):
-            continue
-        try:
-            values[field.name] = _checked(field, texts[field.name].strip())
-        except UsageError as error:
-            problems[field.name] = error.message
-    if problems:
-        return None, problems
-    if is_shown(DATA_FILE, texts):
-        values["data.train"] = values[DATA_FILE]
-    values.pop(DATA_FILE, None)
-    return config.override(RunConfig(), values), {}
-
-
-def write_form(run_config: RunConfig) -> dict[str, str]:
-    """The form's texts for a configuration."""
-    raw = msgspec.to_builtins(run_config)
-    texts = {field.name: field.default for field in form_fields()}
-    for name in SHOWN:
-        part, key = name.split(".")
-        texts[name] = as_text(raw[part][key])
-    if texts["data.train"] not in builtin_sets():
-        texts[DATA_FILE], texts["data.train"] = texts["data.train"], OWN_FILE
-    return texts
-
-
-def is_shown(name: str, texts: Mapping[str, str]) -> bool:
-    """Whether a field is asked for, as the others stand."""
-    if name == DATA_FILE:
-        return texts.get("data.train") == OWN_FILE
-    return name != OWN_PROMPT or texts.get("method.init") == "prompt"
-
-
-def _checked(field: Field, text: str) -> object:
-    """The value of a text."""
-    if text and field.name in ("data.validation", DATA_FILE, OWN_PROMPT):
-        text = str(Path(text).expanduser())
-    if field.name == OWN_PROMPT and not Path(text or "?").is_dir():
-        raise UsageError("Write the folder of a run or of a PEFT adapter.")
-    if field.name in ("data.validation", DATA_FILE):
-        _check_file(text, is_needed=field.name == DATA_FILE)
-    if field.name == "model.source":
-        _check_model(text)
-    if field.name == DATA_FILE or field.name == "data.train":
-        return text
-    if not text:
-        if field.default:
-            raise UsageError(f"Something is needed here; the default is {field.default}.")
-        return None
-    value = _number(text, field.number) if field.number else text
-    try:
-        config.override(RunConfig(), {field.name: value})
-    except UsageError as error:
-        raise UsageError(_plain(error.message)) from None
-    return value
-
-
-def _number(text: str, kind: type[int] | type[float]) -> float:
-    try:
-        return kind(text)
-    except ValueError:
-        what = "A whole number" if kind is int else "A number"
-        raise UsageError(f"{what} is needed, not `{text}`.") from None
-
-
-def _check_file(text: str, *, is_needed: bool) -> None:
-    if not text and is_needed:
-        raise UsageError("Write the path of a data file or folder, or a hub id.")
-    if text and not source.is_known(text):
-        raise UsageError(f"There is no file {text}.")
-
-
-def _check_model(text: str) -> None:
-    is_known = (
-        text in known_models()
-        or Path(text).expanduser().exists()
-        or (hub.HUB_ID.fullmatch(text) is not None and not text.endswith(".gguf"))
-    )
-    if text and not is_known:
-        raise UsageError(f"There is no model `{text}`: a folder, a GGUF file or a hub id.")
+    method, init = texts.get("method.name"), texts.get("method.init")
+    kernel = texts.get("model.kernel")
+    is_reparametrised = method == "prefix" and texts.get("method.reparametrise") == ON
+    means_something = {
+        OWN_PROMPT: init == "prompt",
+        "method.init_text": init == "text",
+        "method.rank": method == "lowrank",
+        "method.reparametrise": method == "prefix",
+        "method.mlp_size": method in ("residual", "p-tuning") or is_reparametrised,
+        "model.num_outlier_channels": kernel in ("auto", "int8"),
+        "model.prefix_type": kernel in ("auto", "int8"),
+    }
+    return means_something.get(name, True)
 
 
 def known_models() -> list[str]:
@@ -209,32 +197,25 @@ def known_models() -> list[str]:
     return ["default", *(name for name in cached if name != "default")]
 
 
-def _plain(message: str) -> str:
-    """A decoder's sentence without the place, which the form shows by itself."""
-    sentence = message.removeprefix("the options: ").split(" - at ")[0].replace("`", "")
-    return sentence if sentence.endswith(".") else f"{sentence}."
-
-
-def _fields_of(name: str) -> list[Field]:
+def _field_of(name: str) -> Field:
     part, key = name.split(".")
     kind = _types()[part][key]
-    field = Field(
+    return Field(
         name=name,
         label=_LABELS.get(name, key.replace("_", " ")),
         help=kind.extra_json_schema["description"],
         default=as_text(msgspec.to_builtins(RunConfig())[part][key]),
-        choices=_choices(name, kind.type),
+        choices=_choices(kind.type),
         number=_number_type(kind.type),
         unset=_UNSET.get(name, "automatic"),
+        chooser=_CHOOSERS.get(name),
+        is_switch=isinstance(kind.type, msgspec.inspect.BoolType),
     )
-    if name == "data.train":
-        return [field, Field(DATA_FILE, _LABELS[DATA_FILE], field.help, "", unset="")]
-    return [_PRESET_FIELD, field] if name == "method.name" else [field]
 
 
-def _choices(name: str, kind: object) -> tuple[str, ...]:
-    if name == "data.train":
-        return (*builtin_sets(), OWN_FILE)
+def _choices(kind: object) -> tuple[str, ...]:
+    if isinstance(kind, msgspec.inspect.BoolType):
+        return (OFF, ON)
     return tuple(map(str, kind.values)) if isinstance(kind, msgspec.inspect.LiteralType) else ()
 
 

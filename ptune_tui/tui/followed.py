@@ -1,4 +1,4 @@
-"""A worker that the app follows: its job, and what its events add up to. Draws nothing."""
+"""A job that the app follows, and what its events add up to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from ptune_tui import jobs
-from ptune_tui.events import Event
+from ptune_tui.endings import gone_folder
+from ptune_tui.events import Event, Notice, TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.tui.progress import TaskProgress
 
@@ -30,10 +31,17 @@ class Followed(Generic[State]):
 
     job: Job
     state: State
+    _num_unreadable: int = 0
+    _gone: TaskFailed | None = None
+
+    def __post_init__(self) -> None:
+        self.job.step_back()
 
     @property
     def is_active(self) -> bool:
         """Whether more is to come."""
+        if self._gone is not None and self.job.is_alive():
+            return True  # it can still be told to end, and its folder may come back
         return not self.state.task.is_over or self.job.may_go_on
 
     def poll(self) -> bool:
@@ -47,7 +55,34 @@ class Followed(Generic[State]):
             for event in jobs.follow(self.job):  # does not wait: the worker is gone
                 self.state.add(event)
                 changed = True
-        return changed
+        changed |= self._look_for_folder()
+        return self._say_unreadable() or changed
+
+    def _look_for_folder(self) -> bool:
+        """Say that the folder is gone, until it is back; says whether that has changed."""
+        is_there, task = self.job.folder.is_dir(), self.state.task
+        if self._gone is None and not is_there and not task.is_over:
+            self._gone = gone_folder(self.job.folder, self.job.pid)
+            self.state.add(self._gone)
+        elif self._gone is not None and is_there:
+            task.ending = None if task.ending is self._gone else task.ending
+            self._gone = None
+        else:
+            return False
+        return True
+
+    def _say_unreadable(self) -> bool:
+        """Say that lines were left out; says whether there are more than before."""
+        count = self.job.num_undecodable_lines
+        if count == self._num_unreadable:
+            return False
+        self._num_unreadable = count
+        self.state.task.drop_notices("unreadable-events")
+        lines = "1 line of its events is" if count == 1 else f"{count} lines of its events are"
+        self.state.add(
+            Notice("unreadable-events", f"{lines} damaged, or of a later ptune, and left out.")
+        )
+        return True
 
 
 def end(followed: Followed[Any] | None) -> None:

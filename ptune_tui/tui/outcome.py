@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptune_tui.runs import RunStatus, summarise
+from ptune_tui.runs import AT_WORK, RunStatus, summarise
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.wording import share_text
 
@@ -23,15 +23,17 @@ class AppOutcome:
         bundle: The exported bundle.
         next_command: What to do next.
         error: Why the run failed.
+        exit_code: Of the app.
     """
 
-    run: Path | None
-    status: RunStatus | None
-    best_accuracy: float | None
-    base_accuracy: float | None
-    bundle: Path | None
-    next_command: str | None
+    run: Path | None = None
+    status: RunStatus | None = None
+    best_accuracy: float | None = None
+    base_accuracy: float | None = None
+    bundle: Path | None = None
+    next_command: str | None = None
     error: str | None = None
+    exit_code: int = 0
 
     def lines(self) -> list[str]:
         """What to say on the normal screen."""
@@ -48,16 +50,18 @@ class AppOutcome:
         return lines
 
 
-def outcome_of(session: Session) -> AppOutcome | None:
-    """The outcome of a session; None where nothing was done.
+def outcome_of(session: Session, exit_code: int = 0) -> AppOutcome:
+    """The outcome of a session; it has nothing to say where nothing was done.
 
     Args:
         session (Session): The app's work.
+        exit_code (int): Of the app.
     """
+    bundle = session.bundle
+    if session.run is None and bundle is not None:
+        return AppOutcome(bundle=bundle, next_command=_chat(bundle), exit_code=exit_code)
     if session.run is None:
-        if session.bundle is None:
-            return None
-        return AppOutcome(None, None, None, None, session.bundle, _chat(session.bundle))
+        return AppOutcome(exit_code=exit_code)
     summary = summarise(session.run.job.folder)
     return AppOutcome(
         run=summary.path,
@@ -67,12 +71,13 @@ def outcome_of(session: Session) -> AppOutcome | None:
         bundle=session.bundle,
         next_command=_next(summary.path, summary.status, summary.best_accuracy, session.bundle),
         error=summary.error,
+        exit_code=exit_code,
     )
 
 
 def _next(run: Path, status: RunStatus, accuracy: float | None, bundle: Path | None) -> str | None:
-    if status == "running":
-        return "ptune runs"
+    if status in AT_WORK:
+        return "ptune   (Runs, Enter: shows it again, as it goes)"
     if bundle is not None:
         return _chat(bundle)
     if accuracy is not None:

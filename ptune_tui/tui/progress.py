@@ -18,7 +18,7 @@ from ptune_tui.events import (
     TaskStarted,
 )
 
-TRAIN_STAGES: tuple[Stage, ...] = ("load", "tokenise", "evaluate", "train", "save")
+TRAIN_STAGES: tuple[Stage, ...] = ("load", "tokenise", "probe", "evaluate", "train", "save")
 
 StageStatus = Literal["waiting", "running", "done", "failed", "left out"]
 
@@ -37,6 +37,7 @@ class StageState:
         detail: What it is at.
         num_passes: How often it was finished.
         elapsed: Of the running pass, where its own events say so.
+        is_paused: Whether it waits to be told to go on.
     """
 
     name: Stage
@@ -48,9 +49,12 @@ class StageState:
     detail: str = ""
     num_passes: int = 0
     elapsed: float = 0.0
+    is_paused: bool = False
 
     def seconds_at(self, now: float) -> float:
         """Its seconds, those of the running pass included."""
+        if self.is_paused:
+            return self.seconds + self.elapsed
         if self.status == "running" and self.started is not None:
             return self.seconds + max(0.0, now - self.started)
         return self.seconds
@@ -129,6 +133,7 @@ class TaskProgress:
     def _end(self, event: TaskFinished | TaskFailed) -> None:
         self.ending = event
         for stage in self.stages.values():
+            stage.is_paused = False
             if stage.status == "running":
                 stage.status = "failed" if isinstance(event, TaskFailed) else "done"
                 stage.seconds, stage.started = stage.seconds + stage.elapsed, None

@@ -17,6 +17,7 @@ ColumnName = Literal[
 
 GLYPHS: dict[RunStatus, str] = {
     "running": "▸",
+    "paused": "‖",
     "finished": "✓",
     "stopped": "□",
     "failed": "✗",

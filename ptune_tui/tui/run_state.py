@@ -7,21 +7,29 @@ from dataclasses import dataclass, field
 
 from ptune_tui.events import (
     CheckpointSaved,
+    Continued,
     DataReady,
     Diverged,
     EvaluationDone,
     Event,
     ModelReady,
     Notice,
+    Paused,
     PlanMade,
     Resumed,
     RolledBack,
     SampleMade,
     StateSaved,
     StepDone,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
 )
 from ptune_tui.tui.progress import TRAIN_STAGES, TaskProgress, progress_of
 from ptune_tui.tui.wording import rate_text
+from ptune_tui.validations import Validations
+
+CHOICES = ("device", "kernel", "columns")  # notices of what was chosen, which every run has
 
 
 @dataclass
@@ -33,12 +41,14 @@ class RunState:
         losses: (step, loss) of every step, finite ones only.
         step: The last step.
         base: The evaluation without a soft prompt.
-        tuned: The evaluations with it.
+        validations: Those with it, and the best of them.
         samples: Of the last evaluation.
         plan: How the steps are computed.
         best_checkpoint: The prompt that was kept.
         last_saved: The step that a resume goes on from.
         is_stopping: Whether it was told to stop.
+        is_pausing: Whether it was told to wait, and has not said yet that it does.
+        is_paused: Whether it waits.
     """
 
     task: TaskProgress = field(default_factory=lambda: progress_of(TRAIN_STAGES))
@@ -47,17 +57,29 @@ class RunState:
     losses: list[tuple[int, float]] = field(default_factory=list)
     step: StepDone | None = None
     base: EvaluationDone | None = None
-    tuned: list[EvaluationDone] = field(default_factory=list)
+    validations: Validations = field(default_factory=Validations)
     samples: list[SampleMade] = field(default_factory=list)
     plan: PlanMade | None = None
     best_checkpoint: CheckpointSaved | None = None
     last_saved: int | None = None
     is_stopping: bool = False
+    is_pausing: bool = False
+    is_paused: bool = False
+
+    @property
+    def pinned(self) -> list[Notice]:
+        """The notices that are more than a choice."""
+        return [notice for notice in self.task.notices if notice.code not in CHOICES]
+
+    @property
+    def tuned(self) -> list[EvaluationDone]:
+        """The evaluations with the soft prompt, in order."""
+        return self.validations.tuned
 
     @property
     def best(self) -> EvaluationDone | None:
         """The evaluation of the prompt that was kept."""
-        return next((done for done in reversed(self.tuned) if done.is_best), None)
+        return self.validations.best
 
     def add(self, event: Event) -> None:
         """Take in one event."""
@@ -66,7 +88,7 @@ class RunState:
             case StepDone():
                 self._add_step(event)
             case EvaluationDone(tuned=True):
-                self.tuned.append(event)
+                self.validations.add(event)
             case EvaluationDone():
                 self.base = event
             case SampleMade():
@@ -82,12 +104,16 @@ class RunState:
             case Diverged():
                 self.task.add(_divergence(event))
             case Resumed():
-                self._go_back(event.step)
+                self._go_back(event, event.step)
                 self.task.add(Notice("resumed", f"Resumed after step {event.step}."))
             case RolledBack():
-                self._go_back(event.to_step)
+                self._go_back(event, event.to_step)
                 self.task.drop_notices("diverged")  # the roll-back says it too
                 self.task.add(_roll_back(event))
+            case Paused() | Continued():
+                self._wait(event)
+            case TaskStarted() | TaskFinished() | TaskFailed():
+                self.is_pausing = self.is_paused = False
             case _:
                 pass
 
@@ -96,10 +122,31 @@ class RunState:
         self.task.ending = None
         self.is_stopping = False
 
-    def _go_back(self, step: int) -> None:
+    @property
+    def is_free_text(self) -> bool:
+        """Whether answers are free text, of which the loss says more than the exact matches."""
+        return self.data is not None and self.data.labels is None
+
+    @property
+    def validation_points(self) -> list[tuple[int, float]]:
+        """(step, accuracy in %) of every validation, or the loss of free text; the base at 0."""
+        found = [self.base, *self.tuned] if self.base else self.tuned
+        if self.is_free_text:
+            return [(done.step, done.loss) for done in found if done.loss is not None]
+        return [(done.step, 100 * done.accuracy) for done in found]
+
+    def _wait(self, event: Paused | Continued) -> None:
+        """Stop the clock of the training, or set it going again."""
+        stage = self.task.stages["train"]
+        self.is_pausing = False
+        self.is_paused = stage.is_paused = isinstance(event, Paused)
+        if isinstance(event, Continued) and stage.started is not None:
+            stage.started += event.seconds
+
+    def _go_back(self, event: Resumed | RolledBack, step: int) -> None:
         """Forget what came after a step: it is done again."""
+        self.validations.add(event)
         self.losses = [(number, loss) for number, loss in self.losses if number <= step]
-        self.tuned = [done for done in self.tuned if done.step <= step]
         self.is_stopping = False
 
     def _add_step(self, event: StepDone) -> None:
@@ -112,6 +159,7 @@ class RunState:
 
     def _add_checkpoint(self, event: CheckpointSaved | StateSaved) -> None:
         if isinstance(event, StateSaved):
+            self.validations.add(event)
             self.last_saved = event.step
         elif event.is_best:
             self.best_checkpoint = event

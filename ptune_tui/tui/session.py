@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
-from ptune_tui.config import RunConfig
-from ptune_tui.events import EvaluateNow, Event, PreviewMade, Stop, TaskFailed
+from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.errors import UsageError
+from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
+from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
+from ptune_tui.run_listing import RunListing
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import (
     ExportTask,
@@ -28,26 +31,45 @@ from ptune_tui.tui.compare_state import TableState
 from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.followed import Followed, end
-from ptune_tui.tui.progress import TaskProgress, progress_of
+from ptune_tui.tui.preview_state import PreviewState
+from ptune_tui.tui.progress import progress_of
 from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
+
+if TYPE_CHECKING:
+    from ptune_tui.chats import ChatProcess
 
 BUNDLE_FOLDER = "bundle"
 Work = Literal["training", "export", "comparison"]
 
 
-@dataclass
-class PreviewState:
-    """What is known of a preview."""
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run as it was read.
 
-    task: TaskProgress
-    made: PreviewMade | None = None
+    Attributes:
+        followed: Its job, with all its events taken in.
+        config: What it was started with.
+        bundle: The one in its folder, if there is one.
+    """
 
-    def add(self, event: Event) -> None:
-        """Take in one event."""
-        self.task.add(event)
-        if isinstance(event, PreviewMade):
-            self.made = event
+    followed: Followed[RunState]
+    config: RunConfig | None
+    bundle: Path | None
+
+
+def read_run(run: Path) -> OpenedRun:
+    """Read a run with all its events. For any thread; `Session.show_run` shows it.
+
+    Args:
+        run (Path): Its folder.
+
+    Raises:
+        UsageError: It is gone.
+    """
+    followed = Followed(jobs.attach(run), RunState())
+    followed.poll()
+    return OpenedRun(followed, run_config(run), _bundle_in(run))
 
 
 class Session:
@@ -62,11 +84,13 @@ class Session:
         export: The last export.
         preview: The data preview.
         rate: The range test of learning rates.
-        comparison: Tables and answers of those that are compared.
         bundle: What the chat opens.
         prompt: Which of its prompts answers first; None for the first.
         num_bundles: How many bundles were written: the one that is open may have changed.
         run_to_export: The run that the place Export is to choose next.
+        listing: Of all runs; every place that lists them reads only what has changed.
+        chat: The child that answers from a bundle.
+        comparison: Tables and answers of those that are compared.
     """
 
     def __init__(self, bundle: Path | None = None) -> None:
@@ -79,7 +103,11 @@ class Session:
         self.export: Followed[ExportState] | None = None
         self.preview: Followed[PreviewState] | None = None
         self.rate: Followed[RateState] | None = None
+        self.listing = RunListing()
+        self.chat: ChatProcess | None = None
         self.comparison = Comparison()
+        self._activity: list[bool] = []
+        self._models_here: dict[str, bool] = {}
 
     @property
     def is_training(self) -> bool:
@@ -90,6 +118,11 @@ class Session:
     def is_stopping(self) -> bool:
         """Whether the run was told to stop."""
         return self.run is not None and self.run.state.is_stopping
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run waits to be told to go on."""
+        return self.run is not None and self.run.is_active and self.run.state.is_paused
 
     @property
     def is_exporting(self) -> bool:
@@ -144,6 +177,8 @@ class Session:
         """Go on with the run from its last checkpoint."""
         assert self.run is not None
         assert self.run_config is not None
+        if not self.run.job.folder.is_dir():
+            raise UsageError(f"The folder {self.run.job.folder} was deleted or moved.")
         task = TrainTask(self.run_config, resume=True)
         self.run = Followed(jobs.start(self.run.job.folder, task), self.run.state)
         self.run.state.go_on()
@@ -151,45 +186,71 @@ class Session:
     def attach(self, run: Path) -> None:
         """Show a run that is there already."""
         self._show(jobs.attach(run), run_config(run))
-        self._find_bundle(run)
-
-    def _find_bundle(self, run: Path) -> None:
-        bundle = run.absolute() / BUNDLE_FOLDER
-        if (bundle / MANIFEST_FILE).is_file():
-            self.bundle = self.bundle or bundle
+        self.bundle = self.bundle or _bundle_in(run)
 
     def shows(self, run: Path) -> bool:
         """Whether the run that is shown is the one of a folder."""
         return self.run is not None and self.run.job.folder.absolute() == run.absolute()
 
-    def open_run(self, run: Path) -> None:
-        """Show another run and its bundle; what was shown before goes on by itself.
+    def show_run(self, opened: OpenedRun) -> None:
+        """Show another run and its bundle; what was shown before goes on by itself."""
+        if opened.bundle != self.bundle:
+            self.end_chat()
+        self.run, self.run_config = opened.followed, opened.config
+        self.bundle = opened.bundle
 
-        Raises:
-            UsageError: It is gone.
+    def end_chat(self, run: Path | None = None) -> None:
+        """End the child that answers, at once.
+
+        Args:
+            run (Path | None): Only where its bundle lies in this run; None in any case.
         """
-        if not self.shows(run):
-            followed, config = jobs.attach(run), run_config(run)
-            self.bundle = None
-            self._show(followed, config)
-            self._find_bundle(run)
-            self.poll()
+        if self.chat is not None and (run is None or self._bundle_is_in(run)):
+            self.chat.kill()
+            self.chat = None
 
     def forget_run(self, run: Path) -> None:
         """Show a run no longer that was deleted."""
         if self.shows(run):
             self.run = self.run_config = self.export = None
-        if self.bundle is not None and self.bundle.absolute().is_relative_to(run.absolute()):
+        if self._bundle_is_in(run):
             self.bundle = None
 
+    def _bundle_is_in(self, run: Path) -> bool:
+        return self.bundle is not None and self.bundle.absolute().is_relative_to(run.absolute())
+
     def stop_run(self, *, save: bool) -> None:
-        """Ask the run to stop after its step."""
-        if self.run is not None and self.is_training:
+        """Ask the run to stop after its step; end it where its folder is gone.
+
+        Raises:
+            OSError: It cannot be told: the disk is full.
+        """
+        if self.run is None or not self.is_training:
+            return
+        try:
             self.run.job.send(Stop(save))
-            self.run.state.is_stopping = True
+        except FileNotFoundError:
+            end(self.run)  # it cannot be told, and has nowhere to save to
+        self.run.state.is_stopping = True
+
+    def pause_run(self) -> None:
+        """Ask the run to wait after its step."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Pause())
+            self.run.state.is_pausing = True
+
+    def continue_run(self) -> None:
+        """Tell a run that waits, or is about to, to go on."""
+        if self.run is not None and self.is_training:
+            self.run.job.send(Continue())
+            self.run.state.is_pausing = False
 
     def evaluate_now(self) -> None:
-        """Ask the run to score the validation rows after its step."""
+        """Ask the run to score the validation rows after its step.
+
+        Raises:
+            OSError: It cannot be told: the disk is full, or its folder is gone.
+        """
         if self.run is not None and self.is_training:
             self.run.job.send(EvaluateNow())
 
@@ -203,8 +264,7 @@ class Session:
             bundle = self.export.state.bundle
             if bundle is not None:
                 return bundle
-        bundle = folder / BUNDLE_FOLDER
-        return bundle if (bundle / MANIFEST_FILE).is_file() else None
+        return _bundle_in(folder)
 
     @property
     def example(self) -> str:
@@ -225,12 +285,22 @@ class Session:
             self.export.state.is_cancelled = True
             end(self.export)
 
-    def start_preview(self, config: RunConfig) -> None:
-        """Tokenise the first rows, in place of an earlier preview."""
+    def start_preview(self, model: ModelConfig, data: DataConfig) -> None:
+        """Tokenise the first rows; an earlier preview of the same data is shown meanwhile."""
+        state = self.preview.state if self.preview else None
+        before = state.made if state and state.asked.data.train == data.train else None
         self.end_preview()
-        folder = jobs.new_task_folder("preview")
-        job = jobs.start(folder, PreviewTask(config.model, config.data))
-        self.preview = Followed(job, PreviewState(progress_of(())))
+        task = PreviewTask(model, data)
+        job = jobs.start(jobs.new_task_folder("preview"), task)
+        self.preview = Followed(job, PreviewState(progress_of(()), task, before))
+
+    def look_for_model(self, source: str) -> None:
+        """See whether a model is on this disk. Reads folders; not for the event loop."""
+        self._models_here[source] = local_model(source) is not None
+
+    def is_model_here(self, source: str) -> bool:
+        """Whether a model was on this disk when it was looked for."""
+        return self._models_here.get(source, False)
 
     def end_preview(self) -> None:
         """End a preview that still goes on."""
@@ -250,13 +320,18 @@ class Session:
         self.rate = None
 
     def poll(self) -> bool:
-        """Take in all new events; says whether there were any, or any job is active."""
+        """Take in all new events; says whether there were any, or any job is or was active."""
         changed, was_exporting = False, self.is_exporting
-        for followed in (self.run, self.export, self.preview, self.rate):
+        all_followed = (self.run, self.export, self.preview, self.rate)
+        for followed in all_followed:
             if followed is not None and followed.is_active:
                 followed.poll()
                 changed = True
-        changed = self.comparison.poll() or changed
+        # A worker may be gone only some time after its last event was taken in.
+        activity = [followed is not None and followed.is_active for followed in all_followed]
+        changed |= activity != self._activity
+        changed |= self.comparison.poll()
+        self._activity = activity
         if self.export is not None and was_exporting and not self.is_exporting:
             self._take_bundle(self.export.state)
         return changed
@@ -269,6 +344,12 @@ class Session:
 
     def _show(self, job: Job, config: RunConfig | None) -> None:
         self.run, self.run_config = Followed(job, RunState()), config
+
+
+def _bundle_in(run: Path) -> Path | None:
+    """The bundle in a run's folder, if there is one."""
+    bundle = run.absolute() / BUNDLE_FOLDER
+    return bundle if (bundle / MANIFEST_FILE).is_file() else None
 
 
 def _run_name(config: RunConfig) -> str:

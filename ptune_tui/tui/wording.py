@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 def seconds_text(seconds: float) -> str:
     """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
@@ -30,6 +32,14 @@ def share_text(share: float) -> str:
 def rate_text(rate: float) -> str:
     """A learning rate in three significant digits."""
     return f"{rate:.3g}"
+
+
+def path_text(path: Path) -> str:
+    """A path as people write it: `~` for their own folder."""
+    home = Path.home()
+    if path == home:
+        return "~"
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
 
 
 def one_line(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.columns import RECOGNISED, Columns
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
-from ptune_tui.evaluation.examples import default_num_examples
+from ptune_tui.evaluation.examples import default_num_examples, overlap_notes
 from ptune_tui.evaluation.keys import ContenderKey
 
 if TYPE_CHECKING:
@@ -71,13 +72,14 @@ class BundleContenders:
         given: What it is given.
         rows: What is asked.
         on_progress: Called with a line's title and the number of its answers so far.
+        origin: Where the bundle is from, for a reader; None: its folder's name.
     """
 
     bundle: Bundle
     given: Given
     rows: Sequence[Row]
     on_progress: Callable[[str, int], None] = lambda _title, _num_done: None
-    _train_rows: list[Row] | None = field(default=None, init=False)
+    origin: str | None = None
 
     def ask(self, key: ContenderKey) -> ContenderAnswers:
         """Have one contender answer every row.
@@ -137,7 +139,8 @@ class BundleContenders:
         """
         if key == "bundle":
             tuned = self.bundle.tuned(self.given.prompt)
-            detail = f"{self.bundle.folder}, {tuned.num_virtual_tokens} virtual tokens"
+            origin = self.origin or self.bundle.folder.resolve().name
+            detail = f"{origin}, {tuned.num_virtual_tokens} virtual tokens"
             return Prepared(f"bundle ({self.bundle.precision})", detail, tuned, None)
         told = self._told(key)
         answerer = self.bundle.told(
@@ -149,10 +152,27 @@ class BundleContenders:
         )
         return Prepared(told.title, told.detail, answerer, told)
 
-    def _told(self, key: ContenderKey) -> Told:
+    def overlaps(self) -> list[str]:
+        """What to say of scored rows that were trained on, or that it cannot be told."""
+        if self.given.train is None:
+            return [
+                "Whether scored rows were trained on is not known: a bundle does not keep its "
+                "training rows. Name them with `--train`."
+            ]
+        return overlap_notes(self.rows, self._train_rows, "`--train`")
+
+    @cached_property
+    def _train_rows(self) -> list[Row]:
         from ptune_tui.data import training_path
-        from ptune_tui.evaluation.told import UntunedTask
         from ptune_tui.rows import read_rows
+
+        assert self.given.train is not None
+        record = self.bundle.record(self.given.prompt)
+        columns = self.given.columns.data_config(record.template.column_template)
+        return read_rows(training_path(self.given.train), columns)
+
+    def _told(self, key: ContenderKey) -> Told:
+        from ptune_tui.evaluation.told import UntunedTask
 
         record = self.bundle.record(self.given.prompt)
         task = UntunedTask(
@@ -174,9 +194,6 @@ class BundleContenders:
                 "A bundle does not know the rows it was trained on, so there are no examples.",
                 "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
             )
-        columns = self.given.columns.data_config(record.template.column_template)
-        if self._train_rows is None:
-            self._train_rows = read_rows(training_path(self.given.train), columns)
         num_examples = self.given.num_examples or default_num_examples(record.labels)
         return task.few_shot(self._train_rows, num_examples, self.given.seed)
 

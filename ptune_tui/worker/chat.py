@@ -102,14 +102,15 @@ def answers(request: Ask, speakers: dict[Speaker, Answerer]) -> Iterator[Reply]:
             )
             continue
         pieces = []
-        for piece in answerer.generate(request.text):
+        answer = answerer.generate(request.text)
+        for piece in answer:
             pieces.append(piece)
-            yield Piece(request.number, speaker, piece)
+            yield Piece(request.number, speaker, piece, len(answer.tokens))
         yield Answered(
             request.number,
             speaker,
             "".join(pieces),
-            num_tokens=len(pieces),
+            num_tokens=len(answer.tokens),
             seconds=time.perf_counter() - started,
             probability=None,
         )

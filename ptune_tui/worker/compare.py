@@ -160,6 +160,8 @@ def _in_the_bundle(
                 "Choose the bundle that was exported from this run.",
             )
         contenders = BundleContenders(bundle, given, rows, say_rows)
+        if number == 0 and not lineup.run:
+            lines.notes += contenders.overlaps()
         beside = lineup.keys if number == 0 and not lineup.run else ()
         keys: list[ContenderKey] = [key for key in ORDER if key in beside and key != "tuned"]
         for key in [*keys, "bundle"]:

@@ -14,6 +14,7 @@ from export.bundle import read_manifest, total_bytes
 from export.exported_model import ExportedModel
 from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Skipped, Traced, is_integer_grid
 from export.gguf_folder import GGUFFolder
+from export.onnx_folder import OnnxFolder
 from export.pace import Timed
 from export.parity import MAX_KL_DIVERGENCE
 from export.plain_model import PlainModel, quietest_token
@@ -57,15 +58,15 @@ def export(task: ExportTask, channel: Channel) -> Iterator[Event]:
     stage = TunedModelStage(Path(task.run), channel, task.force, is_reference=True)
     yield from stage.events()
     yield from table_notice(Path(task.run))
-    if task.format == "bundle":
-        yield from _export_bundle(task, stage.tuned, channel)
+    if task.format in ("bundle", "onnx"):
+        yield from _export_graphs(task, stage.tuned, channel)
     else:
         yield from _export_folder(task, stage.tuned, channel)
     yield TaskFinished(time.perf_counter() - started, False, {task.format: task.destination})
 
 
-def _export_bundle(task: ExportTask, tuned: TunedModel, channel: Channel) -> Iterator[Event]:
-    """Write a bundle or add to one, behind the parity gate."""
+def _export_graphs(task: ExportTask, tuned: TunedModel, channel: Channel) -> Iterator[Event]:
+    """Write a bundle, add to one, or write a graph of one prompt: behind the parity gate."""
     yield StageStarted("build", time.time())
 
     def say_layers(done: int, total: int) -> None:
@@ -85,7 +86,8 @@ def _export_bundle(task: ExportTask, tuned: TunedModel, channel: Channel) -> Ite
         steps = addition.write(overwrite=task.overwrite)
     else:
         model = exported_model(tuned.frozen, tuned.prompt, gate.rows)
-        writer = BundleWriter(model, gate, task.precision, num_threads, say_layers)
+        kind = BundleWriter if task.format == "bundle" else OnnxFolder
+        writer = kind(model, gate, task.precision, num_threads, say_layers)
         steps = writer.write(destination, overwrite=task.overwrite)
     building = time.perf_counter()
     seconds: dict[str, float] = {}
@@ -101,7 +103,9 @@ def _export_bundle(task: ExportTask, tuned: TunedModel, channel: Channel) -> Ite
             yield Notice(f"no-{step.what}", step.reason, step.hint)
         else:
             yield from _built(step, time.perf_counter() - building)
-    precision = read_manifest(destination).default_precision
+    precision = ""
+    if task.format == "bundle":
+        precision = read_manifest(destination).default_precision
     yield ExportDone(task.destination, total_bytes(destination), precision, seconds)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 from torch import Tensor
 
 from ptune_tui.engine.attention import (
@@ -35,6 +36,7 @@ from ptune_tui.inspection import (
     TokenFindings,
     write_inspection,
 )
+from ptune_tui.run_table import prompt_hash
 from ptune_tui.tasks import CONFIG_FILE, RESULT_FILE, InspectTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.inspected import Inspected, InspectedRows, InspectedStage
@@ -51,14 +53,17 @@ def inspect_prompt(task: InspectTask, folder: Path, channel: Channel) -> Iterato
         channel (Channel): Where progress is said.
     """
     started = time.perf_counter()
+    target = Path(task.target)
+    is_run = (target / CONFIG_FILE).is_file()
+    # Before it is loaded: of a run that trains on meanwhile, this then counts as an older one.
+    looked_at = prompt_hash(target) if is_run else ""
     stage = InspectedStage(task, channel)
     yield from stage.events()
     found = _Findings(stage.inspected, channel)
     yield from found.events(task.num_nearest)
-    inspection = found.inspection(task)
+    inspection = msgspec.structs.replace(found.inspection(task), prompt_hash=looked_at)
     write_inspection(folder / RESULT_FILE, inspection)
-    target = Path(task.target)
-    if (target / CONFIG_FILE).is_file():
+    if is_run:
         write_inspection(target / INSPECTION_FILE, inspection)
     yield TaskFinished(time.perf_counter() - started)
 
@@ -79,19 +84,20 @@ class _Findings:
 
     def events(self, num_nearest: int) -> Iterator[Event]:
         """Look at everything that can be looked at."""
-        frozen, prompt = self.inspected.frozen, self.inspected.prompt
+        prompt, rows = self.inspected.prompt, self.inspected.rows
         if isinstance(prompt, VirtualTokens):
-            self.near = neighbours(frozen, prompt.embeddings_PH, num_nearest)
-        rows = self.inspected.rows
+            vocabulary = self.inspected.vocabulary
+            self.near = neighbours(vocabulary, prompt.embeddings_PH, num_nearest)
         if rows is None:
             return
+        frozen = rows.evaluator.frozen
         if isinstance(prompt, LayerPrefix):
             self.norms = layer_norms(frozen, prompt, rows.encoded[:_NUM_NORM_ROWS])
         yield from self._attention(rows)
         yield from self._parts(rows)
 
     def _attention(self, rows: InspectedRows) -> Iterator[Event]:
-        frozen = self.inspected.frozen
+        frozen = rows.evaluator.frozen
         if not frozen.shares_prefix:
             yield Notice(
                 "attention",
@@ -141,10 +147,10 @@ class _Findings:
 
     def inspection(self, task: InspectTask) -> Inspection:
         """All of it as one struct."""
-        frozen, prompt, rows = self.inspected.frozen, self.inspected.prompt, self.inspected.rows
+        prompt, rows = self.inspected.prompt, self.inspected.rows
         return Inspection(
             prompt=task.target,
-            model=frozen.name,
+            model=self.inspected.name,
             has_layers=isinstance(prompt, LayerPrefix),
             vocabulary_norm=self.near.vocabulary_norm if self.near else None,
             data=rows.source if rows else None,
@@ -175,7 +181,7 @@ class _Findings:
     def _nearest(self, number: int) -> list[NearToken]:
         if self.near is None:
             return []
-        tokenizer = self.inspected.frozen.text.tokenizer
+        tokenizer = self.inspected.tokenizer
         return [
             NearToken(token, tokenizer.decode([token], skip_special_tokens=False), cosine)
             for token, cosine in zip(

@@ -1,4 +1,4 @@
-"""A prompt to look at, with its base and rows: a run's, or an adapter that PEFT or ptune wrote."""
+"""A prompt to look at, with its base and rows: a run's, an adapter's, or a bundle's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
+from export.bundle import MANIFEST
 from export.encoding import EncodedRow, RowEncoder, answer_limit
 from ptune_tui.config import DataConfig, ModelConfig
 from ptune_tui.data import check_labels, data_path, encode_rows, load_data, prompt_limit
@@ -15,11 +18,13 @@ from ptune_tui.engine.evaluate import Evaluator
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
+from ptune_tui.engine.vocabulary import Vocabulary
 from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Event, Notice
 from ptune_tui.prompt_card import PromptCard, read_card
 from ptune_tui.rows import Row, RowsRead, closed_set, recognise_rows
 from ptune_tui.tasks import CONFIG_FILE, InspectTask
+from ptune_tui.worker.bundle_prompt import BundlePrompt
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.task_model import ModelStage
 from ptune_tui.worker.tuned_model import TunedModelStage
@@ -33,7 +38,7 @@ class InspectedRows:
         source: Their file.
         rows: In words.
         encoded: In tokens.
-        evaluator: Scores them.
+        evaluator: Scores them, in the model.
     """
 
     source: str
@@ -47,14 +52,23 @@ class Inspected:
     """A prompt with what it is looked at in.
 
     Attributes:
-        frozen: The model.
+        name: Of the model.
+        tokenizer: The model's.
+        vocabulary: The model's.
         prompt: What was trained.
         rows: None where nothing says which.
     """
 
-    frozen: FrozenModel
+    name: str
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
     prompt: Prompt
     rows: InspectedRows | None
+
+    @classmethod
+    def of(cls, frozen: FrozenModel, prompt: Prompt, rows: InspectedRows | None) -> Inspected:
+        """In a loaded model."""
+        return cls(frozen.name, frozen.text.tokenizer, Vocabulary.of(frozen), prompt, rows)
 
 
 @dataclass
@@ -82,10 +96,13 @@ class InspectedStage:
         Raises:
             DataError: Prompt or rows cannot be used.
             ModelError: The base is not known, or has other weights.
+            BundleError: The bundle is damaged, or has no such prompt.
         """
         target = Path(self.task.target)
         if (target / CONFIG_FILE).is_file():
             yield from self._run(target)
+        elif (target / MANIFEST).is_file():
+            yield from self._bundle(target)
         else:
             yield from self._adapter(target)
 
@@ -100,16 +117,25 @@ class InspectedStage:
         else:
             rows = load_data(tuned.config.data, tuned.config.training.seed).validation
         found = self._rows(tuned.frozen, rows, tuned.card)
-        self.loaded = Inspected(tuned.frozen, tuned.prompt, found)
+        self.loaded = Inspected.of(tuned.frozen, tuned.prompt, found)
+
+    def _bundle(self, folder: Path) -> Iterator[Event]:
+        task = self.task
+        found = BundlePrompt.of(folder, task.prompt)
+        if task.data is None:
+            _refuse_without_rows(found.prompt, f"The prompt of {folder}")
+            yield _no_rows("A bundle")
+            model = found.manifest.model_name
+            self.loaded = Inspected(model, found.tokenizer, found.vocabulary(), found.prompt, None)
+            return
+        base = found.base(task.model)
+        yield from self._in_base(base, found.prompt, found.card(base), folder)
 
     def _adapter(self, folder: Path) -> Iterator[Event]:
         task = self.task
         adapter, card = read_peft_adapter(folder), read_card(folder)
-        if task.data is None and isinstance(adapter.prompt, LayerPrefix):
-            raise DataError(
-                f"The adapter in {folder} has keys and values: it can only be looked at on rows.",
-                "Name some with `--data`.",
-            )
+        if task.data is None:
+            _refuse_without_rows(adapter.prompt, f"The adapter in {folder}")
         base = task.model or (card.model if card else adapter.base)
         if not base:
             raise ModelError(
@@ -117,27 +143,30 @@ class InspectedStage:
                 "Name it with `--model`.",
             )
         model = ModelConfig(source=base) if card is None else ModelConfig(base, card.scheme)  # type: ignore[arg-type]
+        yield from self._in_base(model, adapter.prompt, card, folder)
+
+    def _in_base(
+        self, model: ModelConfig, prompt: Prompt, card: PromptCard | None, folder: Path
+    ) -> Iterator[Event]:
+        task = self.task
         stage = ModelStage(model, 0, self.channel)
         yield from stage.events()
         frozen = stage.frozen
         assert frozen is not None
-        check_shape(frozen, adapter.prompt, str(folder))
+        check_shape(frozen, prompt, str(folder))
         mismatch = other_weights(frozen, card.weights_hash, str(folder)) if card else None
         if mismatch and not task.force:
             raise ModelError(
                 mismatch, "Use the model it was trained on, or `--force` to try it on this one."
             )
         if task.data is None:
-            yield Notice(
-                "no-rows",
-                "An adapter by itself names no rows: attention and dropped tokens are left out.",
-                "Name some with `--data`.",
-            )
-            self.loaded = Inspected(frozen, adapter.prompt, None)
+            yield _no_rows("An adapter by itself")
+            self.loaded = Inspected.of(frozen, prompt, None)
             return
-        read = self._read(DataConfig())
+        columns = (card.template.column_template if card else "") or None
+        read = self._read(DataConfig(template=columns))
         yield from _notices(read)
-        self.loaded = Inspected(frozen, adapter.prompt, self._rows(frozen, read.rows, card))
+        self.loaded = Inspected.of(frozen, prompt, self._rows(frozen, read.rows, card))
 
     def _read(self, columns: DataConfig) -> RowsRead:
         task = self.task
@@ -174,6 +203,22 @@ class InspectedStage:
         encoded = encode_rows(chosen, encoder, max_prompt)
         evaluator = Evaluator(frozen, encoder, labels, answer_limit(max_response))
         return InspectedRows(rows[0].source, chosen, encoded, evaluator)
+
+
+def _refuse_without_rows(prompt: Prompt, what: str) -> None:
+    if isinstance(prompt, LayerPrefix):
+        raise DataError(
+            f"{what} has keys and values: it can only be looked at on rows.",
+            "Name some with `--data`.",
+        )
+
+
+def _no_rows(what: str) -> Notice:
+    return Notice(
+        "no-rows",
+        f"{what} names no rows: attention and dropped tokens are left out.",
+        "Name some with `--data`.",
+    )
 
 
 def _notices(read: RowsRead) -> Iterator[Event]:

@@ -13,7 +13,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptune_tui.errors import explain
+from ptune_tui.endings import saved_words
+from ptune_tui.errors import Category, explain
 from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
@@ -88,7 +89,8 @@ def run_folder(folder: Path) -> int:
         # Whatever it is, the followers of the file must learn that the work is over.
         traceback.print_exc()
         reason = explain(error)
-        failed = TaskFailed(reason.category, reason.message, reason.hint, str(folder / LOG_FILE))
+        hint = f"{reason.hint} {_kept(folder, reason.category)}".strip()
+        failed = TaskFailed(reason.category, reason.message, hint, str(folder / LOG_FILE))
         if channel is not None:
             channel.say_if_possible(failed)
         return reason.exit_code
@@ -97,6 +99,11 @@ def run_folder(folder: Path) -> int:
             channel.close()
         remove_lock(folder)
     return 0
+
+
+def _kept(folder: Path, category: Category) -> str:
+    """What is saved, where it was no mistake that ended the work; those say it themselves."""
+    return saved_words(folder) if category in ("fault", "resources", "interrupted") else ""
 
 
 def _interrupt(*_: object) -> None:
@@ -152,4 +159,4 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         return read_tokenizer(task)
     from ptune_tui.worker.preview import preview
 
-    return preview(task)
+    return preview(task, channel)

@@ -51,12 +51,13 @@ class ModelStage:
         yield Notice("device", placement.sentence, placement.warning)
         found = resolve(self.config.source, self._say_download, self._say_notice)
         kernel, reason = choose_kernel(found.path, self.config.kernel, placement.device)
+        verb = "read" if found.kind == "gguf" else "quantise"
         frozen = load_frozen(
             found.path,
             found.name,
             self.config.scheme,
             kernel,
-            self._say_tensors,
+            lambda done, total, place: self._say_tensors(done, total, f"{verb} {place}"),
             device=placement.device,
             compute_dtype=placement.compute_dtype,
         )
@@ -78,8 +79,8 @@ class ModelStage:
     def _say_download(self, done: int, total: int) -> None:
         self.channel.progress(StageProgress("load", done, total, "bytes of the model"))
 
-    def _say_tensors(self, done: int, total: int, name: str) -> None:
-        self.channel.progress(StageProgress("load", done, total, name))
+    def _say_tensors(self, done: int, total: int, what: str) -> None:
+        self.channel.progress(StageProgress("load", done, total, what))
 
     def _say_notice(self, sentence: str) -> None:
         self.channel.say(Notice("model", sentence))

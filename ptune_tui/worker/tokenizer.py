@@ -21,16 +21,27 @@ def read_tokenizer(task: TokenizerTask) -> Iterator[Event]:
         task (TokenizerTask): Which model, and where to.
     """
     started = time.perf_counter()
-    text = load_tokenizer(Path(task.model))
+    write_card(Path(task.model), task.name, Path(task.destination))
+    yield TaskFinished(time.perf_counter() - started)
+
+
+def write_card(model: Path, name: str, destination: Path) -> TokenizerCard:
+    """Read a model's tokenizer through transformers, and keep it as a card.
+
+    Args:
+        model (Path): A GGUF file or a folder.
+        name (str): What to call it.
+        destination (Path): The card's file.
+    """
+    text = load_tokenizer(model)
     card = TokenizerCard(
-        name=task.name,
+        name=name,
         tokenizer_json=text.tokenizer.to_str(),
         chat_template=text.chat_template,
         bos_token=text.bos_token,
         eos_token=text.eos_token,
         end_token_id=text.end_token_id,
     )
-    destination = Path(task.destination)
     destination.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(destination, msgspec.json.encode(card))
-    yield TaskFinished(time.perf_counter() - started)
+    return card

@@ -29,7 +29,15 @@ from ptune_tui.engine.run_state import Progress, RunState
 from ptune_tui.engine.trainer import Trainer
 from ptune_tui.engine.validation import Validation
 from ptune_tui.errors import DataError
-from ptune_tui.events import Event, Notice, ProvenanceNoted, StageProgress, TaskFinished
+from ptune_tui.events import (
+    Event,
+    Notice,
+    ProvenanceNoted,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    TaskFinished,
+)
 from ptune_tui.model_cards import training_record, write_adapter_card
 from ptune_tui.prompt_card import PromptCard
 from ptune_tui.provenance import provenance
@@ -70,8 +78,13 @@ def train(task: TrainTask, folder: Path, channel: Channel) -> Iterator[Event]:
         rows=made_of.rows_hash,
         num_threads=torch.get_num_threads(),
     )
+    if stored is None:
+        yield StageStarted("probe", time.time())
+    probe_started = time.perf_counter()
     planned = loaded.planned(stored.card.plan if stored else None)
     yield planned.event
+    if stored is None:
+        yield StageFinished("probe", time.perf_counter() - probe_started)
     resumed = None
     if stored is not None:
         check_origin(stored, origin)

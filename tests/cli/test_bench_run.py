@@ -169,11 +169,16 @@ def test_a_bundle_of_other_weights_is_refused(
 
 
 @pytest.mark.real_model
-def test_llama_cpp_runs_the_default_model_in_every_type(ptune: Ptune, default_model: Path) -> None:
-    pytest.importorskip("xllamacpp")
+@pytest.mark.parametrize(
+    ("side", "module"), [("llama.cpp", "xllamacpp"), ("llama-cpp-python", "llama_cpp")]
+)
+def test_llama_cpp_runs_the_default_model_in_every_type(
+    ptune: Ptune, default_model: Path, side: str, module: str
+) -> None:
+    pytest.importorskip(module)
     done = ptune(
         *("bench", "run", "--model", default_model, *SMALL, "--rounds", 1),
-        *("--only", "decode,prefill,disk,llama.cpp", "--json"),
+        *("--only", f"decode,prefill,disk,{side}", "--json"),
     )
     assert done.code == 0, done.err
     contenders = msgspec.json.decode(done.out, type=AnsweringSpeed).contenders

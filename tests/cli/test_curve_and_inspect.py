@@ -17,7 +17,7 @@ import pytest
 from typer.main import get_command
 
 from ptune_tui.cli.curve_chart import curve_chart, curve_table
-from ptune_tui.cli.inspect_prompt import check
+from ptune_tui.cli.inspect_prompt import Kind, check
 from ptune_tui.cli.inspect_prompt import command_of as inspect_command
 from ptune_tui.cli.inspection_table import inspection_lines
 from ptune_tui.cli.learning_curve import command_of as curve_command
@@ -61,7 +61,7 @@ def test_a_curve_of_a_runs_settings_names_options_that_it_has() -> None:
 
 def test_the_command_of_an_inspection_has_every_option() -> None:
     task = InspectTask(
-        "adapter of mine", "", "base", "rows.jsonl", "Q: {prompt}\nA:", "q", "a", 7, 3, True
+        "adapter of mine", "", "base", "rows.jsonl", "Q: {prompt}\nA:", "q", "a", 7, 3, True, "mine"
     )
     found = parsed(inspect_command(task))
     assert found == {
@@ -75,18 +75,27 @@ def test_the_command_of_an_inspection_has_every_option() -> None:
         "response_field": "a",
         "as_json": False,
         "force": True,
+        "prompt": "mine",
     }
 
 
 @pytest.mark.parametrize(
-    ("option", "is_run"),
-    [("model", True), ("template", False), ("prompt_field", True), ("response_field", False)],
+    ("option", "kind"),
+    [
+        ("model", "run"),
+        ("template", "adapter"),
+        ("prompt_field", "run"),
+        ("response_field", "bundle"),
+        ("prompt", "adapter"),
+        ("template", "bundle"),
+        ("model", "bundle"),
+    ],
 )
-def test_an_inspection_refuses_options_that_nothing_reads(option: str, is_run: bool) -> None:
+def test_an_inspection_refuses_options_that_nothing_reads(option: str, kind: Kind) -> None:
     task = msgspec.structs.replace(InspectTask("run", ""), **{option: "x"})
     with pytest.raises(UsageError, match=f"`--{option.replace('_', '-')}` was given"):
-        check(task, is_run=is_run)
-    check(InspectTask("adapter", "", "base", "rows.jsonl", "{prompt}", "q", "a"), is_run=False)
+        check(task, kind)
+    check(InspectTask("adapter", "", "base", "rows.jsonl", "{prompt}", "q", "a"), "adapter")
 
 
 def test_a_curve_is_drawn_and_written(ptune: Ptune, options: list[object], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from ptune_tui.data_check.check import Check, Checked
 from ptune_tui.data_check.cleaning import Cleaned, check_destination, write_cleaned
 from ptune_tui.data_check.source import SplitFile
 from ptune_tui.errors import DataError, UsageError
+from ptune_tui.rows import read_rows
 
 LINES = [
     {"id": 1, "prompt": "where is my parcel", "response": "shipping"},
@@ -115,3 +116,55 @@ def test_a_label_is_rewritten_where_it_is_the_answer_and_nowhere_else(tmp_path: 
     last = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert last == {"prompt": "Ham", "response": "ham", "note": "Ham"}
     assert made.num_relabelled == 1
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_response_that_mending_leaves_empty_is_left_out(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"prompt": f"p {n}", "response": "x"} for n in range(4)]
+    rows[2]["response"] = "\u200b\u2060"
+    _, made = cleaned(write(tmp_path / "a.jsonl", rows), None, tmp_path / "b.jsonl")
+    assert (made.num_written, made.num_left_out) == (3, 1)
+    assert len(read_rows(tmp_path / "b.jsonl", DataConfig())) == 3
+
+
+@pytest.mark.parametrize("label", ["rare", "caf\u00c3\u00a9"])  # dropped as a leak; mended
+def test_a_label_that_only_held_out_rows_are_left_with_is_said(tmp_path: Path, label: str) -> None:
+    rows: list[dict[str, object]] = [{"prompt": f"p {n}", "response": "x"} for n in range(8)]
+    rows.append({"prompt": "shared", "response": label})
+    held_out = [{"prompt": "shared" if label == "rare" else "new", "response": label}]
+    _, made = cleaned(
+        write(tmp_path / "a.jsonl", rows),
+        write(tmp_path / "b.jsonl", held_out),
+        tmp_path / "c.jsonl",
+    )
+    kept = {row.response for row in read_rows(tmp_path / "c.jsonl", DataConfig())}
+    assert label not in kept
+    assert [(lost.label, lost.split, lost.num_rows) for lost in made.lost_labels] == [
+        (label, "test", 1)
+    ]
+
+
+def test_a_variant_that_held_out_rows_use_stays_in_the_copy(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"prompt": f"p {n}", "response": "ham"} for n in range(8)]
+    rows.append({"prompt": "other", "response": "Ham"})
+    held_out = write(tmp_path / "b.jsonl", [{"prompt": "new", "response": "Ham"}])
+    _, made = cleaned(write(tmp_path / "a.jsonl", rows), held_out, tmp_path / "c.jsonl")
+    assert made.lost_labels == []
+    assert read_rows(tmp_path / "c.jsonl", DataConfig())[-1].response == "Ham"
+
+
+def test_a_carriage_return_in_a_text_is_read_back(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"prompt": "one\rtwo", "response": "x"},
+        {"prompt": "three\nfour", "response": "y"},
+    ]
+    out = tmp_path / "b.csv"
+    cleaned(write(tmp_path / "a.jsonl", rows), None, out)
+    assert b"\r\n" not in out.read_bytes()
+    with out.open(encoding="utf-8", newline="") as file:
+        assert [row["prompt"] for row in csv.DictReader(file)] == ["one\rtwo", "three\nfour"]
+    assert [row.prompt for row in read_rows(out, DataConfig())] == ["one\rtwo", "three\nfour"]

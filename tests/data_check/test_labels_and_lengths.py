@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from ptune_tui.config import DataConfig
 from ptune_tui.data import encode_rows, prompt_limit
+from ptune_tui.errors import DataError
 from ptune_tui.rows import Row
 from ptune_tui.tokenizer_card import TokenizerCard
 from tests.data_check.conftest import Checker, codes, places
@@ -90,12 +92,20 @@ def test_responses_that_leave_no_room_are_errors_and_decide_nothing(
     assert not places(checked.report, "truncated")
 
 
-def test_conversations_are_counted_with_the_chat_template(
-    check: Checker, card: TokenizerCard
+def test_more_labels_than_can_be_kept_are_refused_as_such(
+    check: Checker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report = check([("the cat", f"answer {number}") for number in range(9)], card=card).report
-    assert report.template == "chat"
-    tokens = report.splits[0].tokens
-    assert tokens is not None
-    ids = card.encoder("chat", True).tokenizer.encode("<user>the cat<assistant>").ids
-    assert tokens.prompt.longest == len(ids)
+    monkeypatch.setattr("ptune_tui.data_check.labels.MOST_LABELS_AS_ASKED", 5)
+    rows = [(f"prompt {number}", f"answer {number}") for number in range(9)]
+    config = DataConfig(scoring="labels")
+    assert len(check(rows[:5], config=config).report.splits[0].labels or []) == 5
+    with pytest.raises(DataError, match="more than 5 different responses"):
+        check(rows, config=config)
+
+
+def test_a_variant_that_held_out_rows_use_is_not_for_fix(check: Checker) -> None:
+    checked = check(labelled(ham=9, Ham=2, HAM=1), labelled(Ham=1, ham=1))
+    assert checked.commoner_label == {"HAM": "ham"}
+    found = next(found for found in checked.report.findings if found.code == "label-variant")
+    assert [place.fix == "nothing" for place in found.places] == [True, False]
+    assert "validation has it, too" in found.places[0].message

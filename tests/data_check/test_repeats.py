@@ -135,7 +135,10 @@ def test_normalising_overlooks_what_a_reader_does(left: str, right: str, is_same
 
 
 @pytest.mark.parametrize("part_bytes", [1 << 20, 300])
-def test_shared_keys_stand_together_also_in_several_parts(part_bytes: int) -> None:
+def test_shared_keys_stand_together_also_in_several_parts(
+    part_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptune_tui.data_check.key_file._PART_BYTES", part_bytes)
     numbers = np.random.default_rng(0)
     # As hashes are: high bits and low bits both vary.
     keys = numbers.integers(0, 1 << 63, 40, np.uint64)[numbers.integers(0, 40, 500)]
@@ -143,7 +146,7 @@ def test_shared_keys_stand_together_also_in_several_parts(part_bytes: int) -> No
     expected = {
         int(key): np.flatnonzero(keys == key).tolist() for key in keys if (keys == key).sum() > 1
     }
-    with closing(KeyFile(part_bytes)) as file:
+    with closing(KeyFile()) as file:
         file.add(keys[:200], np.arange(200, dtype=np.uint32))
         file.add(keys[200:], np.arange(200, 500, dtype=np.uint32))
         found: dict[int, list[int]] = {}

@@ -63,6 +63,7 @@ def test_damage_is_named_and_mended(text: str, code: str, mended: str) -> None:
         ("://user:hunter2@", "a password in an address"),
         ("4111 1111 1111 1111", "a card number"),
         ("378282246310005", "a card number"),
+        ("3782 822463 10005", "a card number"),
         ("DE89 3704 0044 0532 0130 00", "an account number (IBAN)"),
         ("GB82WEST12345698765432", "an account number (IBAN)"),
     ],
@@ -95,6 +96,16 @@ def test_secrets_are_found_named_and_redacted(value: str, name: str) -> None:
 def test_what_only_looks_like_a_secret_is_left_alone(text: str) -> None:
     assert list(secrets(text)) == []
     assert redact(text) == text
+
+
+@pytest.mark.parametrize("behind", [" 123", "-123", " 1234", " 12 27 123", " 5500 0000 0000 0004"])
+def test_a_card_number_is_found_beside_other_numbers(behind: str) -> None:
+    number = "4111 1111 1111 1111"
+    found = [secret for secret in secrets(f"order 77 {number}{behind} x") if secret.start == 9]
+    assert [(secret.name, secret.stop) for secret in found] == [("a card number", 28)]
+    assert "4111" not in redact(f"card {number}{behind}")
+    assert redact("4111111111111111 123") == "[redacted] 123"
+    assert redact(f"q4 {number} 12x") == "q4 [redacted] 12x"
 
 
 def test_a_private_key_goes_with_all_its_lines() -> None:

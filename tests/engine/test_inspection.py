@@ -20,7 +20,7 @@ from ptune_tui.engine.methods.factory import layers_of
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.peft_adapter import read_peft_adapter, write_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
-from ptune_tui.engine.vocabulary import neighbours
+from ptune_tui.engine.vocabulary import Vocabulary, neighbours
 from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Notice
 from ptune_tui.inspection import Inspection
@@ -73,7 +73,7 @@ def test_nearest_tokens_and_norms_are_those_of_a_brute_force_in_float64(
     table, mine = vocabulary_of(frozen), tokens.embeddings_PH.double()
     cosines = (mine @ table.T) / mine.norm(dim=1)[:, None] / table.norm(dim=1)
     expected = cosines.sort(dim=1, descending=True)
-    found = neighbours(frozen, tokens.embeddings_PH, 4)
+    found = neighbours(Vocabulary.of(frozen), tokens.embeddings_PH, 4)
     assert found.ids_Pk.equal(expected.indices[:, :4])
     torch.testing.assert_close(found.cosines_Pk.double(), expected.values[:, :4], atol=1e-5, rtol=0)
     torch.testing.assert_close(found.norms_P.double(), mine.norm(dim=1))
@@ -82,7 +82,7 @@ def test_nearest_tokens_and_norms_are_those_of_a_brute_force_in_float64(
 
 def test_a_token_of_the_vocabulary_is_its_own_nearest(frozen: FrozenModel) -> None:
     ids = torch.tensor([7, 100, 33])
-    found = neighbours(frozen, 2.5 * frozen.embed(ids), 1)
+    found = neighbours(Vocabulary.of(frozen), 2.5 * frozen.embed(ids), 1)
     assert found.ids_Pk[:, 0].equal(ids)
     assert found.cosines_Pk[:, 0].tolist() == pytest.approx([1.0] * 3, abs=1e-5)
 
@@ -231,7 +231,7 @@ def test_an_adapter_of_peft_is_looked_at_with_and_without_rows(
     bare, codes = look(tmp_path / "task", adapter)
     assert "no-rows" in codes
     assert (bare.whole, bare.layers, bare.num_rows) == (None, [], 0)
-    expected = neighbours(frozen, tokens.embeddings_PH, 5)
+    expected = neighbours(Vocabulary.of(frozen), tokens.embeddings_PH, 5)
     assert [[near.token_id for near in token.nearest] for token in bare.tokens] == (
         expected.ids_Pk.tolist()
     )

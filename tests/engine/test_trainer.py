@@ -13,14 +13,23 @@ from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, T
 from ptune_tui.engine.batches import sorted_batches, training_order
 from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.engine.schedule import schedule
+from ptune_tui.engine.validation import sample_numbers
 from ptune_tui.events import (
     CheckpointSaved,
     Command,
+    Continue,
+    Continued,
     DataReady,
+    EvaluateNow,
     EvaluationDone,
     Event,
     ModelReady,
     Notice,
+    Pause,
+    Paused,
+    SampleMade,
+    StageFinished,
+    StateSaved,
     StepDone,
     Stop,
     TaskFinished,
@@ -120,6 +129,72 @@ def test_stop_and_discard_saves_nothing(run: Run, tmp_path: Path) -> None:
     events = run(commands=lambda: [Stop(save=False)])
     assert len(steps(events)) == 1
     assert not (tmp_path / "adapter").exists()
+
+
+def test_a_pause_waits_and_changes_nothing_of_what_is_computed(run: Run, tmp_path: Path) -> None:
+    plain = steps(run())
+    asked = iter([[], [Pause()], *[[]] * 5, [EvaluateNow()], [Continue()]])
+    events = run(commands=lambda: next(asked, []))
+    paused = next(number for number, event in enumerate(events) if isinstance(event, Paused))
+    going_on = next(number for number, event in enumerate(events) if isinstance(event, Continued))
+    waiting = events[paused:going_on]
+    assert [event.step for event in waiting if isinstance(event, EvaluationDone)] == [2]
+    assert not steps(waiting)
+    assert isinstance(events[paused - 1], StateSaved)  # a worker killed meanwhile loses nothing
+    assert [step.loss for step in steps(events)] == [step.loss for step in plain]
+    wait = events[going_on]
+    assert isinstance(wait, Continued)
+    assert wait.seconds > 0.3
+    before, after = steps(events)[1], steps(events)[2]
+    evaluation = next(event for event in waiting if isinstance(event, EvaluationDone))
+    trained = after.elapsed_seconds - before.elapsed_seconds - evaluation.seconds
+    assert trained < wait.seconds
+
+
+@pytest.mark.parametrize("save", [True, False])
+def test_a_paused_run_can_be_stopped(run: Run, tmp_path: Path, save: bool) -> None:
+    asked = iter([[Pause()], [], [Stop(save=save)]])
+    events = run(commands=lambda: next(asked, []))
+    assert len(steps(events)) == 1
+    finished = events[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.stopped_early
+    assert (tmp_path / "adapter").exists() is save
+
+
+def test_a_pause_that_was_taken_back_at_once_is_none(run: Run) -> None:
+    asked = iter([[Pause(), Continue()]])
+    events = run(commands=lambda: next(asked, []))
+    assert not [event for event in events if isinstance(event, Paused)]
+    assert len(steps(events)) == 12
+
+
+def test_stages_come_in_order_with_their_times(run: Run) -> None:
+    found = [event.stage for event in run() if isinstance(event, StageFinished)]
+    assert found == ["load", "tokenise", "probe", "evaluate", "evaluate", "evaluate", "train"]
+
+
+def test_each_validation_shows_the_same_few_rows(run: Run) -> None:
+    events = run()
+    shown = [event for event in events if isinstance(event, SampleMade)]
+    rows = [[sample.prompt for sample in shown if sample.step == step] for step in (0, 6, 12)]
+    assert len(rows[0]) == 4  # all that are held out
+    assert rows[0] == rows[1] == rows[2]
+    assert {sample.expected for sample in shown} == {"bad green", "bad red", "good"}
+
+
+@pytest.mark.parametrize(
+    ("responses", "numbers"),
+    [
+        (["a"] * 3, [0, 1, 2]),
+        (["a"] * 100, [0, 20, 40, 60, 80]),
+        ([*["a"] * 50, *["b"] * 49, "c"], [0, 20, 40, 60, 99]),
+    ],
+)
+def test_rows_to_show_are_spread_and_of_all_responses(
+    responses: list[str], numbers: list[int]
+) -> None:
+    assert sample_numbers(responses) == numbers
 
 
 def test_free_text_is_scored_by_exact_match_and_loss(run: Run, tmp_path: Path) -> None:

@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from ptune_tui.evaluation.bootstrap import Resamples, weighted_mean
-from ptune_tui.evaluation.comparisons import in_words, label_test, mcnemar_p, text_test
+from ptune_tui.evaluation.bootstrap import Resamples, basic_interval, weighted_mean
+from ptune_tui.evaluation.comparisons import (
+    corrected,
+    correction_in_words,
+    holm,
+    in_words,
+    label_test,
+    mcnemar_p,
+    text_test,
+)
+from ptune_tui.evaluation.label_scores import LabelOutcomes
+from ptune_tui.results import PairTest
 
 
 def test_intervals_are_those_of_scipy_s_bootstrap() -> None:
@@ -19,6 +29,68 @@ def test_intervals_are_those_of_scipy_s_bootstrap() -> None:
     assert metric.value == values.mean()
     assert (metric.low, metric.high) == pytest.approx((found.low, found.high), abs=0.005)
     assert metric.low < metric.value < metric.high
+
+
+def test_the_interval_of_a_shifted_score_is_the_basic_one_of_scipy() -> None:
+    random = np.random.default_rng(5)
+    certain = 0.5 + 0.5 * random.beta(3, 1, 250)
+    right = random.random(250) < certain - 0.1
+    answers = ["a" if one else "b" for one in right]
+    outcomes = LabelOutcomes.of(["a", "b"], ["a"] * 250, answers, list(certain))
+    resamples = Resamples(250, 2000)
+    metric = resamples.metric("calibration_error", outcomes.calibration_error)
+
+    def error(numbers: np.ndarray) -> float:
+        counts = np.bincount(numbers.astype(int), minlength=250)
+        return float(outcomes.calibration_error(counts[None].astype(float))[0])
+
+    found = scipy.stats.bootstrap(
+        (np.arange(250.0),),
+        error,
+        method="basic",
+        n_resamples=2000,
+        vectorized=False,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    assert (metric.low, metric.high) == pytest.approx((found.low, found.high), abs=0.005)
+    # Resamples lie above the score; that is their bias, not where the error of all rows lies.
+    assert resamples.values(outcomes.calibration_error).mean() > metric.value
+    assert metric.high - metric.value < metric.value - metric.low
+
+
+def test_the_basic_interval_is_cut_to_shares_and_holds_the_score() -> None:
+    assert basic_interval(0.02, np.linspace(0.03, 0.05, 101)) == (0.0, 0.02)
+    assert basic_interval(0.9, np.linspace(0.7, 0.9, 101))[1] == 1.0
+
+
+def test_holm_is_its_step_down_procedure() -> None:
+    # Worked by hand: 4 x 0.005, 3 x 0.01, 2 x 0.03, and never below the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    random = np.random.default_rng(0)
+    for _ in range(50):
+        p_values = (random.random(random.integers(1, 7)) ** 3).tolist()
+        for level in (0.01, 0.05, 0.3):
+            rejected = set()
+            for rank, number in enumerate(np.argsort(p_values)):
+                if p_values[number] > level / (len(p_values) - rank):
+                    break
+                rejected.add(int(number))
+            assert {n for n, p in enumerate(holm(p_values)) if p <= level} == rejected
+
+
+def test_several_comparisons_are_told_by_the_corrected_p() -> None:
+    tests = [
+        PairTest("tuned prompt", name, 9, 2, p, difference=0.1)
+        for name, p in (("x", 0.03), ("y", 0.04))
+    ]
+    assert correction_in_words(corrected(tests[:1])) is None
+    assert in_words(tests[0]) == "The tuned prompt is better than x: 9 rows against 2, p = 0.03."
+    both = corrected(tests)
+    assert in_words(both[0]) == (
+        "No clear difference between the tuned prompt and x: 9 rows against 2, p = 0.03 "
+        "(Holm: p = 0.06)."
+    )
+    assert "for 2 comparisons" in str(correction_in_words(both))
 
 
 def test_the_same_resamples_come_every_time_and_whatever_the_chunks(

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score
 
 from ptune_tui.cli.evaluation_request import parse_baselines
 from ptune_tui.errors import DataError, UsageError
-from ptune_tui.evaluation.assembly import Answered, assemble
+from ptune_tui.evaluation.assembly import Answered, assemble, flipped
 from ptune_tui.evaluation.bootstrap import Resamples
 from ptune_tui.evaluation.contenders import ContenderAnswers
 from ptune_tui.evaluation.keys import ContenderKey
@@ -74,6 +74,14 @@ def test_flips_go_both_ways_and_are_counted(tmp_path: Path) -> None:
         (28, "a", "a", "b")
     ]
     assert "16 rows became right, 1 became wrong, of 30" in flip_counts(found)
+
+
+def test_of_labels_a_flip_is_right_where_the_accuracy_says_so() -> None:
+    rows = [Row("p", "a", "", 1, references=("a", "b"))]
+    (flip,) = flipped(rows, ["c"], ["b"], is_closed=True)
+    assert not flip.is_gain
+    (flip,) = flipped(rows, ["c"], ["b"], is_closed=False)
+    assert flip.is_gain
 
 
 def test_the_target_is_tested_against_every_other_line(tmp_path: Path) -> None:

@@ -158,6 +158,22 @@ def test_scored_rows_are_no_examples_and_it_is_said_that_they_were_trained_on(
     assert min(map(int, lines)) > 12
 
 
+def test_a_bundle_says_what_it_knows_of_scored_rows_that_were_trained_on(
+    exported: Exported,
+) -> None:
+    rows = read_rows(exported.rows, DataConfig())[:3]
+    bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
+    contenders = BundleContenders(bundle, Given(), rows)
+    (unknown,) = contenders.overlaps()
+    assert "is not known" in unknown
+    named = Given(train=str(exported.rows))
+    assert BundleContenders(bundle, named, rows).overlaps() == [
+        "3 of the 3 scored rows are also training rows of `--train`."
+    ]
+    detail = contenders.ask("bundle").detail
+    assert detail.startswith(f"{exported.bundle.name}, ")
+
+
 def test_examples_with_an_unknown_label_are_refused_with_their_line(
     exported: Exported, tmp_path: Path
 ) -> None:

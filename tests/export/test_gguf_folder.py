@@ -190,6 +190,30 @@ def test_llama_cpp_has_our_tokens_and_nearly_our_logits(
     assert num_compared > 6
 
 
+@pytest.mark.parametrize("which", ["labels", "text"])
+def test_llama_cpp_python_answers_as_the_model_in_torch_does(
+    request: pytest.FixtureRequest, which: str
+) -> None:
+    llama_cpp = pytest.importorskip("llama_cpp")
+    written: Written = request.getfixturevalue(which)
+    theirs = llama_cpp.Llama(str(written.path), n_ctx=256, n_threads=1, verbose=False)
+    bundle = Bundle.open(written.made.bundle, "exact", num_threads=1)
+    tuned = bundle.tuned()
+    prompt = load_prompt(bundle.folder / tuned.record.file, tuned.record.kind)
+    first = bundle.manifest.shape.vocab_size
+    ids = tuned.encoder.encode_prompt("the cat")[0]
+    start = bundle.session.begin(prompt, [])
+    expected = log_softmax(bundle.session.forward(ids, start))[0]
+    theirs.reset()
+    theirs.eval([*range(first, first + start), *ids])
+    context = theirs.ctx
+    got = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, -1), (first,))
+    assert expected[int(got.argmax())] > expected.max() - 0.3
+    likely = expected > expected.max() - 4
+    shifted = got - got.max() + expected[int(got.argmax())]
+    assert np.abs(shifted - expected)[likely].max() < 0.3
+
+
 def compare(answer: dict[str, Any], expected: np.ndarray, quiet: int) -> None:
     """llama.cpp's ten likeliest next tokens with our log-probabilities, float [V].
 

@@ -23,6 +23,7 @@ from export.rowwise import store_integers
 from export.session import DecoderSession
 from export.shape import DecoderShape
 from export.stored_model import store_model
+from export.vocabulary_table import VocabularyTable
 from quant.loading import LoadedModel, load
 from quant.packing import FrozenWeight
 
@@ -130,13 +131,13 @@ class Case:
         stored = store_model(spec, self.loaded.weights, tables, blobs)
         blobs.close()
         self.path = folder / "model.onnx"
-        products = BlockProducts(stored.weights, is_exact=precision == "exact")
         if precision == "throughput":
             integers = BlobFile(folder / "throughput.data")
-            rowwise = store_integers(stored, loudness(self.loaded.model), integers, products)
+            rowwise = store_integers(stored, loudness(self.loaded.model), integers)
             integers.close()
             graph = build_graph(stored, rowwise, [integers], has_layout=can_take_layout(spec))
         else:
+            products = BlockProducts(stored.weights, is_exact=precision == "exact")
             graph = build_graph(stored, products)
         self.path.write_bytes(graph.SerializeToString())
         shape = DecoderShape(2, 64, 2, spec.head_size, 100, spec.context_length)
@@ -217,6 +218,12 @@ def test_prefill_in_chunks_and_decode_equal_transformers(exact: Case) -> None:
         for chunk, start in zip(chunks, starts, strict=True)
     ]
     assert relative_error(np.concatenate(got), exact.expected(*chunks)) < 1e-5
+
+
+def test_the_vocabulary_is_read_from_the_graph_as_it_joins_a_text(exact: Case) -> None:
+    got = VocabularyTable(exact.path, 100).rows(np.arange(100))
+    expected = exact.twin.get_input_embeddings()(torch.arange(100)).detach().numpy()
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_virtual_tokens_are_addressed_by_ids_from_the_vocabulary_on(exact: Case) -> None:

@@ -23,6 +23,7 @@ from export.readme import README_FILE, may_replace, sealed
 from export.runtime import Bundle
 from export.template import Template
 from ptune_tui.config import RunConfig, override
+from ptune_tui.errors import DataError
 from ptune_tui.events import Notice
 from ptune_tui.model_cards import card_table, with_table, without_folders, write_adapter_card
 from ptune_tui.prompt_card import read_card
@@ -110,6 +111,20 @@ def test_the_default_model_brings_base_and_licence(exported: Exported, tmp_path:
 def test_the_bundles_snippet_answers_as_the_bundle_does(exported: Exported) -> None:
     said = run_snippet(exported.bundle)
     assert said == Bundle.open(exported.bundle).tuned("mine").classify("your text").label
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", None])
+def test_a_damaged_adapter_has_no_card(
+    content: bytes | None, exported: Exported, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(exported.run, tmp_path / "run"))
+    path = run / "adapter" / "adapter_config.json"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"adapter_config\.json"):
+        write_adapter_card(run)
 
 
 @pytest.mark.parametrize("name", ["exported", "exported_prefix", "exported_text"])

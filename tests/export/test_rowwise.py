@@ -43,9 +43,6 @@ def test_every_family_is_near_torch_in_one_chunk_and_in_several(throughput: Case
 
 
 def test_a_product_equals_the_same_integers_in_float64(llama: Case, tmp_path: Path) -> None:
-    graph = onnx.load(llama.path, load_external_data=False).graph
-    kinds = [node.op_type for node in graph.node]
-    assert kinds.count("MatMulIntegerToFloat") == 2 * 4
     weight = llama.loaded.weights["model.layers.0.mlp.down_proj.weight"].dequantize().double()
     values = torch.randn(6, weight.shape[1], generator=torch.Generator().manual_seed(1)).double()
     values[:, 5] *= 50
@@ -95,7 +92,9 @@ def run_one_product(
     blobs.add(f"{name}.loud_weights", integers.outlier_weights_nN.numpy())
     blobs.close()
     nodes = NodeWriter(blobs)
-    products = RowwiseProducts({name: Inputs(weight.shape[1], loud)}, BlockProducts({}, True))
+    nothing = BlockProducts({}, True)
+    inputs = {name: Inputs(weight.shape[1], loud)}
+    products = RowwiseProducts(inputs, frozenset(), floats=nothing, others=nothing)
     output = products.project(nodes, name, "input")
     nodes.add("Identity", [output], outputs=["output"])
     graph = helper.make_graph(
@@ -187,7 +186,7 @@ def case_of(tmp_path: Path) -> Callable[..., Case]:
 
 
 def test_the_loudest_channels_stay_in_floats(llama: Case) -> None:
-    heard = loudness(llama.loaded.model)["model.layers.1.mlp.down_proj"]
+    heard = loudness(llama.loaded.model)["model.layers.1.mlp.gate_proj"]
     graph = onnx.load(llama.path, load_external_data=False).graph
     constants = {item.name: item for item in graph.initializer}
     chosen = [
@@ -196,3 +195,16 @@ def test_the_loudest_channels_stay_in_floats(llama: Case) -> None:
         if name.endswith("loud_channels")
     ]
     assert sorted(heard.topk(4).indices.tolist()) in chosen
+
+
+def test_the_last_product_of_the_first_and_last_layer_stays_in_floats(llama: Case) -> None:
+    graph = onnx.load(llama.path, load_external_data=False).graph
+    integers = [node for node in graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(integers) == 2 * 3  # query, key and value in one; gate and up in one
+    in_floats = {
+        node.input[1]
+        for node in graph.node
+        if node.op_type == "MatMulNBits"
+        and {item.name: item.i for item in node.attribute}["accuracy_level"] == 0
+    }
+    assert in_floats == {f"model.layers.{layer}.mlp.down.codes" for layer in (0, 1)}

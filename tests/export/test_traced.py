@@ -23,6 +23,7 @@ from export.graphs import store_graphs
 from export.runtime import Bundle
 from export.session import DecoderSession
 from export.shape import DecoderShape
+from export.vocabulary_table import VocabularyTable
 from ptune_tui.config import DataConfig
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.events import Event, Notice
@@ -296,6 +297,9 @@ def test_the_whole_path_of_a_traced_bundle(made: Exported, tmp_path: Path) -> No
     assert manifest.shape.cache == "grown"
     assert manifest.parity["exact"].identical_texts == manifest.parity["exact"].num_texts == 20
     tuned = tuned_model(made.run)
+    ids_C = torch.arange(tuned.frozen.config.vocab_size)
+    table = VocabularyTable.of(made.bundle, manifest).rows(ids_C.numpy())
+    torch.testing.assert_close(torch.from_numpy(table), tuned.frozen.embed(ids_C))
     reference = TorchReference(tuned.frozen, tuned.prompt)
     answerer = Bundle.open(made.bundle, "exact", num_threads=1).tuned()
     for text in ("the cat", "where is my dog?"):

@@ -129,7 +129,10 @@ def test_the_report_adds_up(llama_folder: Path, make_model: Callable[..., Any]) 
     assert report.relative_error is not None
     assert 0.02 < report.relative_error < 0.09
     names = [layer.name for layer in report.layers]
-    assert seen == [(index + 1, len(names), name) for index, name in enumerate(names)]
+    assert [step[:2] for step in seen] == [(number + 1, len(names)) for number in range(len(names))]
+    for name, (_, _, place) in zip(names, seen, strict=True):
+        layer = name.split(".")[2] if name.startswith("model.layers.") else None
+        assert place == (name if layer is None else f"layer {int(layer) + 1} of 2")
     assert set(names) == set(loaded.weights)
     for layer in report.layers:
         weight = loaded.weights[layer.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sys
 from pathlib import Path
@@ -260,3 +261,11 @@ def test_a_file_has_no_splits_to_be_named(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=r"all\.jsonl:test"):
         files_of("data/all.jsonl:test")
+
+
+def test_packed_files_in_upper_case_belong_to_their_split(tmp_path: Path) -> None:
+    for name in ("train.jsonl.GZ", "test.jsonl.gz"):
+        content = LINE.replace("PROMPT", name)
+        (tmp_path / name).write_bytes(gzip.compress(content.encode()))
+    assert prompts(f"{tmp_path}:train") == ["train.jsonl.GZ"]
+    assert prompts(f"{tmp_path}:test") == ["test.jsonl.gz"]

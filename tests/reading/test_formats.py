@@ -191,3 +191,13 @@ def test_a_big_document_streams(tmp_path: Path) -> None:
     assert next(records).fields == record
     with pytest.raises(DataError, match="the file ends before its JSON does"):
         deque(records, maxlen=0)
+
+
+@pytest.mark.parametrize(
+    "header", [b"prompt,resp\0onse", b"prompt,r\xe9sponse", b'"prompt"x,response']
+)
+def test_a_row_never_stands_for_a_damaged_header(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(header + b"\na,b\nc,d\n")
+    with pytest.raises(DataError, match=r"rows\.csv:1: "):
+        list(iter_records(path, lambda _: None))

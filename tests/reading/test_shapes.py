@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 
 from ptune_tui.config import DataConfig
@@ -59,6 +60,26 @@ def test_usual_names_are_recognised_and_said(
     found = read(tmp_path, record)
     assert [(row.prompt, row.response) for row in found.rows] == [(prompt, response)]
     assert found.about is None if about is None else about in str(found.about)
+
+
+@pytest.mark.parametrize("about", ["", "  ", None, float("nan")])
+def test_an_instruction_without_an_input_stands_alone(tmp_path: Path, about: object) -> None:
+    record = {"instruction": "Count to two.", "input": about, "output": "1 2"}
+    path = tmp_path / "rows.parquet"
+    pandas.DataFrame([record, record | {"input": "slowly"}]).to_parquet(path)
+    rows = read_rows(path, DataConfig())
+    assert [row.prompt for row in rows] == ["Count to two.", "Count to two.\n\nslowly"]
+
+
+@pytest.mark.parametrize(
+    ("references", "expected"),
+    [("c", ("b", "c")), (["c", "b"], ("b", "c")), (" ", ()), (None, ()), ([], ()), (7, ("b", "7"))],
+)
+def test_references_may_be_one_or_several(
+    tmp_path: Path, references: object, expected: tuple[str, ...]
+) -> None:
+    record = {"prompt": "a", "response": "b", "references": references}
+    assert read_one(tmp_path, record).references == expected
 
 
 def test_names_that_were_given_win(tmp_path: Path) -> None:

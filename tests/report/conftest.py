@@ -10,11 +10,12 @@ import pytest
 
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.events import TaskStarted
+from ptune_tui.inspection import INSPECTION_FILE, write_inspection
 from ptune_tui.results import EVALUATION_FILE, LEARNING_CURVE_FILE, write_result
 from ptune_tui.tasks import TrainTask, write_task
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.train import train
-from tests.report.results import evaluation, learning_curve
+from tests.report.results import evaluation, inspection, learning_curve
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +41,9 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, label_r
 
 @pytest.fixture
 def full_run(tiny_run: Path, tmp_path: Path) -> Path:
-    """The run with a table and a learning curve; may be changed."""
+    """The run with a table, a learning curve and an inspection; may be changed."""
     run = Path(shutil.copytree(tiny_run, tmp_path / "full-run"))
     write_result(run / EVALUATION_FILE, evaluation())
     write_result(run / LEARNING_CURVE_FILE, learning_curve())
+    write_inspection(run / INSPECTION_FILE, inspection())
     return run

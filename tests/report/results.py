@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import random
 
+from ptune_tui.inspection import (
+    Inspection,
+    LayerFindings,
+    NearToken,
+    PartScore,
+    TokenFindings,
+)
 from ptune_tui.results import (
     CalibrationBin,
     ClassScore,
@@ -138,4 +145,27 @@ def learning_curve() -> LearningCurve:
         verdict="Twice the rows (1024) would give about 0.899, 0.007 more than 512 rows did.",
         command="ptune learning-curve --run my-run --sizes 16,32,64,128,256,512 --seeds 3",
         base_score=0.795,
+    )
+
+
+def inspection() -> Inspection:
+    """Of four virtual tokens on 60 rows."""
+    near = [NearToken(7, " parcel", 0.61), NearToken(8, "<b>", 0.42)]
+    everything = [0, 1, 2, 3]
+    return Inspection(
+        prompt="my-run",
+        model="smollm2-135m-instruct",
+        has_layers=False,
+        vocabulary_norm=2.9,
+        data="validation.jsonl",
+        num_rows=60,
+        tokens=[TokenFindings(1.0 + n, near, None, None, 0.05, 0.1 * n) for n in everything],
+        layers=[LayerFindings(0.2, 0.6, None, None)] * 2,
+        whole=PartScore(everything, 0.2, 0.9),
+        base=PartScore([], 2.1, 0.3),
+        without=[
+            PartScore([m for m in everything if m != n], 0.25 + 0.1 * n, 0.8) for n in everything
+        ],
+        first=[PartScore([0], 1.5, 0.4), PartScore([0, 1], 0.9, 0.6)],
+        command="ptune inspect my-run --rows 60",
     )

@@ -73,7 +73,7 @@ def test_every_figure_is_drawn_at_every_width_and_nothing_is_asked_for(
     write_result(full_run / EVALUATION_FILE, evaluation(labels, hostile(address)))
     page = render(read_report(full_run))
     figures = set(re.findall(r'<figure[^>]* id="([^"]+)"', page))
-    assert len(figures) == 9
+    assert len(figures) == 10
     checked(look(page, tmp_path, WIDTHS), figures)
     assert paths == []
 

@@ -14,12 +14,13 @@ from ptune_tui.cli.main import app
 from ptune_tui.cli.report import report as report_command
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import Notice, encode_line
+from ptune_tui.inspection import INSPECTION_FILE, write_inspection
 from ptune_tui.report.contents import read_report
 from ptune_tui.report.page import MARK, render
 from ptune_tui.report.words import shown
 from ptune_tui.results import EVALUATION_FILE, write_result
 from ptune_tui.run_table import prompt_hash
-from tests.report.results import evaluation
+from tests.report.results import evaluation, inspection
 
 HOSTILE = [
     '<script>document.title="taken"</script>',
@@ -43,7 +44,7 @@ def test_a_full_report_has_every_figure_and_no_missing_section(full_run: Path) -
     assert keys == {
         *("plot-loss", "plot-scores", "plot-learning-rate", "plot-gradient"),
         *("figure-comparison", "figure-confusion-1", "figure-confusion-2"),
-        *("plot-calibration", "plot-learning-curve"),
+        *("plot-calibration", "plot-learning-curve", "plot-beginnings"),
     }
     assert found.find_class("missing") == []
     pictures = [svg for svg in found.iter("svg") if svg.get("aria-hidden") != "true"]
@@ -62,6 +63,7 @@ def test_a_full_report_has_every_figure_and_no_missing_section(full_run: Path) -
         ("flips", "ptune eval"),
         ("forgetting", "ptune eval"),
         ("learning", "ptune learning-curve --run"),
+        ("inspection", "ptune inspect"),
     ],
 )
 def test_a_missing_section_names_the_command_that_makes_it(
@@ -111,6 +113,23 @@ def test_hostile_texts_stay_texts(full_run: Path) -> None:
     assert "\x1b" not in render(read_report(run))
 
 
+def test_the_prompt_is_told_token_by_token_unless_it_has_changed_since(full_run: Path) -> None:
+    said = text_of(full_run, "inspection")
+    assert "Most is lost without token 3: the loss goes from 0.200 to 0.550" in said
+    rows = page(full_run).get_element_by_id("inspection").findall(".//tbody/tr")
+    cells = [" ".join(cell.text_content().split()) for cell in rows[2]]
+    assert cells == ["2", "3.00", "parcel <b>", "5.0 %", "20.0 %", "+0.250"]
+    older = msgspec.structs.replace(inspection(), prompt_hash="0" * 64)
+    write_inspection(full_run / INSPECTION_FILE, older)
+    assert "Not made yet" in text_of(full_run, "inspection")
+
+
+def test_a_damaged_inspection_is_named(full_run: Path) -> None:
+    (full_run / INSPECTION_FILE).write_text("[]")
+    with pytest.raises(DataError, match=r"inspection\.json is damaged"):
+        read_report(full_run)
+
+
 def test_a_damaged_result_is_named(full_run: Path) -> None:
     (full_run / EVALUATION_FILE).write_text('{"data": 3}')
     with pytest.raises(DataError, match=r"evaluation\.json is damaged"):
@@ -118,7 +137,7 @@ def test_a_damaged_result_is_named(full_run: Path) -> None:
 
 
 def test_a_run_that_has_not_begun_has_a_report(full_run: Path) -> None:
-    for name in ("events.jsonl", "evaluation.json", "learning_curve.json"):
+    for name in ("events.jsonl", "evaluation.json", "learning_curve.json", INSPECTION_FILE):
         (full_run / name).unlink()
     assert "No step has been made yet" in text_of(full_run, "training")
     assert "Nothing was said" in text_of(full_run, "remarks")

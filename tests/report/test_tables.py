@@ -87,6 +87,7 @@ def test_a_contender_without_a_metric_has_a_dash() -> None:
     [
         (PairTest("a", "b", 30, 5, 1e-5), "more than chance (p < 0.001, McNemar"),
         (PairTest("a", "b", 6, 5, 1.0), "may be chance (p = 1.000, McNemar"),
+        (PairTest("a", "b", 9, 2, 0.03, corrected_p=0.09), "may be chance (p = 0.030, McNemar"),
         (PairTest("a", "b", 6, 5, 0.01, "bleu", 4.2), "has +4.200 BLEU against “b”"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 
 from ptune_tui import chats, jobs
 from ptune_tui.events import Event
+from ptune_tui.hardware import Machine
 from ptune_tui.tui import fitting
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import setup
@@ -62,3 +63,21 @@ def some_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of all runs, with one of each kind in it; its path is the same in every test."""
     monkeypatch.setenv("PTUNE_HOME", home.name)
     return fakes.write_runs(Path(home.name) / "runs")
+
+
+@pytest.fixture
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 3 GiB, without a compiler."""
+    here = Machine(2, 2, "some", (), 8 << 30, 3 << 30, 12 << 30, None)
+    monkeypatch.setattr(fitting, "machine", lambda: here)
+    monkeypatch.setattr(fitting, "compiles_passes", lambda: False)
+
+
+@pytest.fixture
+def some_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data files in the working folder, whose path reads the same in every test."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rows = "".join(f"text {number},{'bad' if number % 3 else 'good'}\n" for number in range(12))
+    (tmp_path / "a.csv").write_text(f"text,sentiment\n{rows}")
+    (tmp_path / "broken.jsonl").write_text('{"prompt": "a", "response": "b"}\n{broken\n')
+    (tmp_path / "notes.txt").write_text("")

@@ -7,6 +7,8 @@ import math
 import sys
 from pathlib import Path
 
+import msgspec
+
 from ptune_tui.config import DataConfig, MethodConfig, RunConfig, TrainingConfig
 from ptune_tui.events import (
     CheckpointSaved,
@@ -18,6 +20,7 @@ from ptune_tui.events import (
     ModelReady,
     Notice,
     ParityMeasured,
+    Paused,
     PlanMade,
     PreviewMade,
     PreviewRow,
@@ -128,7 +131,9 @@ def beginning() -> list[Event]:
         StageStarted("tokenise", START + 3),
         DATA,
         StageFinished("tokenise", 0.2),
+        StageStarted("probe", START + 4),
         PLAN,
+        StageFinished("probe", 1.9),
         *evaluation(0, 0.614),
         StageStarted("train", START + 10),
     ]
@@ -147,6 +152,29 @@ def running() -> list[Event]:
             "rows-cut", "3 rows were too long; their prompts were cut from the left.", "Raise it."
         ),
     ]
+
+
+def paused() -> list[Event]:
+    """A run that waits after its step 120."""
+    return [*running(), StateSaved(120, "resume"), Paused(120)]
+
+
+def free_text() -> list[Event]:
+    """A run on free text, after its first validation."""
+    data = msgspec.structs.replace(DATA, labels=None, template="chat")
+    prompt = "name[Cotto], eatType[coffee shop], priceRange[moderate], near[The Portland Arms]"
+    expected = "Cotto is a coffee shop with average prices, located near The Portland Arms."
+    answer = "Cotto is a coffee shop near The Portland Arms. Its prices are moderate."
+    validations: list[Event] = [
+        EvaluationDone(0, 100, 0.0, None, 2.87, 30.1, False),
+        EvaluationDone(50, 100, 0.02, None, 1.31, 30.4, True, True),
+        SampleMade(50, prompt, expected, answer),
+        SampleMade(50, "name[Aromi], food[English]", "Aromi serves English food.", "\n"),
+        SampleMade(50, "name[Zizzi]", "Zizzi is a pub.", "Zizzi is a pub."),
+    ]
+    head = [data if event is DATA else event for event in beginning()]
+    head = [event for event in head if not isinstance(event, EvaluationDone | SampleMade)]
+    return [*head, *(step(number) for number in range(1, 51)), *validations]
 
 
 def finished() -> list[Event]:
@@ -370,6 +398,15 @@ commands = folder / "commands.jsonl"
 while not (commands.exists() and b'"Stop"' in commands.read_bytes()): time.sleep(0.02)
 say(b'{"type":"TaskFinished","seconds":1.0,"stopped_early":true}\n')
 """
+WAIT = r"""
+commands = folder / "commands.jsonl"
+def told(word): return commands.exists() and word in commands.read_bytes()
+while not told(b'"Pause"'): time.sleep(0.02)
+say(b'{"type":"Paused","step":120}\n')
+while not told(b'"Continue"'): time.sleep(0.02)
+say(b'{"type":"Continued","step":120,"seconds":0.5}\n')
+time.sleep(60)
+"""
 CHAT = """
 import json, sys
 def say(**reply): print(json.dumps(reply), flush=True)
@@ -390,7 +427,7 @@ for line in sys.stdin:
     for speaker in ask["speakers"]:
         text = "The customer wants to return a lamp." if speaker == "base" else "returns"
         for piece in text.split(" "):
-            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ")
+            say(type="Piece", number=ask["number"], speaker=speaker, text=piece + " ", num_tokens=1)
         say(type="Answered", number=ask["number"], speaker=speaker, text=text, num_tokens=8,
             seconds=0.5, probability=0.93 if speaker == "tuned" else None)
 """

@@ -68,6 +68,17 @@ async def test_escape_stops_an_answer_and_then_goes_back(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("fake_chat")
+async def test_child_is_gone_when_the_app_has_closed(tmp_path: Path) -> None:
+    app = PTuneApp("chat", bundle=tmp_path)
+    async with opened(app, size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        chat = app.session.chat
+        await pilot.press("ctrl+q")
+        await wait_for(pilot, lambda: not app.is_running)
+    assert chat._process.returncode is not None
+
+
+@pytest.mark.usefixtures("fake_chat")
 async def test_chat_whose_child_dies_says_so(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
     async with opened(app, size=(80, 24)) as pilot:

@@ -13,9 +13,11 @@ from ptune_tui.evaluation.label_scores import LabelOutcomes
 from ptune_tui.events import TaskFailed
 from ptune_tui.lineup import Lineup
 from ptune_tui.results import ContenderScores, Flip
+from ptune_tui.run_listing import RunListing
 from ptune_tui.tui.answer_views import answer_lines
 from ptune_tui.tui.compare_choice import (
     FIELDS,
+    OWN_FILE,
     VALIDATION,
     RowsChoice,
     command,
@@ -26,7 +28,6 @@ from ptune_tui.tui.compare_choice import (
 )
 from ptune_tui.tui.compare_state import AnswersState, AskedText, TableState
 from ptune_tui.tui.compare_subjects import Subject, subject_of, subjects
-from ptune_tui.tui.fields import OWN_FILE
 from ptune_tui.tui.table_views import (
     calibration_lines,
     chosen_flips,
@@ -53,7 +54,7 @@ def test_runs_stand_before_bundles_and_bring_their_own(home: Path, tmp_path: Pat
     (run / "adapter" / "prompt.json").write_text('{"labels": ["a", "b"], "step": 3}')
     own = fakes.write_bundle(run / "bundle")
     other = fakes.write_bundle(tmp_path / "other")
-    found = {subject.word: subject for subject in subjects(None, other)}
+    found = {subject.word: subject for subject in subjects(RunListing(), None, other)}
     assert sorted(found) == ["bundle one/bundle", "bundle other", "run one", "run two"]
     assert (found["run one"].bundle, found["run one"].labels) == (own, ["a", "b"])
     assert found["run two"].bundle is found["run two"].labels is None

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from ptune_tui.bundles import BundleCard, read_card
 from ptune_tui.tasks import ExportTask, read_task
-from ptune_tui.tui import export_choice
+from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import opened, wait_for
+from tests.tui.helpers import opened, settled, wait_for
 
 
 @pytest.fixture
@@ -55,11 +57,11 @@ async def test_form_makes_the_task_and_its_command(runs: Path, use_worker: UseWo
         row(screen, "make").text = "prompt into a bundle"
         row(screen, "precision").text = "exact"
         row(screen, "name").text = "commands"
-        await pilot.pause()
+        await settled(pilot)
         assert screen.choice is None  # the bundle has a prompt of that name
         assert row(screen, "taken").has_class("-wrong")
         row(screen, "taken").text = "replace it"
-        await pilot.pause()
+        await settled(pilot)
         await pilot.press("y")
         bundle = runs / "two" / "bundle"
         command = f"ptune export one --into {bundle} --name commands --precision exact --overwrite"
@@ -82,7 +84,7 @@ async def test_folder_for_another_program_has_no_precision_and_no_chat(
         row(screen, "run").text = "two"
         row(screen, "precision").text = "fast"
         row(screen, "make").text = "GGUF folder"
-        await pilot.pause()
+        await settled(pilot)
         assert not row(screen, "precision").display
         assert screen.choice is not None
         assert screen.choice.command() == (
@@ -101,11 +103,11 @@ async def test_wrong_base_and_wrong_name_are_said_before_the_start(runs: Path) -
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "make").text = "prompt into a bundle"
-        await pilot.pause()
+        await settled(pilot)
         assert "name a bundle" in written(screen, f"#{row_id('to')} .field-error")
         row(screen, "to").text = str(other)
         row(screen, "name").text = "a b"
-        await pilot.pause()
+        await settled(pilot)
         assert "other weights than the run's" in written(screen, f"#{row_id('to')} .field-error")
         assert "cannot be a prompt's name" in written(screen, f"#{row_id('name')} .field-error")
         assert screen.check_action("start", ()) is None
@@ -117,11 +119,11 @@ async def test_folder_that_cannot_be_looked_at_is_said(runs: Path, folder: str) 
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "to").text = folder
-        await pilot.pause()
+        await settled(pilot)
         assert "cannot be looked at" in written(screen, f"#{row_id('to')} .field-error")
         assert screen.check_action("start", ()) is None
         row(screen, "to").text = str(runs / "free")
-        await pilot.pause()
+        await settled(pilot)
         assert screen.check_action("start", ()) is True
 
 
@@ -155,14 +157,14 @@ async def test_failed_export_shows_why_and_what_to_do(use_worker: UseWorker) -> 
 
 @pytest.mark.usefixtures("runs")
 async def test_room_is_checked_for_what_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 300 << 20)
+    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 300 << 20)
     app = PTuneApp("export")
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         # 1.15 of the quantised bytes, and for `auto` of one byte a parameter as well
         assert "255 MiB" in written(screen, "#export-space")
         row(screen, "make").text = "transformers folder"
-        await pilot.pause()
+        await settled(pilot)
         assert "590 MiB" in written(screen, "#export-space")
         assert "too little" in written(screen, "#export-space")
 
@@ -176,3 +178,52 @@ async def test_run_whose_folder_is_gone_is_offered_no_more(runs: Path) -> None:
         await wait_for(pilot, lambda: set(screen.sources) == {"two"})
         assert screen.choice is not None
         assert screen.choice.source.path == runs / "two"
+
+
+async def test_folder_for_transformers_has_a_type_and_other_weights_can_be_forced(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    use_worker([], fakes.FOREVER)
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert not row(screen, "dtype").display
+        row(screen, "run").text = "one"
+        row(screen, "make").text = "transformers folder"
+        row(screen, "dtype").text = "bfloat16"
+        row(screen, "weights").text = "export all the same"
+        await settled(pilot)
+        assert row(screen, "dtype").display
+        assert "295 MiB" in written(screen, "#export-space")  # half of that in float32
+        folder = runs / "one" / "transformers"
+        assert screen.choice is not None
+        assert screen.choice.command() == (
+            f"ptune export one --out {folder} --format transformers --dtype bfloat16 --force"
+        )
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.session.export)
+        assert app.session.export is not None
+        task = read_task(app.session.export.job.folder)
+        assert isinstance(task, ExportTask)
+        assert (task.float_type, task.force, task.overwrite) == ("bfloat16", True, False)
+        row(screen, "make").text = "GGUF folder"
+        await settled(pilot)
+        assert "--dtype" not in screen.choice.command()
+
+
+@pytest.mark.usefixtures("runs")
+async def test_the_disk_is_looked_at_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+
+    def looking(folder: Path) -> BundleCard | None:
+        threads.add(threading.get_ident())
+        return read_card(folder)
+
+    monkeypatch.setattr(export_check, "read_card", looking)
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "make").text = "prompt into a bundle"
+        await settled(pilot)
+    assert threads
+    assert threading.get_ident() not in threads

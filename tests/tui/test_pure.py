@@ -11,22 +11,37 @@ import pytest
 
 from ptune_tui.bundles import prompt_name_of
 from ptune_tui.command_line import train_command
-from ptune_tui.config import DataConfig, RunConfig, override
+from ptune_tui.config import DataConfig, RunConfig, description, field_names, override
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError
-from ptune_tui.events import Diverged, ExportDone, PreviewRow, RolledBack, TaskFailed
+from ptune_tui.events import (
+    Continued,
+    Diverged,
+    ExportDone,
+    Paused,
+    PreviewRow,
+    RolledBack,
+    StageProgress,
+    StageStarted,
+    TaskFailed,
+    TaskStarted,
+)
 from ptune_tui.hardware import Accelerator, machine
+from ptune_tui.known_models import numbers_of
+from ptune_tui.model_catalogue import CATALOGUE
 from ptune_tui.model_numbers import DEFAULT_MODEL_NUMBERS
-from ptune_tui.series import decimate
+from ptune_tui.series import Thinned, decimate
 from ptune_tui.tasks import ExportTask
-from ptune_tui.tui import fields, fitting, preset_form
+from ptune_tui.tui import fields, fitting, form_values, preset_form
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.run_status import run_status
 from ptune_tui.tui.widgets.curve import RateAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
-from ptune_tui.tui.widgets.stage_list import stage_text
+from ptune_tui.tui.widgets.run_panels import ending_lines, scores_text
+from ptune_tui.tui.widgets.stage_list import stage_text, waiting_sentence
 from ptune_tui.tui.wording import bytes_text, seconds_text
 from tests.tui import fakes
 
@@ -43,11 +58,18 @@ def test_form_has_the_configuration_s_descriptions_and_defaults() -> None:
     assert by_name["training.max_steps"].help == "optimiser steps"
     assert by_name["training.max_steps"].default == "300"
     assert by_name["method.init"].choices == ("labels", "prompt", "text", "vocabulary")
-    assert by_name["data.train"].choices == ("home_commands", "support_inbox", fields.OWN_FILE)
+    assert by_name["method.reparametrise"].choices == ("off", "on")
+    for name in field_names():
+        part, key = name.split(".")
+        value = getattr(getattr(RunConfig(), part), key)
+        assert by_name[name].help == description(name)
+        default = by_name[name].default
+        assert default == ("" if value is None else "off" if value is False else str(value))
+    assert set(by_name) == {*field_names(), fields.PRESET}
 
 
 def test_untouched_form_is_the_default_configuration() -> None:
-    assert fields.read_form(fields.write_form(RunConfig())) == (RunConfig(), {})
+    assert form_values.read_form(form_values.write_form(RunConfig())) == (RunConfig(), {})
 
 
 @pytest.mark.parametrize(
@@ -59,26 +81,34 @@ def test_untouched_form_is_the_default_configuration() -> None:
         ("training.batch_size", "", "Something is needed here; the default is 32."),
         ("data.validation", "nowhere.jsonl", "There is no file nowhere.jsonl."),
         ("model.source", "./nowhere.gguf", "There is no model `./nowhere.gguf`"),
+        ("data.train", "", "Write the path of a data file or folder, or a hub id"),
+        ("data.template", "Topic:", "It needs {prompt} exactly once"),
+        ("data.template", "{{ title", "The template is not valid Jinja"),
     ],
 )
 def test_each_field_says_what_is_wrong_with_it(name: str, text: str, sentence: str) -> None:
-    config, problems = fields.read_form({**fields.write_form(RunConfig()), name: text})
+    config, problems = form_values.read_form({**form_values.write_form(RunConfig()), name: text})
     assert config is None
     assert list(problems) == [name]
     assert problems[name].startswith(sentence)
 
 
-def test_file_of_mine_is_the_training_data(tmp_path: Path) -> None:
+def test_form_holds_any_configuration(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n')
-    texts = {**fields.write_form(RunConfig()), "data.train": fields.OWN_FILE}
-    assert fields.read_form(texts)[1] == {
-        fields.DATA_FILE: "Write the path of a data file or folder, or a hub id."
+    changes = {
+        "data.train": str(path),
+        "data.template": "News: {{ title | replace('\\n', ' ') }}\n Topic: ",
+        "data.response_field": "label",
+        "method.name": "prefix",
+        "method.reparametrise": True,
+        "method.mlp_size": 64,
+        "method.init_text": " two\nlines ",
+        "training.learning_rate": 1e-5,
+        "training.checkpointing": "on",
     }
-    config, _ = fields.read_form({**texts, fields.DATA_FILE: str(path)})
-    assert config is not None
-    assert config.data.train == str(path)
-    assert fields.write_form(config)[fields.DATA_FILE] == str(path)
+    config = override(RunConfig(), changes)
+    assert form_values.read_form(form_values.write_form(config)) == (config, {})
 
 
 def test_command_names_what_is_not_default() -> None:
@@ -114,8 +144,53 @@ def test_fit_takes_the_kernel_that_fits_then_fewer_rows_and_looks_at_the_card() 
     assert fewer.fit == "fits"
     assert "rows at a time" in fewer.text
     little = line(600 << 20)
-    assert (little.fit, "(stream, " in little.text) == ("does not fit", True)
+    assert (little.fit, "1 row at a time" in little.text) == ("does not fit", True)
+    assert little.advice == "close other programs"
+    assert not fewer.advice
     assert "of 24.0 GiB free" in line(1 << 30, card=Accelerator("Card", 24 << 30, 24 << 30)).text
+
+
+@pytest.mark.parametrize(
+    ("source", "gibibytes", "changes"),
+    [
+        ("default", 1.0, {"training.micro_batch_size": 32}),
+        ("default", 1.0, {"model.kernel": "cached"}),
+        ("google/gemma-3-1b-it", 1.7, {}),
+        ("google/gemma-3-1b-it", 1.55, {"data.train": "nowhere", "model.kernel": "int8"}),
+        ("microsoft/Phi-3-mini-4k-instruct", 2.0, {}),
+    ],
+)
+def test_advice_that_is_taken_makes_it_fit(
+    source: str, gibibytes: float, changes: dict[str, object]
+) -> None:
+    here = dataclasses.replace(
+        machine(),
+        available_memory_bytes=int(gibibytes * (1 << 30)),
+        processor_flags=(),
+        accelerator=None,
+    )
+
+    def line(config: RunConfig) -> fitting.FitLine:
+        numbers = numbers_of(config.model.source)
+        assert numbers is not None
+        return fitting._compare(config, numbers, here)
+
+    config = override(RunConfig(), {"model.source": source, **changes})
+    first = line(config)
+    assert first.fit != "fits"
+    before, _, name = first.advice.partition("such as ")
+    if name:
+        (known,) = (model.hub_id for model in CATALOGUE if model.hub_id.endswith(f"/{name}"))
+        assert line(override(config, {"model.source": known})).fit == "fits"
+        return
+    settings = before.removeprefix("set ").removesuffix(", or 0 for what fits")
+    places = {"batch": "training", "checkpointing": "training", "kernel": "model", "tokens": "data"}
+    for setting in settings.replace(", and ", ", ").split(", "):
+        words, value = setting.split(" to ")
+        part = next(places[word] for word in words.split() if word in places)
+        number = int(value) if value.isdigit() else value
+        config = override(config, {f"{part}.{words.replace(' ', '_')}": number})
+    assert line(config).fit == "fits", first.advice
 
 
 def test_state_folds_a_run() -> None:
@@ -261,6 +336,70 @@ def test_a_run_that_went_back_forgets_the_steps_it_does_again() -> None:
     assert [notice.code for notice in state.task.notices] == ["rolled-back"]
 
 
+def test_a_run_that_was_told_to_wait_says_so_until_it_does() -> None:
+    state = RunState()
+    for event in fakes.running():
+        state.add(event)
+    state.is_pausing = True
+    assert ending_lines(state, None, "") == ["Pausing after this step..."]
+    state.add(Paused(120))
+    assert ending_lines(state, None, "") == []
+    stage = state.task.stages["train"]
+    assert stage.seconds_at(fakes.START + 9999) == stage.elapsed == 120 * 0.9
+    state.add(Continued(120, 500.0))
+    assert stage.seconds_at(fakes.START + 10 + 500 + 200) == 200
+
+
+def test_status_names_the_stage_and_the_ending() -> None:
+    state = RunState()
+    said = [run_status(state, is_active=True)]
+    for event in fakes.running():
+        state.add(event)
+        words = run_status(state, is_active=True)
+        if words.split("/")[0].rstrip("0123456789") != said[-1].split("/")[0].rstrip("0123456789"):
+            said.append(words)
+    assert said == [
+        "▸ starting",
+        "▸ preparing",
+        "▸ loading",
+        "▸ preparing",
+        "▸ tokenising",
+        "▸ preparing",
+        "▸ probing",
+        "▸ preparing",
+        "▸ evaluating",
+        "▸ preparing",
+        "▸ training",
+        "▸ training 1/300",
+        "▸ evaluating 50/300",
+        "▸ training 50/300",
+        "▸ evaluating 100/300",
+        "▸ training 100/300",
+    ]
+    state.add(TaskFailed("interrupted", "Interrupted.", "", ""))
+    assert run_status(state, is_active=False) == "□ interrupted"
+
+
+def test_free_text_is_told_by_its_matches_and_its_loss() -> None:
+    state = RunState()
+    for event in fakes.free_text():
+        state.add(event)
+    text = scores_text(state.base, state.tuned, state.best).plain
+    assert text == ("exact, loss  base 0.0 %, 2.87   tuned 2.0 %, 1.31 step 50   best step 50")
+    assert state.validation_points == [(0, 2.87), (50, 1.31)]
+
+
+def test_what_goes_on_is_said_before_the_first_step() -> None:
+    progress = RunState().task
+    assert "Python and torch take some seconds" in waiting_sentence(progress)
+    progress.add(TaskStarted(fakes.START, 1, "train"))
+    progress.add(StageStarted("load", fakes.START))
+    progress.add(StageProgress("load", 120, 272, "quantise layer 13 of 30"))
+    assert waiting_sentence(progress) == "load: quantise layer 13 of 30 (120 of 272)"
+    load = stage_text(progress.stages["load"], fakes.START + 2)
+    assert load == "▸ load           2.0 s quantise layer 13 of 30"
+
+
 def test_no_key_of_a_place_is_another_action_s_too() -> None:
     for place in {action.place for action in ACTIONS} - {"app"}:
         keys = [
@@ -270,3 +409,24 @@ def test_no_key_of_a_place_is_another_action_s_too() -> None:
             for key in action.key.split(",")
         ]
         assert len(keys) == len(set(keys)), place
+
+
+def test_a_curve_that_grows_is_thinned_as_it_is_at_once() -> None:
+    curve = [(float(step), math.sin(step * 1.7) * step) for step in range(5000)]
+    curve[17] = (17.0, math.nan)
+    finite = [point for point in curve if math.isfinite(point[1])]
+    thinned = Thinned(100)
+    for length in (0, 1, 99, 100, 101, 3000, 5000):
+        kept = thinned.follow(curve[:length])
+        assert kept == sorted(kept)
+        assert len(kept) <= 100
+        if length:
+            losses = [loss for _, loss in finite if _ < length]
+            assert (max(kept, key=lambda p: p[1])[1], min(p[1] for p in kept)) == (
+                max(losses), min(losses),
+            )  # fmt: skip
+    assert kept == Thinned(100).follow(curve)
+    back = [*curve[:40], (40.0, 7.0)]  # the run went back, and did a step again
+    assert thinned.follow(back) == [point for point in back if math.isfinite(point[1])]
+    other = [(float(step), 1.0) for step in range(6000)]
+    assert thinned.follow(other)[0] == (0.0, 1.0)

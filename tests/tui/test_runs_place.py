@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
+from ptune_tui.events import encode_line
 from ptune_tui.runs import RunSummary, summarise
 from ptune_tui.series import smoothed
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.run_look import Look
 from ptune_tui.tui.run_rows import COLUMNS, cell_text, filtered, fitting_columns, source_text
 from ptune_tui.tui.screens.questions import DeleteScreen
 from ptune_tui.tui.screens.runs import RunsScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
+from ptune_tui.tui.session import OpenedRun, read_run
 from ptune_tui.tui.widgets.curve import marker_points
 from ptune_tui.tui.widgets.run_curves import RunCurves
 from ptune_tui.tui.widgets.run_details import RunDetails, details
@@ -210,3 +214,57 @@ def test_curves_are_smoothed_and_marked_apart() -> None:
     assert len(one) == len(other) == 8
     assert not set(one) & set(other)
     assert marker_points([(3.0, 1.0)], 99.0, 0.5) == [(3.0, 1.0)]
+
+
+@pytest.mark.usefixtures("some_runs")
+async def test_a_change_is_looked_at_only_where_it_is_shown(
+    some_runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptune_tui.tui.screens.runs.READ_SECONDS", 0.1)
+    app = PTuneApp(clock=lambda: NOW)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await read(app, pilot)
+        await pilot.press("down", "down", "space", "down")  # `finished` marked, `stopped` under it
+        await settled(pilot)
+        looked: list[str] = []
+        real = screen._looks.look
+
+        def look(runs: list[Path]) -> dict[Path, Look]:
+            looked.extend(run.name for run in runs)
+            return real(runs)
+
+        monkeypatch.setattr(screen._looks, "look", look)
+
+        async def grow(name: str, number: int) -> None:
+            with (some_runs / name / "events.jsonl").open("ab") as file:
+                file.write(encode_line(fakes.step(number)))
+            known = {run.name: run for run in screen.runs or []}[name]
+            await wait_for(
+                pilot, lambda: {run.name: run for run in screen.runs or []}[name] != known
+            )
+            await settled(pilot)
+
+        await grow("killed", 77)
+        assert looked == []
+        await grow("finished", 301)
+        assert looked == ["finished"]
+
+
+@pytest.mark.usefixtures("some_runs")
+async def test_a_run_is_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[int] = []
+
+    def slow(run: Path) -> OpenedRun:
+        threads.append(threading.get_ident())
+        return read_run(run)
+
+    monkeypatch.setattr("ptune_tui.tui.screens.runs.read_run", slow)
+    app = PTuneApp(clock=lambda: NOW)
+    async with opened(app, size=(80, 24)) as pilot:
+        await read(app, pilot)
+        await pilot.press("down", "enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
+        assert app.session.run is not None
+        assert app.session.run.state.task.is_over  # all of it is there at once
+    assert threads
+    assert threads[0] != threading.get_ident()

@@ -65,7 +65,7 @@ async def test_form_changes_reach_command_and_run(use_worker: UseWorker) -> None
         app.screen.query_one("#field-data-train", FieldRow).text = "home_commands"
         await pilot.pause()
         command = str(app.screen.query_one("#command", Static).render())
-        assert command == "$ ptune train --data home_commands --seed 7"
+        assert command == "y copies  $ ptune train --data home_commands --seed 7"
         await pilot.press("f5")
         await pilot.pause()
         task = read_task(run_folder(app))
@@ -117,10 +117,12 @@ async def test_preset_fills_what_the_user_did_not_write(
 async def test_an_earlier_prompt_is_asked_for_only_where_it_is_the_start() -> None:
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
-        earlier = app.screen.query_one("#field-method-init-prompt", FieldRow)
-        assert not earlier.display
+        assert isinstance(app.screen, SetupScreen)
+        earlier = app.screen.form.rows["method.init_prompt"]
+        assert not earlier.is_attached
         app.screen.query_one("#field-method-init", FieldRow).text = "prompt"
         await pilot.pause()
+        assert earlier.is_attached
         assert earlier.display
         assert app.screen.query_one("#start", Button).disabled
         assert "folder of a run" in str(earlier.query_one(".field-error", Static).render())
@@ -149,7 +151,7 @@ async def test_rate_that_is_found_is_taken_over(
         await pilot.pause()
         assert rate.text == "0.25"
         command = str(app.screen.query_one("#command", Static).render())
-        assert command == "$ ptune train --learning-rate 0.25"
+        assert command == "y copies  $ ptune train --learning-rate 0.25"
 
 
 async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWorker) -> None:
@@ -184,7 +186,7 @@ async def test_preview_is_made_by_a_worker(use_worker: UseWorker) -> None:
     use_worker(fakes.preview())
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
-        text = app.screen.query_one("#preview-text", Static)
+        text = app.screen.query_one(".preview-text", Static)
         assert "F6" in str(text.render())
         await pilot.press("f6")
         await wait_for(pilot, lambda: "[returns|<|im_end|>]" in str(text.render()))

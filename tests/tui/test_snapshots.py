@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Input, Static, TextArea
 
+from ptune_tui.command_line import written_template
+from ptune_tui.endings import gone_folder as gone
 from ptune_tui.events import TaskFailed
 from ptune_tui.kept_tables import add_table
-from ptune_tui.tui import export_choice
-from ptune_tui.tui.app import PTuneApp
-from ptune_tui.tui.screens import export
+from ptune_tui.tui import export_check
+from ptune_tui.tui.app import InitialScreen, PTuneApp
+from ptune_tui.tui.fitting import FitLine
+from ptune_tui.tui.screens import export, setup
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.report.results import evaluation
 from tests.tui import fakes
@@ -33,7 +37,7 @@ def export_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> PTuneApp:
     fakes.write_run(home / "runs" / "one", fakes.finished())
     destination = "/home/user/runs/one/bundle"
     monkeypatch.setattr(export, "default_destination", lambda *_: destination)
-    monkeypatch.setattr(export_choice, "free_disk_bytes", lambda _: 12 << 30)
+    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 12 << 30)
     return PTuneApp("export", clock=clock)
 
 
@@ -73,7 +77,9 @@ def test_runs_without_a_run(
 @pytest.mark.parametrize(
     "keys",
     [
+        pytest.param((), id="running"),
         pytest.param(("down",), id="failed"),
+        pytest.param(("end",), id="killed"),
         pytest.param(("down", "down", "space", "down", "space", "v"), id="compared"),
     ],
 )
@@ -127,6 +133,127 @@ def test_setup_with_a_preset(snap_compare: Compare, size: tuple[int, int]) -> No
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
 
+@both_sizes
+def test_setup_with_every_field(snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("a")
+        await settle(pilot)
+        pilot.app.screen.form.rows["training.warmup_steps"].focus_input()  # type: ignore[attr-defined]
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_setup_that_does_not_fit(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "does not fit: 3.3 GiB of 1.0 GiB free (cached, 32 x 110 tokens, 1 row at a time)"
+    line = FitLine("does not fit", words, "set kernel to stream")
+    monkeypatch.setattr(setup, "fit_line", lambda _: line)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.form.write({"model.kernel": "cached"})  # type: ignore[attr-defined]
+        await settle(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+def page_after(*keys: str, words: str = "") -> Prepare:
+    """Press keys in Setup, and wait until the details of a page say some words."""
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot)
+        await pilot.pause(0.3)
+        await settled(pilot)
+        if words:
+            text = pilot.app.screen.query_one("#choice-text", Static)
+            await wait_for(pilot, lambda: words in str(text.render()))
+            await pilot.pause()
+
+    return prepare
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(("m", "down", "down"), "268 M weights", id="list"),
+        pytest.param(("m", "slash", *"none", "enter"), "135 M weights", id="wrong"),
+    ],
+)
+def test_models(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    words: str,
+    small_machine: None,
+) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=page_after(*keys, words=words))
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        pytest.param(("d", *["down"] * 2), "2 labels", id="a-table"),
+        pytest.param(("d", *["down"] * 3), "broken.jsonl:2", id="broken"),
+    ],
+)
+def test_data_sets(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    words: str,
+    some_data: None,
+) -> None:
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=page_after(*keys, words=words))
+
+
+@both_sizes
+def test_files(snap_compare: Compare, size: tuple[int, int], some_data: None) -> None:
+    prepare = page_after("d", "b", words="2 labels")
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+@pytest.mark.parametrize("text", ["News: {{ text }}\nMood:", "{{ text"], ids=["rendered", "wrong"])
+def test_template(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    text: str,
+    some_data: None,
+    use_worker: UseWorker,
+) -> None:
+    use_worker(fakes.preview())
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        pilot.app.screen.form.write(  # type: ignore[attr-defined]
+            {"data.train": "a.csv", "data.template": written_template("{{ text }}!")}
+        )
+        await page_after("t")(pilot)
+        await pilot.press("f6")
+        session = pilot.app.session  # type: ignore[attr-defined]
+        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        area = pilot.app.screen.query_one(TextArea)
+        area.text = text
+        area.focus()
+        await pilot.pause(0.6)
+        if text.endswith(":"):
+            await pilot.press("f6")
+            await wait_for(pilot, lambda: not session.preview.is_active)
+        await pilot.pause(0.3)
+        await settled(pilot)
+
+    assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
+
+
 def after_finding(words: str, status: str) -> Prepare:
     async def prepare(pilot: Pilot[None]) -> None:
         await settle(pilot)
@@ -170,6 +297,86 @@ def test_train_running(snap_compare: Compare, size: tuple[int, int], tmp_path: P
 
 
 @both_sizes
+def test_train_free_text(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.free_text(), is_held=True)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("v")
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_train_paused(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.paused(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("light", 'theme = "textual-light"'),
+        ("contrast", 'theme = "high-contrast-light"'),
+        ("blocks", 'theme = "high-contrast-dark"\ncharts = "blocks"'),
+    ],
+    ids=lambda value: value if value.isalpha() else "",
+)
+def test_train_in_other_looks(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    tmp_path: Path,
+    home: Path,
+    name: str,
+    text: str,
+) -> None:
+    home.mkdir()
+    (home / "settings.toml").write_text(text)
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.usefixtures("some_runs")
+def test_runs_without_colour(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = PTuneApp("runs", clock=lambda: fakes.START + 5 * 3600)
+    keys = ("down", "down", "space", "down", "space", "v")
+    assert snap_compare(app, terminal_size=size, run_before=runs_after(*keys))
+
+
+@both_sizes
+def test_train_scores(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("v", "v")
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+def test_help_for_what_has_the_focus(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("tab", "f1")
+        await pilot.pause()
+
+    app = PTuneApp(attach=run, clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
 def test_train_with_the_reasons_of_its_plan(
     snap_compare: Compare, size: tuple[int, int], tmp_path: Path
 ) -> None:
@@ -177,7 +384,7 @@ def test_train_with_the_reasons_of_its_plan(
 
     async def prepare(pilot: Pilot[None]) -> None:
         await shown(pilot)
-        await pilot.press("p")
+        await pilot.press("w")
 
     app = PTuneApp(attach=run, clock=clock)
     assert snap_compare(app, terminal_size=size, run_before=prepare)
@@ -201,6 +408,31 @@ def test_train_finished(snap_compare: Compare, size: tuple[int, int], tmp_path: 
 def test_train_failed(snap_compare: Compare, size: tuple[int, int], tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.failed("/home/user/runs/one/worker.log"))
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.usefixtures("home")
+def test_train_killed(snap_compare: Compare, size: tuple[int, int]) -> None:
+    run = fakes.write_run(Path("run"), fakes.running())
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.usefixtures("home")
+def test_train_whose_folder_is_gone(
+    snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fakes.write_run(Path("run"), fakes.running(), is_held=True)
+    monkeypatch.setattr("ptune_tui.tui.followed.gone_folder", lambda folder, _: gone(folder, 4242))
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        shutil.rmtree(run)
+        problem = pilot.app.screen.query_one("#problem")
+        await wait_for(pilot, lambda: problem.display)
+        await pilot.pause()
+
+    assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=prepare)
 
 
 def exporting(condition: Callable[[PTuneApp], object]) -> Prepare:
@@ -255,8 +487,9 @@ def test_export_failed(
     assert snap_compare(export_app, terminal_size=size, run_before=prepare)
 
 
-def test_export_without_a_run(snap_compare: Compare) -> None:
-    assert snap_compare(PTuneApp("export"), terminal_size=(80, 24), run_before=settle)
+@both_sizes
+def test_export_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp("export"), terminal_size=size, run_before=settle)
 
 
 @pytest.fixture
@@ -399,6 +632,28 @@ def test_chat_answered(snap_compare: Compare, size: tuple[int, int], tmp_path: P
     assert snap_compare(app, terminal_size=size, run_before=chat_after("lamp", "again"))
 
 
+@both_sizes
+@pytest.mark.usefixtures("fake_chat")
+@pytest.mark.parametrize(("word", "state"), [("hang", "waiting"), ("die", "failed")])
+def test_chat_in_its_other_states(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    word: str,
+    state: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PTUNE_HOME", "home")  # the log's path is shown
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await chat_after()(pilot)
+        await pilot.press(*word, "enter")
+        await wait_for(pilot, lambda: pilot.app.screen.state == state)  # type: ignore[attr-defined]
+        await pilot.pause()
+
+    app = PTuneApp(bundle=fakes.write_bundle(Path("bundle")))
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
 @pytest.mark.usefixtures("fake_chat")
 def test_chat_stacked_where_narrow(snap_compare: Compare, tmp_path: Path) -> None:
     app = PTuneApp(bundle=tmp_path)
@@ -414,5 +669,7 @@ def test_leaving(snap_compare: Compare, tmp_path: Path) -> None:
     assert snap_compare(PTuneApp(attach=run, clock=clock), press=["q"])
 
 
-def test_too_small(snap_compare: Compare) -> None:
-    assert snap_compare(PTuneApp(), terminal_size=(50, 15), run_before=shown)
+@pytest.mark.parametrize("place", ["runs", "setup", "train", "compare", "export", "chat"])
+@pytest.mark.parametrize("size", [(59, 24), (50, 15)], ids=["59x24", "50x15"])
+def test_too_small(snap_compare: Compare, place: InitialScreen, size: tuple[int, int]) -> None:
+    assert snap_compare(PTuneApp(place), terminal_size=size, run_before=shown)

@@ -8,7 +8,7 @@ import pytest
 from textual.widgets import Static
 
 from ptune_tui.config import RunConfig
-from ptune_tui.events import EvaluateNow, Stop, TaskFinished
+from ptune_tui.events import Continue, EvaluateNow, Notice, Pause, Stop, TaskFinished
 from ptune_tui.tasks import ExportTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.outcome import outcome_of
@@ -50,6 +50,7 @@ async def test_enter_alone_exports_a_finished_run_and_asks_it_something(
         await wait_for(pilot, lambda: app.screen.check_action("start", ()))
         await pilot.press("enter")
         await wait_for(pilot, lambda: getattr(app.focused, "id", "") == "export-chat")
+        fakes.write_bundle(run / "bundle")
         assert app.session.export is not None
         task = read_task(app.session.export.job.folder)
         name = RunConfig().data.train
@@ -91,6 +92,99 @@ async def test_stopped_run_is_resumed_in_its_folder(tmp_path: Path, use_worker: 
         assert app.screen.check_action("resume", ()) is None
 
 
+async def test_run_waits_and_goes_on_when_told(use_worker: UseWorker) -> None:
+    use_worker(fakes.running(), fakes.WAIT)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "120/300" in app.status_text())
+        await pilot.press("p")
+        ending = app.screen.query_one("#ending", Static)
+        await wait_for(pilot, lambda: app.status_text() == "‖ paused 120/300")
+        await pilot.pause(0.3)
+        assert "p goes on, e scores" in str(ending.render())
+        stages = str(app.screen.query_one("#stages", Static).render())
+        assert "‖ train" in stages
+        assert app.screen.check_action("resume", ()) is True
+        await pilot.press("r")
+        await wait_for(pilot, lambda: app.status_text() == "▸ training 120/300")
+        assert commands(app) == [Pause(), Continue()]
+        assert app.screen.check_action("resume", ()) is None
+
+
+async def test_paused_run_is_shown_again_and_outlives_the_app(tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.paused(), is_held=True)
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert app.status_text() == "‖ paused 120/300"
+        await pilot.press("q")
+        assert isinstance(app.screen, LeaveScreen)
+        await pilot.press("k")
+        await wait_for(pilot, lambda: not app.is_running)
+    outcome = outcome_of(app.session)
+    assert outcome is not None
+    assert outcome.status == "paused"
+    assert outcome.next_command is not None
+    assert outcome.next_command.startswith("ptune ")
+
+
+async def test_run_that_was_left_is_shown_again_as_it_goes(use_worker: UseWorker) -> None:
+    use_worker(fakes.running(), fakes.OBEY)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: "120/300" in app.status_text())
+        await pilot.press("q", "k")
+        await wait_for(pilot, lambda: not app.is_running)
+    again = PTuneApp()
+    async with opened(again, size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: again.screen.runs)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: again.status_text() == "▸ training 120/300")
+        assert again.session.run is not None
+        assert len(again.session.run.state.losses) == 120
+        await pilot.press("s")
+        await wait_for(pilot, lambda: not again.session.is_training)
+    assert commands(again) == [Stop(save=True)]
+
+
+async def test_chart_shows_all_steps_the_last_ones_and_the_scores(tmp_path: Path) -> None:
+    app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", fakes.finished()))
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.pause()
+        chart = app.screen.query_one("#chart")
+        titles = []
+        for key in ("v", "v", "v", "l"):
+            titles.append(str(chart.border_title))
+            await pilot.press(key)
+        titles.append(str(chart.border_title))
+        assert titles == [
+            "loss, all steps",
+            "loss, last 50 steps",
+            "validation accuracy, % against steps",
+            "loss, all steps",
+            "loss, all steps, log scale",
+        ]
+
+
+async def test_notices_of_choices_stand_with_the_reasons_and_others_are_pinned(
+    tmp_path: Path,
+) -> None:
+    told = [Notice("device", "Chosen."), *(Notice("rows-cut", f"Notice {n}.") for n in range(4))]
+    run = fakes.write_run(tmp_path / "run", [*fakes.running(), *told], is_held=True)
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.pause()
+        pinned = str(app.screen.query_one("#notices", Static).render())
+        assert "Chosen" not in pinned
+        assert pinned.splitlines() == ["! Notice 3.", "! Notice 2.", "! 3 more; w shows them"]
+        await pilot.press("w")
+        reasons = str(app.screen.query_one("#reasons", Static).render())
+        assert "Chosen" in reasons
+        assert "Notice 0" in reasons
+
+
 async def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
     app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", fakes.finished()))
     async with opened(app, size=(80, 24)):
@@ -102,10 +196,10 @@ async def test_plan_s_reasons_take_the_place_of_the_answers(tmp_path: Path) -> N
     async with opened(app, size=(80, 24)) as pilot:
         reasons = app.screen.query_one("#reasons", Static)
         assert not reasons.display
-        await pilot.press("p")
+        await pilot.press("w")
         assert reasons.display
         assert "where cached took 1.64 s" in str(reasons.render())
-        await pilot.press("p")
+        await pilot.press("w")
         assert app.screen.query_one("#samples").display
 
 

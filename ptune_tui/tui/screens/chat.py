@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from textual import on, work
@@ -11,7 +13,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from ptune_tui.chats import ChatProcess, open_chat
+from ptune_tui.bundles import read_card
+from ptune_tui.chats import open_chat
 from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.screens.place import PlaceScreen
@@ -21,11 +24,12 @@ from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
 NO_BUNDLE = """\
 No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.
 
-2  set up a run and start it
-3  watch it; when it has ended, Enter exports it
+{setup}  set up a run and start it
+{train}  watch it; when it has ended, Enter exports it
 
 Or start with a bundle that is there already:  ptune chat FOLDER"""
 ASK = "Write a text below; Enter sends it to the base model and to the tuned one."
+AGAIN = "Export the run again, or open another bundle with `ptune chat FOLDER`."
 
 MAX_LABELS = 6
 
@@ -42,8 +46,8 @@ class ChatScreen(PlaceScreen):
     def __init__(self) -> None:
         super().__init__()
         self.state: State = "no bundle"
+        self._opened: tuple[Path | None, int] = (None, 0)  # which bundle, and which writing of it
         self._target: ChatTarget | None = None
-        self._process: ChatProcess | None = None
         self._exchange: Exchange | None = None
         self._ready: Ready | None = None
 
@@ -51,7 +55,9 @@ class ChatScreen(PlaceScreen):
         """What is open, the exchanges, the input."""
         yield ChatLine()
         yield Static("", id="chat-status", markup=False)
-        yield Static(NO_BUNDLE, id="no-bundle", classes="empty", markup=False)
+        name = self.ptune.keymap.name
+        text = NO_BUNDLE.format(setup=name("app.setup"), train=name("app.train"))
+        yield Static(text, id="no-bundle", classes="empty", markup=False)
         with VerticalScroll(id="exchanges", can_focus=False):
             yield Static(ASK, id="ask-hint", markup=False)
         ask = Input(placeholder="Write a text, Enter sends it", id="ask")
@@ -60,14 +66,18 @@ class ChatScreen(PlaceScreen):
 
     def show_state(self) -> None:
         """Open the session's bundle where it is another than the one that is open."""
+        if not self.query("#chat-precision"):  # the choices are still being made
+            self.call_after_refresh(self.refresh_place)
+            return
         session = self.ptune.session
-        bundle, target = session.bundle, self._target
-        if bundle is not None and (
-            target is None or (target.bundle, target.version) != (bundle, session.num_bundles)
-        ):
-            target = self.query_one(ChatLine).show(bundle, session.prompt, session.num_bundles)
-            self._target = target
-            self._talk(target)
+        bundle, wanted = session.bundle, (session.bundle, session.num_bundles)
+        was_ended = session.chat is None and self.state in ("ready", "waiting")
+        if bundle is None and self._opened[0] is not None:
+            self._close()
+        elif bundle is not None and (wanted != self._opened or was_ended):
+            self._opened = wanted
+            self._enter_opening(bundle)
+            self._open(bundle)
         has_bundle = bundle is not None
         self.query_one("#no-bundle").display = not has_bundle
         for name in ("#chat-line", "#chat-status", "#exchanges", "#ask"):
@@ -75,16 +85,19 @@ class ChatScreen(PlaceScreen):
         if has_bundle and self.focused is None:
             self.query_one("#ask").focus()
 
-    def on_unmount(self) -> None:
-        """End the child with the app."""
-        if self._process is not None:
-            self._process.kill()
+    async def on_unmount(self) -> None:
+        """End the child with the app, before the event loop closes."""
+        chat = self.ptune.session.chat
+        if chat is not None:
+            await chat.end()
 
     @on(Input.Submitted, "#ask")
     async def _ask(self, event: Input.Submitted) -> None:
         text = event.value.strip()
-        ready = self._ready
-        if not text or self.state != "ready" or self._process is None or ready is None:
+        ready, process = self._ready, self.ptune.session.chat
+        if not text or self.state != "ready" or process is None or ready is None:
+            return
+        if await self._is_gone():
             return
         event.input.clear()
         self._exchange = Exchange(text, ready.prompt, ready.precision)
@@ -93,7 +106,7 @@ class ChatScreen(PlaceScreen):
         await exchanges.mount(self._exchange)
         exchanges.scroll_end(animate=False)
         self._enter("waiting", "answering... Escape stops")
-        await self._process.ask(text, list(SPEAKERS))
+        await process.ask(text, list(SPEAKERS))
 
     def action_back(self) -> None:
         """Stop the answer that is being written; else go back to the run."""
@@ -108,8 +121,19 @@ class ChatScreen(PlaceScreen):
         allowed = {
             "next_prompt": bool(line) and len(line.first().prompts) > 1,
             "next_precision": bool(line) and len(line.first().precisions) > 1,
+            "copy": self._answer() != "",
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
+
+    def action_copy(self) -> None:
+        """Copy the last answer of the tuned model."""
+        answer = self._answer()
+        if answer:
+            self.ptune.copy_text(answer, "the tuned answer")
+
+    def _answer(self) -> str:
+        """The tuned model's last answer, as far as it is there."""
+        return "" if self._exchange is None else self._exchange.tuned_text
 
     def action_next_prompt(self) -> None:
         """Answer with the next prompt."""
@@ -127,19 +151,48 @@ class ChatScreen(PlaceScreen):
         self.query_one("#ask").focus()
 
     @work(exclusive=True, group="chat")
+    async def _open(self, bundle: Path) -> None:
+        """Offer what a bundle has, and talk to it."""
+        session = self.ptune.session
+        card = await asyncio.to_thread(read_card, bundle)
+        line = self.query_one(ChatLine)
+        self._target = line.show(bundle, card, session.prompt, session.num_bundles)
+        await self._converse(self._target)
+
+    async def _is_gone(self) -> bool:
+        """Whether the bundle was deleted behind the child's back, which then ends, too."""
+        bundle = self._target.bundle if self._target else None
+        if bundle is None or await asyncio.to_thread(bundle.is_dir):
+            return False
+        self.ptune.session.end_chat()
+        self._enter("failed", f"✗ The bundle {bundle} was deleted or moved. {AGAIN}")
+        return True
+
+    def _close(self) -> None:
+        """Forget a bundle that was deleted, and what was said with it."""
+        self.ptune.session.end_chat()
+        self.workers.cancel_group(self, "chat")
+        self._opened = (None, 0)
+        self._target = self._ready = self._exchange = None
+        self.query(Exchange).remove()
+        self.query_one("#ask-hint").display = True
+        self._enter("no bundle", "")
+
+    @work(exclusive=True, group="chat")
     async def _talk(self, target: ChatTarget) -> None:
-        """Open a bundle and take in what its child says, until it ends."""
-        if self._process is not None:
-            self._process.kill()
-        if self._exchange is not None and self.state == "waiting":
-            self._exchange.stop("stopped")
-        self._enter("opening", f"opening {target.bundle}...")
+        """The same with a prompt and a precision that were chosen."""
+        await self._converse(target)
+
+    async def _converse(self, target: ChatTarget) -> None:
+        """Start a child and take in what it says, until it ends."""
+        self.ptune.session.end_chat()
+        self._enter_opening(target.bundle)
         try:
             process = await open_chat(target.bundle, target.prompt, target.precision)
         except OSError as error:
             self._enter("failed", f"✗ {error}")
             return
-        self._process = process
+        self.ptune.session.chat = process
         try:
             async for reply in process.replies():
                 self._take(reply)
@@ -154,7 +207,7 @@ class ChatScreen(PlaceScreen):
                 self._suggest()
             case Piece():
                 if self._exchange is not None:
-                    self._exchange.box(reply.speaker).add_piece(reply.text)
+                    self._exchange.box(reply.speaker).add_piece(reply.text, reply.num_tokens)
                     self._scroll()
             case Answered():
                 self._take_answer(reply)
@@ -191,8 +244,14 @@ class ChatScreen(PlaceScreen):
         assert self._ready is not None
         self._enter("ready", ready_text(self._ready))
 
+    def _enter_opening(self, bundle: Path) -> None:
+        if self._exchange is not None and self.state == "waiting":
+            self._exchange.stop("stopped")
+        self._enter("opening", f"opening {bundle}...")
+
     def _enter(self, state: State, text: str) -> None:
         self.state = state
+        self.refresh_bindings()  # there may be an answer to copy
         status = self.query_one("#chat-status", Static)
         status.set_class(state == "failed", "-failed")
         status.update(Content(text))

@@ -19,7 +19,7 @@ from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.compare_choice import command, compare_task
 from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
-from ptune_tui.tui.screens.compare_views import EMPTY, HINTS, NO_TABLE, CompareViews
+from ptune_tui.tui.screens.compare_views import EMPTY, NO_TABLE, CompareViews
 from ptune_tui.tui.table_views import progress_lines
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
@@ -181,7 +181,9 @@ class CompareScreen(CompareViews):
             panel.query_one("#compare-head").display = False
             panel.show_table_text(list(progress_lines(state, self.ptune.clock())))
         elif view == "table" and panel.evaluation is None:
-            panel.show_table_text([Content("\n".join([NO_TABLE, *self._problems]))])
+            name = self.ptune.keymap.name
+            words = NO_TABLE.format(start=name("compare.start"), ask=name("compare.ask"))
+            panel.show_table_text([Content("\n".join([words, *self._problems]))])
 
     def _show_buttons(self) -> None:
         comparison = self.ptune.session.comparison
@@ -204,8 +206,7 @@ class CompareScreen(CompareViews):
             warning = self._problems[0]
         line = self.query_one("#compare-status", Steady)
         line.set_class(bool(warning), "-warning")
-        is_empty = self.shown_table() is None and self.shown_view != "text"
-        line.show_text(warning or HINTS["choose" if is_empty else self.shown_view])
+        line.show_text(warning or self.hint())
 
     def _is_free(self) -> bool:
         session = self.ptune.session
@@ -223,11 +224,13 @@ class CompareScreen(CompareViews):
         session = self.ptune.session
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
-        self.found = await asyncio.to_thread(subjects, shown, session.bundle)
+        self.found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
         chosen = next(
             (each.word for each in self.found if _is_shown(each, shown, session.bundle)), None
         )
-        self.query_one("#no-subject", Static).update(EMPTY)
+        name = self.ptune.keymap.name
+        empty = EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+        self.query_one("#no-subject", Static).update(empty)
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
         if self.found:

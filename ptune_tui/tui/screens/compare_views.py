@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ptune_tui.evaluation.markdown import markdown_lines
 from ptune_tui.results import Evaluation
+from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
@@ -12,8 +13,8 @@ from ptune_tui.tui.widgets.view_bar import VIEWS, View
 EMPTY = """\
 Nothing to compare yet. That takes a run with a prompt, or a bundle.
 
-2  set up a run and start it; Enter takes the defaults
-3  watch it; when it has ended, come back here
+{setup}  set up a run and start it; Enter takes the defaults
+{train}  watch it; when it has ended, come back here
 
 Then: the base, a hand-written instruction, examples in the prompt, the
 tuned prompt and its bundle, side by side, for a text or a data set.
@@ -22,18 +23,19 @@ Or open a bundle that is there already:  ptune chat FOLDER"""
 NO_TABLE = """\
 No table yet.
 
-F5  make one: all ticked lines answer the rows
-a   ask all of them a text of your own; needs no table"""
+{start}  make one: all ticked lines answer the rows
+{ask}   ask all of them a text of your own; needs no table"""
 
 
-HINTS: dict[View, str] = {
-    "choose": "a  ask a text of your own",
-    "table": "a  ask a text of your own    e  earlier table",
-    "rows": "w  all, won, lost, other",
-    "confusion": "l  next line",
-    "classes": "l  next line",
-    "calibration": "l  next line",
-    "text": "esc  leave the box, then v leads on",
+# Actions that help on from each part; the footer has no room for them.
+HINTS: dict[View, tuple[str, ...]] = {
+    "choose": ("compare.ask",),
+    "text": ("compare.leave",),
+    "table": ("compare.ask", "compare.table"),
+    "rows": ("compare.flips",),
+    "confusion": ("compare.line",),
+    "classes": ("compare.line",),
+    "calibration": ("compare.line",),
 }
 
 
@@ -55,6 +57,14 @@ class CompareViews(PlaceScreen):
     def shown_view(self) -> View:
         """The part that is shown."""
         return "table" if self.view not in self.views else self.view
+
+    def hint(self) -> str:
+        """Keys that help on from the part that is shown."""
+        is_empty = self.shown_table() is None and self.shown_view != "text"
+        wanted = HINTS["choose" if is_empty else self.shown_view]
+        name = self.ptune.keymap.name
+        rows = {row.id: row for row in ACTIONS}
+        return "    ".join(f"{name(each)}  {rows[each].description.lower()}" for each in wanted)
 
     @property
     def panel(self) -> ComparePanel:

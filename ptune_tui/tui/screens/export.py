@@ -14,17 +14,14 @@ from textual.widgets import Button, Static
 
 from ptune_tui.errors import PTuneError
 from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.export_check import CheckedForm, check_form, default_destination
 from ptune_tui.tui.export_choice import (
     FIELDS,
     KEEP,
     MAKES,
     ExportChoice,
     ExportSource,
-    default_destination,
     export_sources,
-    is_taken,
-    read_choice,
-    space_line,
 )
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.checklist import Checklist
@@ -36,8 +33,8 @@ from ptune_tui.tui.wording import share_text
 EMPTY = """\
 No run to export yet. An export takes the soft prompt of a run that has ended.
 
-2  set up a run and start it; Enter takes the defaults
-3  watch it; when it has ended, Enter leads here
+{setup}  set up a run and start it; Enter takes the defaults
+{train}  watch it; when it has ended, Enter leads here
 
 What is made: a bundle that answers on a CPU without torch, or a folder for llama.cpp, Ollama or
 transformers."""
@@ -99,9 +96,9 @@ class ExportScreen(PlaceScreen):
         return None if allowed.get(action) is False else super().check_action(action, parameters)
 
     @on(Button.Pressed, "#export-start")
-    def action_start(self) -> None:
+    async def action_start(self) -> None:
         """Export what the form says."""
-        self._check()  # the disk may have changed since the last key
+        await self._look()  # the disk may have changed since the last key
         if self.choice is None or not self._can_start():
             return
         try:
@@ -176,7 +173,7 @@ class ExportScreen(PlaceScreen):
         session = self.ptune.session
         wanted = session.run_to_export
         shown = session.run.job.folder if session.run is not None else None
-        sources = await asyncio.to_thread(export_sources, wanted or shown)
+        sources = await asyncio.to_thread(export_sources, session.listing, wanted or shown)
         names = [source.word for source in sources]
         last = self._texts.get("run", "")
         is_first = not self._are_read
@@ -192,39 +189,64 @@ class ExportScreen(PlaceScreen):
         if chosen in self.sources:
             self._row("run").text = chosen
         session.run_to_export = None
-        self.query_one("#no-source", Static).update(EMPTY)
+        name = self.ptune.keymap.name
+        self.query_one("#no-source", Static).update(
+            EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+        )
         self.query_one("#no-source").display = not self.sources
         self.query_one("#export-body").display = bool(self.sources)
-        self._check()
+        await self._look()
         if self.sources and self.is_current and self.focused is None:
             self.query_one("#export-start").focus()
 
-    def _check(self) -> None:
+    @work(exclusive=True, group="check")
+    async def _check(self) -> None:
+        await self._look()
+
+    async def _look(self) -> None:
         """Read the form, fill in what follows from it, and show what is wrong."""
         if not self.sources:
             return
-        self._fill_in()
-        texts = {field.name: self._row(field.name).text for field in FIELDS}
-        self._texts = texts
-        is_of_bundle = texts["make"] in MAKES[:2]
-        for name in ("precision", "name"):
-            self._row(name).display = is_of_bundle
-        taken = self._row("taken")
-        taken.display = is_taken(texts) and not self.ptune.session.is_exporting
-        self.choice, problems = read_choice(texts, self.sources)
+        await self._fill_in()
+        texts = self._form()
+        checked = await asyncio.to_thread(check_form, texts, self.sources)
+        if texts == self._form():  # else another check is on its way
+            self._texts = texts
+            self._show_checked(checked)
+
+    def _form(self) -> dict[str, str]:
+        return {field.name: self._row(field.name).text for field in FIELDS}
+
+    def _show_checked(self, checked: CheckedForm) -> None:
+        make = self._texts["make"]
+        shown = {
+            "precision": make in MAKES[:2],
+            "name": make in MAKES[:2],
+            "dtype": make == "transformers folder",
+            "taken": checked.is_taken and not self.ptune.session.is_exporting,
+        }
+        for name, is_shown in shown.items():
+            self._row(name).display = is_shown
+        self.choice = checked.choice
         for field in FIELDS:
-            self._row(field.name).show_problem(problems.get(field.name, ""))
+            self._row(field.name).show_problem(checked.problems.get(field.name, ""))
         command = f"$ {self.choice.command()}" if self.choice else "$ (a field is wrong)"
         self.query_one("#export-command", Steady).show_text(command)
-        self._show_space()
+        line = self.query_one("#export-space", Steady)
+        line.set_class(not checked.has_room, "-too-little")
+        mark = "✓" if checked.has_room else "✗"
+        line.show_text(f"{mark} {checked.space}" if checked.space else "")
         self.refresh_place()
 
-    def _fill_in(self) -> None:
+    async def _fill_in(self) -> None:
         """The folder and the name that a run and what is made of it have by themselves."""
         run, make = self._row("run").text, self._row("make").text
         source = self.sources.get(run)
         if source is None or (run, make) == self._preset:
             return
+        chosen = next(known for known in MAKES if known == make)
+        sources = list(self.sources.values())
+        folder = await asyncio.to_thread(default_destination, chosen, source, sources)
         is_other_run = self._preset[:1] != (run,)
         self._preset = (run, make)
         if is_other_run:
@@ -232,20 +254,9 @@ class ExportScreen(PlaceScreen):
             self._row("name").show_filled(source.prompt_name, "from its data")
             accuracy = source.summary.best_accuracy
             self._row("run").show_filled(run, f"best {share_text(accuracy or 0.0)}")
-        chosen = next(known for known in MAKES if known == make)
-        folder = default_destination(chosen, source, self.sources.values())
         self._row("to").text = folder
         self._row("to").show_filled(folder, "in the run" if chosen != MAKES[1] else "found")
         self._row("taken").text = KEEP
-
-    def _show_space(self) -> None:
-        line = self.query_one("#export-space", Steady)
-        if self.choice is None:
-            line.show_text("")
-            return
-        has_room, words = space_line(self.choice)
-        line.set_class(not has_room, "-too-little")
-        line.show_text(f"{'✓' if has_room else '✗'} {words}" if words else "")
 
     def _row(self, name: str) -> FieldRow:
         return self.query_one(f"#{row_id(name)}", FieldRow)

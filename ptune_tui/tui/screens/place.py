@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
 
 PLACES = ("runs", "setup", "train", "compare", "export", "chat")
-KEYS = ("1", "2", "3", "4", "5", "6")
 MIN_WIDTH, MIN_HEIGHT = 60, 20
 
 
@@ -40,15 +39,17 @@ class PlaceBar(Static):
     def _draw(self) -> None:
         # Where it is narrow, the status has more to say than the name of the program.
         name, gap = ("ptune  ", "   ") if self.screen.has_class("-wide") else ("", " ")
-        parts = [Content.styled(name, "bold"), *map(self._tab, PLACES, KEYS)]
+        parts = [Content.styled(name, "bold"), *map(self._tab, PLACES)]
         self.update(Content("").join([*parts, Content.styled(f"{gap}{self._status}", "dim")]))
 
-    def _tab(self, place: str, key: str) -> Content:
+    def _tab(self, place: str) -> Content:
         """A place's name; the present one stands in brackets."""
-        name = f"{key} {place.capitalize()}"
+        assert isinstance(self.screen, PlaceScreen)
+        name = f"{self.screen.ptune.keymap.name(f'app.{place}')} {place.capitalize()}"
         if place == self.place:
             return Content.styled(f"[{name}]", "bold reverse")
-        return Content.from_markup(f"[@click=app.show_place('{place}')] {name} [/]")
+        link = f"[@click=app.show_place('{place}')] $name [/]"
+        return Content.from_markup(link, name=name)  # a key may be a bracket
 
 
 class TooSmall(Static):

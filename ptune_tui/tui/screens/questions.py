@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import ClassVar, Literal
 
 from textual import on
@@ -13,9 +14,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from ptune_tui.tui.bindings import ACTIONS, Action, Place
+from ptune_tui.tui.focus_help import FocusHelp
+from ptune_tui.tui.keymap import Keymap, key_name
 from ptune_tui.tui.session import Work
 
 Leave = Literal["save", "discard", "background"]
+
+_KEY_WIDTH, _WIDTH = 8, 62  # of the help's two columns
 
 
 class LeaveScreen(ModalScreen[Leave | None]):
@@ -23,6 +28,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
 
     Args:
         work (Work): What goes on; only a training can be saved half-way.
+        is_paused (bool): Whether it waits.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -34,19 +40,22 @@ class LeaveScreen(ModalScreen[Leave | None]):
         Binding("up", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, *, is_paused: bool) -> None:
         super().__init__()
         self.work = work
+        self.is_paused = is_paused
 
     def compose(self) -> ComposeResult:
         """One button a choice."""
         with Vertical(classes="question"):
-            yield Static(f"The {self.work} still goes on.", classes="question-title")
+            stands = "is paused" if self.is_paused else "still goes on"
+            yield Static(f"The {self.work} {stands}.", classes="question-title")
             if self.work == "training":
                 yield Button(
                     "s  Stop and save: keep the best prompt so far", id="save", compact=True
                 )
-            yield Button("k  Keep running in the background", id="background", compact=True)
+            keep = "k  Leave it paused" if self.is_paused else "k  Keep running in the background"
+            yield Button(keep, id="background", compact=True)
             yield Button("d  Discard: end it now", id="discard", compact=True)
             yield Static("Escape stays here.", classes="question-note")
 
@@ -110,24 +119,28 @@ class DeleteScreen(ModalScreen[bool]):
 
 
 class HelpScreen(ModalScreen[None]):
-    """Every key that holds in a place.
+    """What has the focus, and every key that holds in a place.
 
     Args:
         place (Place): Which.
+        keymap (Keymap): The keys in force.
+        focused (FocusHelp | None): Of what has the focus.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f1,question_mark,q,enter", "dismiss", "Close", show=False)
     ]
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, keymap: Keymap, focused: FocusHelp | None) -> None:
         super().__init__()
         self.place = place
+        self.keymap = keymap
+        self.focused_help = focused
 
     def compose(self) -> ComposeResult:
-        """The keys, those of the place first."""
+        """What has the focus, then the keys, those of the place first."""
         with VerticalScroll(classes="question", id="help"):
-            yield Static(help_text(self.place))
+            yield Static(help_text(self.place, self.keymap, self.focused_help))
 
     def on_mount(self) -> None:
         """Name the box."""
@@ -135,27 +148,35 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").border_subtitle = "Escape closes"
 
 
-def help_text(place: Place) -> Content:
-    """The keys of a place and of the app, with their sentences.
+def help_text(place: Place, keymap: Keymap, focused: FocusHelp | None) -> Content:
+    """Help for what has the focus; the keys of a place and of the app, with their sentences.
 
     Args:
         place (Place): Which.
+        keymap (Keymap): The keys in force.
+        focused (FocusHelp | None): Of what has the focus.
     """
-    own = [_line(row) for row in ACTIONS if row.place == place]
-    everywhere = [_line(row) for row in ACTIONS if row.place == "app"]
+    lines = []
+    if focused is not None:
+        lines = [
+            Content.styled(f"{focused.title[:1].upper()}{focused.title[1:]}", "bold underline")
+        ]
+        lines += [Content(fill(line, _KEY_WIDTH + _WIDTH)) for line in focused.lines]
+        lines.append(Content(""))
+    own = [_line(row, keymap) for row in ACTIONS if row.place == place]
+    everywhere = [_line(row, keymap) for row in ACTIONS if row.place == "app"]
     more = [
-        Content.assemble((f"{'^p':<8}", "bold"), "Every action by its name."),
-        Content.assemble((f"{'tab':<8}", "bold"), "The next field; shift+tab the one before."),
+        _entry("^p", "Every action by its name."),
+        _entry("tab", "The next field; shift+tab the one before."),
     ]
-    return Content("\n").join([*own, Content(""), *everywhere, *more])
+    return Content("\n").join([*lines, *own, Content(""), *everywhere, *more])
 
 
-def _line(row: Action) -> Content:
-    names = [_key_name(key) for key in row.key.split(",")]
-    return Content.assemble((f"{' '.join(names):<8}", "bold"), row.tooltip)
+def _line(row: Action, keymap: Keymap) -> Content:
+    return _entry(" ".join(key_name(key) for key in keymap.keys(row)), row.tooltip)
 
 
-def _key_name(key: str) -> str:
-    if key.startswith("ctrl+"):
-        return f"^{key[5:]}"
-    return {"question_mark": "?", "escape": "esc"}.get(key, key.upper() if len(key) > 1 else key)
+def _entry(keys: str, words: str) -> Content:
+    """Keys, and beside them what they do, in as many lines as that takes."""
+    text = fill(words, _WIDTH).replace("\n", "\n" + " " * _KEY_WIDTH)
+    return Content.assemble((f"{keys:<{_KEY_WIDTH}}", "bold"), text)

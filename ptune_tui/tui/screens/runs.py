@@ -13,13 +13,14 @@ from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from ptune_tui.errors import PTuneError
-from ptune_tui.run_listing import RunListing, delete_run
-from ptune_tui.runs import RunSummary
+from ptune_tui.run_listing import delete_run
+from ptune_tui.runs import AT_WORK, RunSummary
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_look import Look, Looks
 from ptune_tui.tui.run_rows import filtered
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.screens.questions import DeleteScreen
+from ptune_tui.tui.session import read_run
 from ptune_tui.tui.widgets.curve import MARKERS
 from ptune_tui.tui.widgets.run_body import RunBody
 from ptune_tui.tui.widgets.run_details import belongings
@@ -29,7 +30,7 @@ from ptune_tui.tui.widgets.run_table import RunTable
 EMPTY = """\
 No runs yet.
 
-n  sets one up; Enter there starts it with the defaults
+{new}  sets one up; Enter there starts it with the defaults
 
 On the command line:  ptune demo
 Runs will lie in {folder}"""
@@ -46,11 +47,11 @@ class RunsScreen(PlaceScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.listing = RunListing()
         self.runs: list[RunSummary] | None = None  # None: not read yet
         self.marked: list[Path] = []
         self._looks = Looks()
         self._seen: dict[Path, Look] = {}
+        self._changed: set[Path] = set()  # since they were looked at
         self._is_reading = False
         self._minute = -1  # in which the table was drawn
 
@@ -71,7 +72,9 @@ class RunsScreen(PlaceScreen):
     def on_screen_resume(self) -> None:
         """Read at once what has changed while another place was shown."""
         super().on_screen_resume()
+        self._changed.update(self._seen)
         self._read()
+        self._look()
 
     def on_resize(self) -> None:
         """Details and curves stand side by side only where it is wide."""
@@ -100,13 +103,19 @@ class RunsScreen(PlaceScreen):
     def action_open(self) -> None:
         """Show the run in its place: as it goes, or how it went."""
         run = self.highlighted
-        if run is None:
-            return
-        try:
-            self.ptune.session.open_run(run.path)
-        except (PTuneError, OSError) as error:
-            self.ptune.tell_error(error)
-            return
+        if run is not None:
+            self._open(run.path)
+
+    @work(exclusive=True, group="open")
+    async def _open(self, run: Path) -> None:
+        session = self.ptune.session
+        if not session.shows(run):
+            try:
+                opened = await asyncio.to_thread(read_run, run)
+            except (PTuneError, OSError) as error:
+                self.ptune.tell_error(error)
+                return
+            session.show_run(opened)
         self.ptune.action_show_place("train")
 
     @on(RunTable.RowSelected)
@@ -183,6 +192,7 @@ class RunsScreen(PlaceScreen):
 
     @work(group="delete")
     async def _delete(self, run: Path) -> None:
+        self.ptune.session.end_chat(run)
         try:
             await asyncio.to_thread(delete_run, run)
         except (PTuneError, OSError) as error:
@@ -200,7 +210,7 @@ class RunsScreen(PlaceScreen):
         if session.export is not None and session.is_exporting:
             asked, folder = session.export.state.asked, run.path.absolute()
             is_exported = folder == Path(asked.run) or folder in Path(asked.destination).parents
-        return run.status == "running" or is_shown_at_work or is_exported
+        return run.status in AT_WORK or is_shown_at_work or is_exported
 
     def _read_if_shown(self) -> None:
         if self.is_current:
@@ -213,7 +223,7 @@ class RunsScreen(PlaceScreen):
             return  # a thread cannot be ended, and two of them would share the listing
         self._is_reading = True
         try:
-            runs = await asyncio.to_thread(self.listing.read)
+            runs = await asyncio.to_thread(self.ptune.session.listing.read)
         finally:
             self._is_reading = False
         before = {run.path: run for run in self.runs or []}
@@ -225,14 +235,17 @@ class RunsScreen(PlaceScreen):
         if changed or gone or minute != self._minute:  # ages count in minutes
             self._minute = minute
             self._show_runs()
-        if changed or gone:
+        self._changed |= changed
+        if changed & set(self._wanted()) or gone:
             self._look()
 
     def _show_runs(self) -> None:
         """Draw the table."""
-        runs, now = self.runs or [], self.ptune.clock()
+        runs, now, folder = self.runs or [], self.ptune.clock(), self.ptune.session.listing.folder
         shown = filtered(runs, self.query_one(RunFilter).words, now)
-        self.query_one("#no-runs", Static).update(EMPTY.format(folder=self.listing.folder))
+        self.query_one("#no-runs", Static).update(
+            EMPTY.format(new=self.ptune.keymap.name("runs.new"), folder=folder)
+        )
         self.query_one("#no-runs").display = not runs
         self.query_one("#runs").display = bool(runs)
         self.query_one(RunFilter).show_count(len(shown), len(runs))
@@ -245,6 +258,8 @@ class RunsScreen(PlaceScreen):
     @on(RunTable.RowHighlighted)
     def _highlighted(self) -> None:
         self._show_details()
+        if self.highlighted is not None:
+            self._changed.add(self.highlighted.path)  # a table may have come since
         self._look()
         self.refresh_place()
 
@@ -252,13 +267,23 @@ class RunsScreen(PlaceScreen):
     async def _look(self) -> None:
         """Read the run under the cursor and the marked ones, once the cursor has settled."""
         await asyncio.sleep(SETTLE_SECONDS)
-        wanted = [*self.marked, *([self.highlighted.path] if self.highlighted else [])]
-        self._seen = await asyncio.to_thread(self._looks.look, list(dict.fromkeys(wanted)))
+        wanted = self._wanted()
+        old = [path for path in wanted if path in self._changed or path not in self._seen]
+        self._changed.difference_update(old)
+        looks = await asyncio.to_thread(self._looks.look, old)
+        known = {path: self._seen[path] for path in wanted if path in self._seen}
+        self._seen = {**known, **looks}
         self._show_details()
+
+    def _wanted(self) -> list[Path]:
+        """The marked runs and the one under the cursor."""
+        paths = [*self.marked, *([self.highlighted.path] if self.highlighted else [])]
+        return list(dict.fromkeys(paths))
 
     def _show_details(self) -> None:
         """Draw what is known of the run, and the curves."""
         run = self.highlighted
         look = self._seen.get(run.path) if run else None
         marked = [self._seen[path] for path in self.marked if path in self._seen]
-        self.query_one(RunBody).show(run, look, marked, self.ptune.clock())
+        name = self.ptune.keymap.name("runs.curves")
+        self.query_one(RunBody).show(run, look, marked, self.ptune.clock(), name)

@@ -9,33 +9,39 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.timer import Timer
 from textual.widgets import Button, Static
 
 from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import PTuneError
-from ptune_tui.models import local_model
 from ptune_tui.presets import PRESETS
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.fields import (
+    DATA,
+    MODEL,
     NO_PRESET,
     PRESET,
+    PROMPT_FIELD,
+    RESPONSE_FIELD,
+    TEMPLATE,
+    VALIDATION,
     as_text,
     form_fields,
-    is_shown,
-    known_models,
-    read_form,
-    write_form,
 )
-from ptune_tui.tui.fitting import fit_line
+from ptune_tui.tui.fitting import FitLine, fit_line
+from ptune_tui.tui.form_values import write_form
+from ptune_tui.tui.model_choice import FIT_MARKS
 from ptune_tui.tui.preset_form import PRESET_FIELDS, changes, preset_texts
 from ptune_tui.tui.screens.place import PlaceScreen
-from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
+from ptune_tui.tui.widgets.command_line import CommandLine
+from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow
 from ptune_tui.tui.widgets.preview_pane import PreviewPane
+from ptune_tui.tui.widgets.setup_form import SetupForm
 
+_ABOVE = {MODEL, DATA, VALIDATION}  # what has to be right before a template can be tried
 SETTLE_SECONDS = 0.4  # after the last key, before the machine and the data are looked at
-FIT_MARKS = {"fits": "✓", "tight": "!", "does not fit": "✗", None: "?"}
 
 
 class SetupScreen(PlaceScreen):
@@ -47,44 +53,55 @@ class SetupScreen(PlaceScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config: RunConfig | None = None
-        self._texts: dict[str, str] = {}
         defaults = {field.name: field.default for field in form_fields()}
         self._filled = {name: defaults[name] for name in PRESET_FIELDS}
         self._filled_for: tuple[str, DataConfig | None] = (NO_PRESET, None)
-        self._is_local = False
-        self._previewed: object = None
         self._settling: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         """Form and preview; below them the command and the button."""
-        texts = write_form(self.ptune.session.run_config or RunConfig())
-        suggestions = {"model.source": known_models()}
         with Horizontal(id="setup-body"):
-            with Form(id="form"):
-                for field in form_fields():
-                    yield FieldRow(field, texts[field.name], suggestions.get(field.name))
+            yield SetupForm(self.ptune.session.run_config or RunConfig())
             yield PreviewPane(id="preview")
-        yield Static("", id="command", markup=False)
+        yield CommandLine(id="command")
         with Horizontal(id="start-line"):
             yield Button("Start training", variant="primary", id="start", compact=True)
             yield Button("Find rate", id="find-rate", compact=True)
             yield Static("", id="fit", markup=False)
 
-    def on_mount(self) -> None:
-        """Check the form as it is at first."""
-        self._check()
+    def on_screen_resume(self) -> None:
+        """Look again: the machine, the data and the rows that are shown may be others now."""
+        super().on_screen_resume()
+        if self.query(SetupForm):
+            self._settle()
 
-    def on_field_row_changed(self) -> None:
-        """Check again."""
-        self._check()
+    @on(SetupForm.Changed)
+    def _form_changed(self) -> None:
+        """Show the command, and look at the rest once the keys have settled."""
+        config = self.config
+        self.query_one(CommandLine).show_command(train_command(config) if config else None)
+        self.refresh_place()
+        self._settle()
+
+    @property
+    def form(self) -> SetupForm:
+        """The form."""
+        return self.query_one(SetupForm)
+
+    @property
+    def config(self) -> RunConfig | None:
+        """What it says; None where a field is wrong."""
+        return self.form.config
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Start needs a form that is right; None shows the key as disabled."""
-        if action in ("start", "find_rate") and not self._can_work():
-            return None
-        if action == "preview" and self.config is None:
-            return None
+        if self.query(SetupForm):
+            if action in ("start", "find_rate") and not self._can_work():
+                return None
+            if action in ("preview", "copy") and self.config is None:
+                return None
+            if action == "edit_template" and _ABOVE & self.form.problems.keys():
+                return None
         return super().check_action(action, parameters)
 
     @on(Button.Pressed, "#start")
@@ -120,11 +137,77 @@ class SetupScreen(PlaceScreen):
 
     def action_defaults(self) -> None:
         """Put every field back."""
-        for name, text in write_form(RunConfig()).items():
-            self._row(name).text = text
+        self.form.write(write_form(RunConfig()))
+
+    @on(CommandLine.Pressed)
+    def action_copy(self) -> None:
+        """Copy the command that does the same."""
+        if self.config is not None:
+            self.ptune.copy_to_clipboard(train_command(self.config))
+            self.notify("The command is copied.")
+
+    def action_all_fields(self) -> None:
+        """Show every field, or only those that most runs set."""
+        self.form.fold_all()
+
+    @on(FieldRow.ChooseAsked)
+    def _choose(self, event: FieldRow.ChooseAsked) -> None:
+        """Open the page that a field's value is chosen on."""
+        match event.row.field.chooser:
+            case "model":
+                self.action_choose_model()
+            case "data":
+                self.action_choose_data()
+            case "validation":
+                self._choose_data(VALIDATION)
+            case "template":
+                self.action_edit_template()
+            case _:
+                self._choose_prompt(event.row)
+
+    def action_choose_model(self) -> None:
+        """Choose the model from a list."""
+        from ptune_tui.tui.screens.models import ModelsScreen
+
+        self.ptune.push_screen(
+            ModelsScreen(self.form.known, lambda text: self.form.write({MODEL: text}))
+        )
+
+    def action_choose_data(self) -> None:
+        """Choose the data from a list."""
+        self._choose_data(DATA)
+
+    def _choose_data(self, name: str) -> None:
+        from ptune_tui.tui.screens.data_sets import DataSetsScreen
+
+        self.ptune.push_screen(
+            DataSetsScreen(
+                self.form.known.data,
+                lambda text: self.form.write({name: text}),
+                is_validation=name == VALIDATION,
+            )
+        )
+
+    def action_edit_template(self) -> None:
+        """Choose columns and write the template."""
+        if self.check_action("edit_template", ()) is None:
+            self.notify("Mend the fields above it first.", severity="warning")
+            return
+        from ptune_tui.tui.screens.template import TemplateScreen
+
+        known = self.form.known
+        texts = {name: self.form.texts[name] for name in (TEMPLATE, PROMPT_FIELD, RESPONSE_FIELD)}
+        self.ptune.push_screen(TemplateScreen(known.model, known.data, texts, self.form.write))
+
+    def _choose_prompt(self, row: FieldRow) -> None:
+        from ptune_tui.tui.screens.earlier_prompt import prompt_folders
+
+        self.ptune.push_screen(
+            prompt_folders(row.text, lambda text: self.form.write({row.field.name: text}))
+        )
 
     def _take_rate(self, rate: float) -> None:
-        self._row("training.learning_rate").text = as_text(float(f"{rate:.3g}"))
+        self.form.write({"training.learning_rate": as_text(float(f"{rate:.3g}"))})
 
     def _can_work(self) -> bool:
         """Whether the form is right and filled in, and the machine free."""
@@ -133,33 +216,27 @@ class SetupScreen(PlaceScreen):
 
     def _to_fill_for(self) -> tuple[str, DataConfig | None]:
         """The preset, and the data that it looks at."""
-        name = self._texts.get(PRESET, NO_PRESET)
+        name = self.form.texts.get(PRESET, NO_PRESET)
         return name, self.config.data if self.config and name != NO_PRESET else None
 
     def show_state(self) -> None:
         """Draw the preview and the button."""
-        followed = self.ptune.session.preview
-        pane = self.query_one(PreviewPane)
-        pane.show(followed.state if followed else None, is_local=self._is_local)
-        is_training = self.ptune.session.is_training
+        session = self.ptune.session
+        state = session.preview.state if session.preview else None
+        is_local = session.is_model_here(self.form.texts.get(MODEL, ""))
+        self.query_one(PreviewPane).show(state, is_local=is_local, is_stale=self._is_stale())
         button = self.query_one("#start", Button)
         button.disabled = self.query_one("#find-rate", Button).disabled = not self._can_work()
-        button.label = "Training..." if is_training else "Start training"
+        button.label = "Training..." if session.is_training else "Start training"
 
-    def _check(self) -> None:
-        """Read the form, show what is wrong, and look at the rest once the keys have settled."""
-        texts = {field.name: self._row(field.name).text for field in form_fields()}
-        if texts == self._texts:
-            return  # every input says that it has changed when it is mounted
-        self._texts = texts
-        for field in form_fields():
-            self._row(field.name).display = is_shown(field.name, texts)
-        self.config, problems = read_form(texts)
-        for field in form_fields():
-            self._row(field.name).show_problem(problems.get(field.name, ""))
-        command = f"$ {train_command(self.config)}" if self.config else "$ (a field is wrong)"
-        self.query_one("#command", Static).update(command)
-        self.refresh_place()
+    def _is_stale(self) -> bool:
+        """Whether the rows that are shown are of another form."""
+        preview, config = self.ptune.session.preview, self.config
+        if preview is None or config is None:
+            return False
+        return not preview.state.is_of(config.model.source, config.data)
+
+    def _settle(self) -> None:
         if self._settling is not None:
             self._settling.stop()
         self._settling = self.set_timer(SETTLE_SECONDS, self._look)
@@ -169,19 +246,26 @@ class SetupScreen(PlaceScreen):
         """Estimate the memory, and preview the rows where that needs no download."""
         await self._fill_in()
         config = self.config
-        fit = self.query_one("#fit", Static)
         if config is None:
-            wrong = len(self.query(".field.-wrong"))
-            fit.update(f"✗ {wrong} field{'s are' if wrong > 1 else ' is'} wrong")
-            fit.set_classes("-does-not-fit")
+            wrong = len(self.form.problems)
+            self._show_fit(
+                FitLine("does not fit", f"{wrong} field{'s are' if wrong > 1 else ' is'} wrong")
+            )
             return
-        line = await asyncio.to_thread(fit_line, config)
-        fit.update(f"{FIT_MARKS[line.fit]} {line.text}")
-        fit.set_classes(f"-{line.fit}".replace(" ", "-") if line.fit else "")
-        self._is_local = local_model(config.model.source) is not None
-        if self._is_local and self._previewed != (config.model, config.data):
+        self._show_fit(await asyncio.to_thread(fit_line, config))
+        session = self.ptune.session
+        await asyncio.to_thread(session.look_for_model, config.model.source)
+        is_shown = session.preview is not None and not self._is_stale()
+        if session.is_model_here(config.model.source) and not is_shown and self.is_current:
             self._start_preview(config)
         self.refresh_place()
+
+    def _show_fit(self, line: FitLine) -> None:
+        fit = self.query_one("#fit", Static)
+        words = f"{FIT_MARKS[line.fit]} {line.text}"
+        fit.update(Content(f"{words}; {line.advice}" if line.advice else words))
+        fit.set_classes(f"-{line.fit}".replace(" ", "-") if line.fit else "")
+        fit.set_class(bool(line.advice), "-advised")
 
     async def _fill_in(self) -> None:
         """Let the preset fill its fields; what the user wrote in one of them stays."""
@@ -193,23 +277,18 @@ class SetupScreen(PlaceScreen):
         try:
             filled = await asyncio.to_thread(preset_texts, preset, data or DataConfig())
         except PTuneError as error:
-            self._row(PRESET).show_problem(error.message)
+            self.form.rows[PRESET].show_problem(error.message)
             return
         self._filled_for = wanted
         word = "default" if preset is None else name
-        for field, text in changes(self._texts, self._filled, filled).items():
-            self._row(field).text = text
+        self.form.write(changes(self.form.texts, self._filled, filled))
         self._filled = filled
         for field, text in filled.items():
-            self._row(field).show_filled(text, word)
+            self.form.rows[field].show_filled(text, word)
 
     def _start_preview(self, config: RunConfig) -> None:
-        self._previewed = (config.model, config.data)
         try:
-            self.ptune.session.start_preview(config)
+            self.ptune.session.start_preview(config.model, config.data)
         except (PTuneError, OSError) as error:
             self.ptune.tell_error(error)
         self.refresh_place()
-
-    def _row(self, name: str) -> FieldRow:
-        return self.query_one(f"#{row_id(name)}", FieldRow)

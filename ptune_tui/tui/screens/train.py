@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -15,8 +16,16 @@ from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.plan_panel import PlanLine, Reasons
-from ptune_tui.tui.widgets.run_panels import Ending, Notices, Problem, Samples, Scores
-from ptune_tui.tui.widgets.stage_list import StageList
+from ptune_tui.tui.widgets.run_panels import (
+    Ending,
+    Notices,
+    Problem,
+    Samples,
+    Scores,
+    answers_text,
+    answers_title,
+)
+from ptune_tui.tui.widgets.stage_list import StageList, waiting_sentence
 from ptune_tui.tui.widgets.tiles import Tiles
 
 if TYPE_CHECKING:
@@ -25,10 +34,11 @@ if TYPE_CHECKING:
 EMPTY = """\
 No run yet.
 
-2  go to Setup; Enter starts a run with the defaults
-6  talk to a bundle that is there already
+{setup}  go to Setup; Enter starts a run with the defaults
+{chat}  talk to a bundle that is there already
 
 A run goes on in a process of its own: closing the app or the connection does not end it."""
+MOST_NOTICES = 2  # above the figures; all of them stand with the plan's reasons
 
 
 class TrainScreen(PlaceScreen):
@@ -43,7 +53,9 @@ class TrainScreen(PlaceScreen):
         """What shows while there is no run, and what shows of one."""
         from ptune_tui.tui.widgets.loss_chart import LossChart  # numpy: not before it is needed
 
-        yield Static(EMPTY, id="no-run", classes="empty", markup=False)
+        name = self.ptune.keymap.name
+        empty = EMPTY.format(setup=name("app.setup"), chat=name("app.chat"))
+        yield Static(empty, id="no-run", classes="empty", markup=False)
         with Vertical(id="run"):
             yield Problem(id="problem")
             yield Notices(id="notices")
@@ -67,33 +79,74 @@ class TrainScreen(PlaceScreen):
         """None shows a key as disabled."""
         session = self.ptune.session
         allowed = {
+            "pause": session.is_training and not session.is_stopping,
             "stop": session.is_training and not session.is_stopping,
             "evaluate": session.is_training,
             "export": session.can_export,
             "next": session.can_export,
             "chat": session.bundle is not None,
-            "resume": session.can_resume,
+            "resume": session.is_paused or session.can_resume,
+            "copy": session.run is not None,
             "plan": session.run is not None and session.run.state.plan is not None,
             "view": session.run is not None and bool(session.run.state.losses),
+            "scale": session.run is not None and bool(session.run.state.losses),
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
 
+    def action_pause(self) -> None:
+        """Wait after this step, or go on again."""
+        session = self.ptune.session
+        is_waiting = session.run is not None and (session.is_paused or session.run.state.is_pausing)
+        self._tell(session.continue_run if is_waiting else session.pause_run)
+
     def action_stop(self) -> None:
         """Stop after this step and keep the best prompt."""
-        self.ptune.session.stop_run(save=True)
+        self._tell(lambda: self.ptune.session.stop_run(save=True))
+
+    def _tell(self, command: Callable[[], None]) -> None:
+        """Tell the run something; a full disk, or a folder that is gone, is said."""
+        try:
+            command()
+        except OSError as error:
+            self.ptune.tell_error(error)
         self.refresh_place()
 
     def action_evaluate(self) -> None:
         """Score the validation rows after this step."""
-        self.ptune.session.evaluate_now()
-        self.notify("The validation rows are scored after this step.")
+        session = self.ptune.session
+        try:
+            session.evaluate_now()
+        except OSError as error:
+            self.ptune.tell_error(error)
+            return
+        when = "now; the run stays paused" if session.is_paused else "after this step"
+        self.notify(f"The validation rows are scored {when}.")
 
     def action_view(self) -> None:
-        """Change the chart between all steps and the last ones."""
-        self._chart().toggle_view()
+        """Show the next view of the chart."""
+        self._chart().show_next_view()
+
+    def action_scale(self) -> None:
+        """Change the loss's axis between a plain and a logarithmic one."""
+        self._chart().toggle_scale()
+
+    def action_copy(self) -> None:
+        """Copy what the box in focus says, else the path of the run."""
+        run = self.ptune.session.run
+        if run is None:
+            return
+        if getattr(self.focused, "id", "") != "samples-box":
+            self.ptune.copy_text(str(run.job.folder.absolute()), "the path of the run")
+        elif self.shows_reasons and run.state.plan is not None:
+            self.ptune.copy_text(self.query_one(Reasons).plain, "the reasons")
+        else:
+            self.ptune.copy_text(answers_text(run.state.samples), "the answers")
 
     def action_resume(self) -> None:
-        """Go on with the run from its last checkpoint."""
+        """Go on with a run that waits, or from the last checkpoint of one that ended."""
+        if self.ptune.session.is_paused:
+            self._tell(self.ptune.session.continue_run)
+            return
         try:
             self.ptune.session.resume_run()
         except (PTuneError, OSError) as error:
@@ -137,14 +190,16 @@ class TrainScreen(PlaceScreen):
         failure = run.task.failure
         self.query_one(Problem).show(failure, "The run")
         self.query_one("#run").set_class(failure is not None, "-failed")
-        self.query_one(Notices).show(run.task.notices)
+        others = f"{self.ptune.keymap.name('train.plan')} shows them"
+        self.query_one(Notices).show(run.pinned, MOST_NOTICES, others)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)
         self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
-        self._chart().show(run.losses)
+        self._chart().wait_for(waiting_sentence(run.task))
+        self._chart().show(run, self.ptune.keymap.name("train.view"))
 
     def _show_answers_or_reasons(self, run: RunState) -> None:
         """The box that the last answers and the plan's reasons share."""
@@ -155,22 +210,31 @@ class TrainScreen(PlaceScreen):
             self.query_one(Reasons),
         )
         samples.display, reasons.display = not shows_reasons, shows_reasons
-        samples.show(run.samples)
-        reasons.show(run.plan)
+        samples.show(run.samples, is_free=run.is_free_text)
+        reasons.show(run.plan, run.task.notices)
         self.query_one(PlanLine).show(run.plan)
-        box.border_title = "why this plan" if shows_reasons else "last answers"
-        other = "last answers" if shows_reasons else "why this plan"
-        box.border_subtitle = f"p: {other}" if run.plan else ""
+        titles = (answers_title(run), "why this plan")
+        box.border_title = titles[shows_reasons]
+        key = self.ptune.keymap.name("train.plan")
+        other = "answers" if shows_reasons else titles[1]
+        box.border_subtitle = f"{key}: {other}" if run.plan else ""
 
     def _next_keys(self, bundle: Path | None) -> str:
         """What can be done, once the run has ended."""
         session = self.ptune.session
+        name = self.ptune.keymap.name
+        if session.is_paused and not session.is_stopping:
+            return (
+                f"‖ Paused: {name('train.pause')} goes on, {name('train.evaluate')} scores the "
+                f"validation rows, {name('train.stop')} stops and saves"
+            )
         if session.is_training or session.is_exporting:
             return ""
-        keys = ["Enter exports it"] if session.can_export and bundle is None else []
-        keys += ["Enter talks to the bundle, x exports again"] if bundle is not None else []
-        keys += ["r goes on with the run"] if session.can_resume else []
-        return ", ".join([*keys, "2 sets up another run"])
+        enter, export = name("train.next"), name("train.export")
+        keys = [f"{enter} exports it"] if session.can_export and bundle is None else []
+        keys += [f"{enter} talks to the bundle, {export} exports again"] if bundle else []
+        keys += [f"{name('train.resume')} goes on with the run"] if session.can_resume else []
+        return ", ".join([*keys, f"{name('app.setup')} sets up another run"])
 
     def _chart(self) -> LossChart:
         from ptune_tui.tui.widgets.loss_chart import LossChart

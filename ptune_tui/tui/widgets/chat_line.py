@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Label, Select
 
-from ptune_tui.bundles import read_card
+from ptune_tui.bundles import BundleCard
 from ptune_tui.tui.widgets.field_row import Choice
 
 NOT_READ = "..."  # while no bundle is open
@@ -74,15 +74,17 @@ class ChatLine(Horizontal):
                 id=f"chat-{name}",
             )
 
-    def show(self, bundle: Path, prompt: str | None, version: int) -> ChatTarget:
+    def show(
+        self, bundle: Path, card: BundleCard | None, prompt: str | None, version: int
+    ) -> ChatTarget:
         """Offer what a bundle has; returns what answers first, in the bundle's own precision.
 
         Args:
             bundle (Path): Its folder.
+            card (BundleCard | None): What it has; None where it cannot be read.
             prompt (str | None): The prompt that is to answer, if the bundle has it.
             version (int): Another number where the folder may hold another bundle than before.
         """
-        card = read_card(bundle)
         self.prompts = list(card.prompts) if card else []
         self.precisions = list(card.graphs) if card else []
         chosen = prompt if prompt in self.prompts else next(iter(self.prompts), None)

@@ -15,6 +15,7 @@ from ptune_tui.tui.compare_choice import (
     FIELDS,
     KEYS,
     NO_PROMPT,
+    OWN_FILE,
     OWN_FOLDER,
     RowsChoice,
     bundle_of,
@@ -25,7 +26,6 @@ from ptune_tui.tui.compare_choice import (
     read_rows,
 )
 from ptune_tui.tui.compare_subjects import Subject, own_prompt, precisions_of, subject_of
-from ptune_tui.tui.fields import OWN_FILE
 from ptune_tui.tui.widgets.field_row import FieldRow, Form, row_id
 from ptune_tui.tui.widgets.line_choice import LineChoice
 

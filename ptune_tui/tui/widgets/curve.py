@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.content import Content
 from textual.widgets import Static
 from textual_plot import HiResMode, PlotWidget
 from textual_plot.axis_formatter import AxisFormatter, NumericAxisFormatter
 
 from ptune_tui.series import Point, decimate
 
+if TYPE_CHECKING:
+    from ptune_tui.settings import Charts
+
+MODES = {"braille": HiResMode.BRAILLE, "blocks": HiResMode.QUADRANT}
 MAX_TICKS = 6
 MARKERS = "●■▲◆✚★"  # of several curves, in order
 NUM_MARKERS = 8  # on a curve as long as the axis
@@ -55,8 +61,8 @@ class RateAxis(AxisFormatter):  # type: ignore[misc]
         return [f"{float(f'{10**tick:.1g}'):g}" for tick in ticks]
 
 
-class Curve(Container):
-    """A plot that takes no keys, and the sentence that stands there before it.
+class Curve(Container, can_focus=True):
+    """A plot, and the sentence that stands there before it. It takes no keys, but the focus.
 
     Args:
         waiting (str): The sentence.
@@ -68,6 +74,14 @@ class Curve(Container):
         super().__init__(id=id, classes="curve")
         self._waiting = waiting
         self._axis = axis
+
+    @property
+    def charts(self) -> Charts:
+        """What lines are drawn with."""
+        from ptune_tui.tui.app import PTuneApp
+
+        assert isinstance(self.app, PTuneApp)
+        return self.app.charts
 
     def compose(self) -> ComposeResult:
         """Sentence and plot."""
@@ -82,6 +96,16 @@ class Curve(Container):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         if self._axis is not None:
             plot.set_x_formatter(self._axis)
+
+    def wait_for(self, what: str) -> None:
+        """Say why there is no curve yet.
+
+        Args:
+            what (str): A sentence.
+        """
+        if what != self._waiting:
+            self._waiting = what
+            self.query_one(".no-curve", Static).update(Content(what))
 
     def draw(
         self, points: Sequence[Point], left: float, right: float, mark: float | None = None
@@ -110,7 +134,7 @@ class Curve(Container):
             [point[0] for point in kept],
             [point[1] for point in kept],
             line_style=colours["primary"],
-            hires_mode=HiResMode.BRAILLE,
+            hires_mode=MODES[self.charts],
         )
 
     def draw_lines(self, lines: Sequence[Line]) -> None:
@@ -132,7 +156,7 @@ class Curve(Container):
         plot.set_ylimits(*_limits([y for _, points in drawn for _, y in points]))
         for line, points in drawn:
             xs, ys = [point[0] for point in points], [point[1] for point in points]
-            plot.plot(xs, ys, line_style=line.colour, hires_mode=HiResMode.BRAILLE)
+            plot.plot(xs, ys, line_style=line.colour, hires_mode=MODES[self.charts])
         for number, (line, points) in enumerate(drawn if len(drawn) > 1 else []):  # on top
             marked = marker_points(points, right, (number + 1) / (len(drawn) + 1))
             xs, ys = [point[0] for point in marked], [point[1] for point in marked]

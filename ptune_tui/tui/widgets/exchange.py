@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -20,22 +22,37 @@ class AnswerBox(Static):
         super().__init__("…", classes=f"answer answer-{speaker}")
         self.speaker = speaker
         self.text = ""
+        self.is_over = False
         self.border_title = title
+        self._first: tuple[float, int] | None = None  # when the first tokens came, and how many
 
-    def add_piece(self, piece: str) -> None:
-        """Draw one more piece."""
+    def add_piece(self, piece: str, num_tokens: int) -> None:
+        """Draw one more piece, and how fast they come.
+
+        Args:
+            piece (str): Its text.
+            num_tokens (int): Of the answer so far.
+        """
         self.text += piece
         self.update(Content(self.text))
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, num_tokens)
+        elif now > self._first[0]:
+            speed = (num_tokens - self._first[1]) / (now - self._first[0])
+            self.border_subtitle = f"{speed:.0f} tokens/s ..."
 
     def finish(self, answer: Answered) -> None:
         """Draw the whole answer and its figures."""
         self.text = answer.text
+        self.is_over = True
         self.update(Content(answer.text) if answer.text else Content.styled("(nothing)", "dim"))
         self.border_subtitle = answer_figures(answer)
 
     def stop(self, why: str) -> None:
         """End without an answer."""
-        if not self.border_subtitle:
+        if not self.is_over:
+            self.is_over = True
             self.update(Content(self.text or "-"))
             self.border_subtitle = why
 
@@ -63,6 +80,12 @@ class Exchange(Vertical):
         with Horizontal(classes="answers"):
             for speaker in SPEAKERS:
                 yield AnswerBox(speaker, self._titles[speaker])
+
+    @property
+    def tuned_text(self) -> str:
+        """The tuned model's answer, as far as it is there."""
+        boxes = self.query(".answer-tuned").results(AnswerBox)
+        return next((box.text for box in boxes), "")
 
     def box(self, speaker: Speaker) -> AnswerBox:
         """The box of a speaker."""

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.suggester import SuggestFromList
-from textual.widgets import Input, Label, Select, Static
+from textual.widgets import Button, Input, Label, Select, Static
 
 from ptune_tui.tui.fields import Field
 
@@ -34,8 +34,12 @@ class Choice(Select[str], inherit_bindings=False):
     ]
 
 
+class ChooseButton(Button, can_focus=False):
+    """Opens the page of a field by mouse; Enter in the field does the same."""
+
+
 class FieldRow(Vertical):
-    """A field with its words.
+    """A field with its words. It holds its text, whether it is on the screen or not.
 
     Args:
         field (Field): Which.
@@ -46,25 +50,39 @@ class FieldRow(Vertical):
     class Changed(Message):
         """The field holds another text."""
 
+    class ChooseAsked(Message):
+        """The page that the field's value is chosen on is wanted."""
+
+        def __init__(self, row: FieldRow) -> None:
+            super().__init__()
+            self.row = row
+
     def __init__(self, field: Field, text: str, suggestions: list[str] | None = None) -> None:
         super().__init__(id=row_id(field.name), classes="field")
         self.field = field
-        self._first_text = text
+        self._text = text
+        self._problem = ""
         self._filled = (field.default, "default")
         self._suggestions = suggestions or []
+        self._is_composed = False
 
     def compose(self) -> ComposeResult:
         """Label, input and default in one line; help and error below."""
         with Horizontal(classes="field-line"):
             yield Label(self.field.label, classes="field-label")
             yield self._input()
+            if self.field.chooser:
+                yield ChooseButton("…", compact=True, tooltip="Choose; Enter in the field does it.")
             yield Label("", classes="field-default")
-        yield Static(self.field.help, classes="field-help", markup=False)
+        words = f"{self.field.help}; Enter chooses" if self.field.chooser else self.field.help
+        yield Static(words, classes="field-help", markup=False)
         yield Static("", classes="field-error", markup=False)
 
     def on_mount(self) -> None:
         """Show the default."""
+        self._is_composed = True
         self._show_default()
+        self._show_problem()
 
     def on_descendant_focus(self) -> None:
         """Show the help while one writes."""
@@ -78,16 +96,26 @@ class FieldRow(Vertical):
     @property
     def text(self) -> str:
         """What the field holds."""
-        if self.field.choices:
-            return str(self.query_one(Choice).value)
-        return self.query_one(Input).value
+        return self._text
 
     @text.setter
     def text(self, text: str) -> None:
+        self._text = text
+        if not self._is_composed:
+            return
         if self.field.choices:
             self.query_one(Choice).value = text
         else:
             self.query_one(Input).value = text
+
+    @property
+    def is_default(self) -> bool:
+        """Whether it holds what it holds by itself."""
+        return self._text == self.field.default
+
+    def focus_input(self) -> None:
+        """Write here."""
+        self.query_one(Choice if self.field.choices else Input).focus()
 
     def show_choices(self, choices: list[str]) -> None:
         """Offer other choices; the first one is taken.
@@ -96,6 +124,7 @@ class FieldRow(Vertical):
             choices (list[str]): At least one.
         """
         self.query_one(Choice).set_options([(choice, choice) for choice in choices])
+        self._text = choices[0]
 
     def show_filled(self, text: str, word: str) -> None:
         """Say what stands in the field unless the user writes something else.
@@ -109,11 +138,20 @@ class FieldRow(Vertical):
 
     def show_problem(self, problem: str) -> None:
         """Show what is wrong; nothing where all is well."""
-        if self.has_class("-wrong") == bool(problem) and not problem:
+        if problem != self._problem:
+            self._problem = problem
+            self._show_problem()
+
+    def _show_problem(self) -> None:
+        self.set_class(bool(self._problem), "-wrong")
+        if not self._is_composed:
             return
-        self.set_class(bool(problem), "-wrong")
-        self.query_one(".field-error", Static).update(f"✗ {problem}" if problem else "")
-        if problem and self.has_class("-focused"):
+        words = f"✗ {self._problem}" if self._problem else ""
+        self.query_one(".field-error", Static).update(words)
+
+    def on_resize(self) -> None:
+        """Help or error have come: let them be seen, too."""
+        if self.has_class("-focused"):
             self._show_whole()
 
     def _show_whole(self) -> None:
@@ -124,12 +162,24 @@ class FieldRow(Vertical):
     @on(Select.Changed)
     def _changed(self, event: Input.Changed | Select.Changed) -> None:
         event.stop()
+        # What it holds now: an event may be older than what was written since.
+        box = self.query_one(Choice) if self.field.choices else self.query_one(Input)
+        self._text = str(box.value)
         self._show_default()
         self.post_message(self.Changed())
 
+    @on(Input.Submitted)
+    @on(Button.Pressed)
+    def _choose(self, event: Input.Submitted | Button.Pressed) -> None:
+        event.stop()
+        if self.field.chooser:
+            self.post_message(self.ChooseAsked(self))
+
     def _show_default(self) -> None:
+        if not self._is_composed:
+            return
         text, word = self._filled
-        is_filled = self.text == text
+        is_filled = self._text == text
         words = word if is_filled else f"{word} {text}" if text else "changed"
         if not text and is_filled:
             words = self.field.unset
@@ -138,9 +188,9 @@ class FieldRow(Vertical):
     def _input(self) -> Input | Choice:
         if self.field.choices:
             options = [(choice, choice) for choice in self.field.choices]
-            return Choice(options, value=self._first_text, allow_blank=False, compact=True)
+            return Choice(options, value=self._text, allow_blank=False, compact=True)
         box = Input(
-            self._first_text,
+            self._text,
             compact=True,
             suggester=SuggestFromList(self._suggestions) if self._suggestions else None,
         )

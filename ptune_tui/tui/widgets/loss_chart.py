@@ -1,23 +1,46 @@
-"""The loss of every step, or of the last ones."""
+"""The loss of every step, or of the last ones; or the scores of the validations."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Literal
 
-from ptune_tui.series import Point
+from ptune_tui.series import Point, Thinned
+from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.curve import Curve
 
 NUM_RECENT = 50
+MAX_POINTS = 2000  # of which as many are drawn as the width holds
+View = Literal["all", "recent", "scores"]
+VIEWS: tuple[View, ...] = ("all", "recent", "scores")
+WORDS: dict[View, str] = {
+    "all": "loss, all steps",
+    "recent": f"loss, last {NUM_RECENT} steps",
+    "scores": "validation accuracy, % against steps",
+}
+FREE_TEXT = "validation loss against steps"
 
 
 class LossChart(Curve):
-    """The loss curve of a run."""
+    """The curves of a run.
+
+    Attributes:
+        view: Which of them.
+        in_tens: Whether the axis of the loss counts in powers of ten.
+    """
 
     def __init__(self) -> None:
         super().__init__("After the first step.", id="chart")
-        self.shows_recent = False
-        self._points: Sequence[Point] = ()
-        self._drawn: tuple[object, ...] | None = None
+        self.view: View = "all"
+        self.in_tens = False
+        self._key = ""
+        self._words = WORDS
+        self._losses: Sequence[Point] = ()
+        self._thinned = Thinned(MAX_POINTS)
+        self._scores: Sequence[Point] = ()
+        self._best: int | None = None
+        self._drawn: object = None
 
     def on_mount(self) -> None:
         """Name the box."""
@@ -27,38 +50,70 @@ class LossChart(Curve):
         """Take as many points as the new width holds."""
         self._draw()
 
-    def show(self, points: Sequence[Point]) -> None:
-        """Draw the losses.
+    def show(self, run: RunState, key: str) -> None:
+        """Draw the curve of a run.
 
         Args:
-            points (Sequence[Point]): (step, loss), in order.
+            run (RunState): The run.
+            key (str): The key that shows the next view.
         """
-        self._points = points
+        self._losses, self._scores = run.losses, run.validation_points
+        self._words = WORDS | ({"scores": FREE_TEXT} if run.is_free_text else {})
+        self._best = run.best.step if run.best else None
+        self._key = key
         self._draw()
 
-    def toggle_view(self) -> None:
-        """Change between all steps and the last ones."""
-        self.shows_recent = not self.shows_recent
-        self._name_it()
+    def show_next_view(self) -> None:
+        """Show all steps, then the last ones, then the scores, as far as there are any."""
+        self.view = self._next_view()
         self._draw()
+
+    def toggle_scale(self) -> None:
+        """Change between a plain and a logarithmic axis of the loss."""
+        self.in_tens = not self.in_tens
+        self._draw()
+
+    def _next_view(self) -> View:
+        there_is = {
+            "all": True,
+            "recent": len(self._losses) > NUM_RECENT,
+            "scores": bool(self._scores),
+        }
+        number = VIEWS.index(self.view)
+        return next(view for view in (*VIEWS[number + 1 :], *VIEWS) if there_is[view])
 
     def _name_it(self) -> None:
-        recent = f"last {NUM_RECENT} steps"
-        has_more = len(self._points) > NUM_RECENT
-        self.border_title = f"loss, {recent}" if self.shows_recent else "loss, all steps"
-        other = "all steps" if self.shows_recent else recent
-        self.border_subtitle = f"v: {other}" if has_more else ""
+        is_log = self.in_tens and self.view != "scores"
+        self.border_title = self._words[self.view] + (", log scale" if is_log else "")
+        following = self._next_view()
+        has_more = following != self.view and self._key
+        self.border_subtitle = f"{self._key}: {self._words[following]}" if has_more else ""
 
     def _draw(self) -> None:
         """Draw, unless the picture would be the same."""
-        last = self._points[-1] if self._points else None
-        view = (self.shows_recent, self.size.width, self.app.theme)
-        picture = (len(self._points), last, *view)
+        last = self._losses[-1] if self._losses else None
+        looks = (self.view, self.in_tens, self.size, self.app.theme, self.charts, self._key)
+        picture = (len(self._losses), last, tuple(self._scores), self._best, *looks)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
         self._drawn = picture
         self._name_it()
-        chosen = self._points[-NUM_RECENT:] if self.shows_recent else self._points
+        if self.view == "scores":
+            self._draw_scores()
+        else:
+            self._draw_losses()
+
+    def _draw_losses(self) -> None:
+        is_recent = self.view == "recent"
+        chosen = self._losses[-NUM_RECENT:] if is_recent else self._thinned.follow(self._losses)
         first = chosen[0][0] if chosen else 0.0
-        end = chosen[-1][0] if chosen else 0.0
+        end = self._losses[-1][0] if chosen else 0.0
+        if self.in_tens:
+            chosen = [(step, math.log10(loss)) for step, loss in chosen if loss > 0]
+        self.count_up_in_tens(self.in_tens)
         self.draw(chosen, first, max(first + 9, end + 0.01 * (end - first)))
+
+    def _draw_scores(self) -> None:
+        end = self._scores[-1][0] if self._scores else 0.0
+        self.count_up_in_tens(False)
+        self.draw(self._scores, 0.0, max(9.0, 1.01 * end), self._best)

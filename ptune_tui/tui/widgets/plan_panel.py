@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.content import Content
 
-from ptune_tui.events import PlanMade
+from ptune_tui.events import Notice, PlanMade
+from ptune_tui.tui.widgets.run_panels import notice_line
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import bytes_text, seconds_text
 
@@ -20,12 +23,17 @@ class PlanLine(Steady):
 
 
 class Reasons(Steady):
-    """Why the plan is as it is."""
+    """Why the plan is as it is, and all notices."""
 
-    def show(self, plan: PlanMade | None) -> None:
-        """Draw the reasons of a plan."""
-        lines = [Content(f"· {reason}") for reason in plan.reasons] if plan else []
-        self.show_text(Content("\n").join(lines))
+    def show(self, plan: PlanMade | None, notices: Sequence[Notice]) -> None:
+        """Draw the reasons of a plan, and below them the notices.
+
+        Args:
+            plan (PlanMade | None): The plan.
+            notices (Sequence[Notice]): In order.
+        """
+        reasons = [f"· {reason}" for reason in plan.reasons] if plan else []
+        self.show_text("\n".join([*reasons, *map(notice_line, notices)]))
 
 
 def plan_text(plan: PlanMade) -> str:

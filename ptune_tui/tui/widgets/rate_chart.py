@@ -25,7 +25,7 @@ class RateChart(Curve):
         Args:
             state (RateState): The test.
         """
-        picture = (len(state.tried), state.proposed, self.size, self.app.theme)
+        picture = (len(state.tried), state.proposed, self.size, self.app.theme, self.charts)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
         self._drawn = picture

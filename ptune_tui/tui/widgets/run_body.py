@@ -27,7 +27,12 @@ class RunBody(Horizontal):
         yield RunCurves()
 
     def show(
-        self, run: RunSummary | None, look: Look | None, marked: Sequence[Look], now: float
+        self,
+        run: RunSummary | None,
+        look: Look | None,
+        marked: Sequence[Look],
+        now: float,
+        key: str,
     ) -> None:
         """Draw a run, and the curves.
 
@@ -36,12 +41,13 @@ class RunBody(Horizontal):
             look (Look | None): What is known of it; None while it is read.
             marked (Sequence[Look]): Whose curves to draw; where there is none, the run's own.
             now (float): Seconds since the epoch.
+            key (str): What shows the other one where there is no room for both.
         """
         details, curves = self.query_one(RunDetails), self.query_one(RunCurves)
         is_wide = self.screen.has_class("-wide")
         details.display = is_wide or not self.shows_curves
         curves.display = is_wide or self.shows_curves
-        details.border_subtitle = "" if is_wide else "v: loss curves"
-        curves.border_subtitle = "" if is_wide else "v: details"
+        details.border_subtitle = "" if is_wide else f"{key}: loss curves"
+        curves.border_subtitle = "" if is_wide else f"{key}: details"
         details.show(run, look, now)
         curves.show(marked or ([look] if look else []))

@@ -44,7 +44,8 @@ class RunCurves(Curve):
         self._draw()
 
     def _draw(self) -> None:
-        picture = ([(look.run, look.curve) for look in self._looks], self.size, self.app.theme)
+        curves_of = [(look.run, look.curve) for look in self._looks]
+        picture = (curves_of, self.size, self.app.theme, self.charts)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
         self._drawn = picture

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from ptune_tui.events import EvaluationDone
 from ptune_tui.results import ContenderScores, Evaluation
-from ptune_tui.runs import RunStatus, RunSummary
+from ptune_tui.runs import AT_WORK, RunStatus, RunSummary
 from ptune_tui.tasks import LOG_FILE
 from ptune_tui.tui.run_look import Look
 from ptune_tui.tui.run_rows import GLYPHS, age_text, source_text
@@ -24,12 +24,12 @@ Tone = Literal["plain", "primary", "success", "warning", "error"]
 
 STATUS_TONES: dict[RunStatus, Tone] = {
     "running": "primary",
+    "paused": "warning",
     "finished": "success",
     "stopped": "warning",
     "failed": "error",
     "killed": "error",
 }
-CHOICES = ("device", "kernel")  # notices of what was chosen, which every run has
 KILLED = (
     "Its worker is gone and left no last word (killed, or out of memory or disk space). "
     "What it wrote last is in {log}."
@@ -111,7 +111,7 @@ def _standing(summary: RunSummary, now: float) -> Line:
         age = age_text(now - summary.started)
         words.append("started now" if age == "now" else f"started {age} ago")
     if summary.seconds > 0:
-        verb = "for" if summary.status == "running" else "took"
+        verb = "for" if summary.status in AT_WORK else "took"
         words.append(f"{verb} {seconds_text(summary.seconds)}")
     status = f"{GLYPHS[summary.status]} {summary.status}"
     return Line("status", " · ".join([status, *words]), STATUS_TONES[summary.status])
@@ -133,7 +133,7 @@ def _problem(summary: RunSummary, look: Look) -> Iterator[Line]:
 
 def _notice(look: Look) -> Iterator[Line]:
     """The last notice that is more than a choice that every run tells."""
-    told = [notice for notice in look.state.task.notices if notice.code not in CHOICES]
+    told = look.state.pinned
     if told:
         label = "notice" if len(told) == 1 else f"notice {len(told)}"
         yield Line(label, f"{told[-1].message} {told[-1].hint}".rstrip(), "warning")

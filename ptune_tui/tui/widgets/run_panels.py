@@ -14,48 +14,88 @@ from ptune_tui.tui.wording import one_line, share_text
 
 
 class Scores(Steady):
-    """Validation accuracy, of the base and of the tuned model."""
+    """Validation scores, of the base and of the tuned model."""
 
-    def show(self, state: RunState | None) -> None:
+    def show(self, state: RunState) -> None:
         """Draw the scores of a run."""
-        self.show_text(scores_text(state.base, state.tuned, state.best) if state else "")
+        self.show_text(scores_text(state.base, state.tuned, state.best))
 
 
 def scores_text(
     base: EvaluationDone | None, tuned: Sequence[EvaluationDone], best: EvaluationDone | None
 ) -> Content:
-    """One line of accuracies.
+    """One line of scores: accuracy of labels; exact matches and the loss of free text.
 
     Args:
         base (EvaluationDone | None): Without a soft prompt.
         tuned (Sequence[EvaluationDone]): With it, in order.
         best (EvaluationDone | None): Of the prompt that was kept.
     """
-    parts: list[Content | tuple[str, str] | str] = [("accuracy  ", "dim")]
-    parts += ["base ", (share_text(base.accuracy) if base else "-", "bold")]
     last = tuned[-1] if tuned else None
-    parts += ["   tuned ", (share_text(last.accuracy) if last else "-", "bold")]
+    some = last or base
+    is_free_text = some is not None and some.loss is not None and some.macro_f1 is None
+    name = "exact, loss" if is_free_text else "accuracy"
+    parts: list[Content | tuple[str, str] | str] = [(f"{name}  ", "dim")]
+    parts += ["base ", (_score(base), "bold"), "   tuned ", (_score(last), "bold")]
     if last:
         parts.append((f" step {last.step}", "dim"))
     if best:
-        parts += ["   best ", (share_text(best.accuracy), "bold"), (f" step {best.step}", "dim")]
+        score = [] if is_free_text else [(_score(best), "bold")]  # no room for both figures
+        step = f"{' ' if score else ''}step {best.step}"
+        parts += ["   best ", *score, (step, "dim")]
     return Content.assemble(*parts)
+
+
+def _score(done: EvaluationDone | None) -> str:
+    """A validation in figures."""
+    if done is None:
+        return "-"
+    loss = "" if done.macro_f1 is not None or done.loss is None else f", {done.loss:.2f}"
+    return f"{share_text(done.accuracy)}{loss}"
 
 
 class Samples(Steady):
     """Some rows of the last evaluation, with the answers."""
 
-    def show(self, samples: Sequence[SampleMade]) -> None:
-        """Draw the samples."""
+    def show(self, samples: Sequence[SampleMade], *, is_free: bool) -> None:
+        """Draw the samples.
+
+        Args:
+            samples (Sequence[SampleMade]): The rows.
+            is_free (bool): Whether the answers are free text, which takes more room than a label.
+        """
+        self.set_class(is_free, "-free")
         if not samples:
             self.show_text(Content.styled("After each evaluation.", "dim"))
             return
-        self.show_text(Content("\n").join(sample_text(sample) for sample in samples))
+        draw = free_sample_text if is_free else sample_text
+        self.show_text(Content("\n").join(map(draw, samples)))
+
+
+def answers_title(run: RunState) -> str:
+    """Which answers are shown."""
+    if not run.samples:
+        return "answers"
+    step = run.samples[0].step
+    return f"answers after step {step}" if step else "answers of the base"
+
+
+def answers_text(samples: Sequence[SampleMade]) -> str:
+    """Answers whole, with their inputs, to be read elsewhere.
+
+    Args:
+        samples (Sequence[SampleMade]): The rows.
+    """
+    blocks = [
+        f"prompt: {sample.prompt}\nexpected: {sample.expected}\nanswer: {sample.answer}"
+        for sample in samples
+    ]
+    return "\n\n".join(blocks)
 
 
 def sample_text(sample: SampleMade) -> Content:
     """One row: whether it is right, the answer, what was expected, and the input."""
-    is_right = sample.answer.strip() == sample.expected.strip()
+    is_right = sample.is_right
     answer = one_line(sample.answer.strip()) or "(nothing)"
     wanted = "" if is_right else f" (expected {one_line(sample.expected.strip())})"
     style = "bold $text-success" if is_right else "bold $text-error"
@@ -66,14 +106,38 @@ def sample_text(sample: SampleMade) -> Content:
     )
 
 
+def free_sample_text(sample: SampleMade) -> Content:
+    """One row of free text: the answer, what was expected, and the input, each on its own line."""
+    style = "bold $text-success" if sample.is_right else "bold $text-error"
+    answer = one_line(sample.answer.strip()) or "(nothing)"
+    parts: list[tuple[str, str] | str] = [(f"{'✓' if sample.is_right else '✗'} {answer}", style)]
+    if not sample.is_right:
+        parts.append(f"\nexpected {one_line(sample.expected.strip())}")
+    return Content.assemble(*parts, (f"\ninput {one_line(sample.prompt)}", "dim"))
+
+
 class Notices(Steady):
     """What the user should know; stays."""
 
-    def show(self, notices: Sequence[Notice]) -> None:
-        """Draw the notices, the latest first."""
+    def show(self, notices: Sequence[Notice], most: int | None = None, more: str = "") -> None:
+        """Draw the notices, the latest first.
+
+        Args:
+            notices (Sequence[Notice]): In order.
+            most (int | None): How many there is room for; None for all.
+            more (str): Where the others are to be found.
+        """
         self.display = bool(notices)
-        lines = [f"! {notice.message} {notice.hint}".rstrip() for notice in reversed(notices)]
+        latest = list(reversed(notices))
+        lines = [notice_line(notice) for notice in latest[:most]]
+        if most is not None and len(latest) > most:
+            lines.append(f"! {len(latest) - most} more; {more}")
         self.show_text(Content("\n".join(lines)))
+
+
+def notice_line(notice: Notice) -> str:
+    """A notice and its hint, in a line."""
+    return f"! {notice.message} {notice.hint}".rstrip()
 
 
 class Problem(Steady):
@@ -92,7 +156,8 @@ class Problem(Steady):
         """
         self.display = failure is not None
         if failure is not None:
-            self.border_title = f"✗ {what} failed"
+            was_ended = failure.category == "interrupted"
+            self.border_title = f"□ {what} was interrupted" if was_ended else f"✗ {what} failed"
             self.show_text(
                 Content.assemble(
                     (failure.message, "bold"),
@@ -123,6 +188,8 @@ def ending_lines(run: RunState, bundle: Path | None, keys: str) -> list[str]:
     lines = []
     if run.is_stopping and not run.task.is_over:
         lines.append("Stopping after this step...")
+    elif run.is_pausing:
+        lines.append("Pausing after this step...")
     if bundle is not None:
         lines.append(f"✓ bundle {bundle}")
     return [*lines, keys] if keys else lines

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from ptune_tui.tui.progress import StageState
+from ptune_tui.tui.progress import StageState, TaskProgress
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import seconds_text
 
@@ -28,6 +28,21 @@ class StageList(Steady):
         self.show_text(Content("\n").join(lines))
 
 
+def waiting_sentence(progress: TaskProgress) -> str:
+    """What goes on before there is a curve.
+
+    Args:
+        progress (TaskProgress): Of the run.
+    """
+    if not progress.is_up and not progress.is_over:
+        return "The worker starts: Python and torch take some seconds."
+    running = next((stage for stage in progress.stages.values() if stage.status == "running"), None)
+    if running is None or running.name == "train":
+        return "After the first step."
+    count = f" ({running.done} of {running.total})" if running.total else ""
+    return f"{running.name}: {running.detail or '...'}{count}"
+
+
 def stage_text(stage: StageState, now: float) -> str:
     """One stage in words.
 
@@ -35,11 +50,14 @@ def stage_text(stage: StageState, now: float) -> str:
         stage (StageState): Which.
         now (float): Seconds since the epoch.
     """
-    words = [MARKS[stage.status], f"{stage.name:<9}"]
+    mark = "‖" if stage.is_paused else MARKS[stage.status]
+    words = [mark, f"{stage.name:<9}"]
     seconds = stage.seconds_at(now)
     if seconds or (stage.status == "running" and stage.started is not None):
         words.append(f"{seconds_text(seconds):>10}")
-    if stage.status == "running" and stage.total:
+    if stage.is_paused:
+        words.append("paused")
+    elif stage.status == "running" and stage.total and " of " not in stage.detail:
         words.append(f"{stage.done}/{stage.total}")
     if stage.num_passes > 1 and stage.status == "done" and stage.name == "evaluate":
         words.append(f"{stage.num_passes} times")

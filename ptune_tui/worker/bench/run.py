@@ -44,8 +44,11 @@ from ptune_tui.worker.bench.messages import InputsPrepared
 from ptune_tui.worker.channel import Channel
 
 # Of these a contender makes a model of its own first.
-_WITH_OWN_MODEL = ("genai", "llama.cpp")
-_PACKAGES = ("onnxruntime", "onnxruntime-genai", "xllamacpp", "transformers", "torch")
+_WITH_OWN_MODEL = ("genai", "llama.cpp", "llama-cpp-python")
+_PACKAGES = (
+    *("onnxruntime", "onnxruntime-genai", "xllamacpp", "llama-cpp-python", "transformers"),
+    "torch",
+)
 
 
 def bench_run(task: BenchRunTask, folder: Path, channel: Channel) -> Iterator[Event]:

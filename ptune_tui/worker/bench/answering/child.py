@@ -61,10 +61,10 @@ def _prepare_model(role: str, child: ChildSetting, folder: AnsweringFolder) -> N
         from ptune_tui.worker.bench.answering import genai
 
         genai.build(child, folder)
-    elif side == "llama.cpp":
+    elif side in ("llama.cpp", "llama-cpp-python"):
         from ptune_tui.worker.bench.answering import llama_cpp
 
-        llama_cpp.quantise(child, variant, folder)
+        llama_cpp.quantise(llama_cpp.BINDINGS[side], child, variant, folder)
 
 
 def _contender(
@@ -84,6 +84,10 @@ def _contender(
         from ptune_tui.worker.bench.answering.llama_cpp import LlamaCppAnswers
 
         return LlamaCppAnswers(child, variant, folder, inputs)
+    if side == "llama-cpp-python":
+        from ptune_tui.worker.bench.answering.llama_cpp_python import LlamaCppPythonAnswers
+
+        return LlamaCppPythonAnswers(child, variant, folder, inputs)
     from ptune_tui.worker.bench.answering.in_torch import TorchAnswers
 
     return TorchAnswers(child, folder, inputs)

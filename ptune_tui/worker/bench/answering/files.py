@@ -107,6 +107,10 @@ class AnsweringFolder:
         """The file of a type of llama.cpp."""
         return self.path / f"{type_name}.gguf"
 
+    def llama_cpp_file(self, variant: str) -> Path:
+        """What llama.cpp opens: the model's own file, or the one of a type."""
+        return Path(self.read_setting().model_path) if variant == AS_IT_IS else self.gguf(variant)
+
     def bundle(self, setting: AnsweringSetting) -> Path:
         """The bundle that was given, or the one that is made here."""
         return self.path / "bundle" if setting.bundle is None else Path(setting.bundle)
@@ -118,7 +122,8 @@ class AnsweringFolder:
             "ptune": self.bundle(child.setting),
             "genai": self.genai_model,
             "transformers": self.float_model,
-            "llama.cpp": Path(child.model_path) if variant == AS_IT_IS else self.gguf(variant),
+            "llama.cpp": self.llama_cpp_file(variant),
+            "llama-cpp-python": self.llama_cpp_file(variant),
         }[side]
         return path.stat().st_size if path.is_file() else folder_bytes(path)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,51 @@ from ptune_tui.worker.bench.messages import Taken
 
 _PACKAGE = "xllamacpp"
 _CONTEXT_STEP = 256  # llama.cpp rounds a context up to it
+# What llama.cpp takes by itself.
+BATCH_TOKENS = 2048
+PASS_TOKENS = 512
 _ERRORS_ONLY = 1
 
 
-def quantise(child: ChildSetting, type_name: str, folder: AnsweringFolder) -> None:
-    """Write the model's file in a type, unless it is taken as it is.
+def num_cells(child: ChildSetting, inputs: Inputs) -> int:
+    """Tokens that the cache must hold, as llama.cpp rounds them.
 
     Args:
+        child (ChildSetting): How many tokens are decoded.
+        inputs (Inputs): The longest prompt, and what the model takes.
+    """
+    longest = len(inputs.ids) + child.setting.num_new_tokens + 1
+    return min(inputs.context_length, -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A Python package around llama.cpp.
+
+    Attributes:
+        module: What is imported.
+        package: What pip installs.
+        libraries: Where in the module's folder llama.cpp's own libraries lie.
+    """
+
+    module: str
+    package: str
+    libraries: str
+
+
+BINDINGS: Mapping[str, Binding] = {
+    "llama.cpp": Binding(_PACKAGE, _PACKAGE, "."),
+    "llama-cpp-python": Binding("llama_cpp", "llama-cpp-python", "lib"),
+}
+
+
+def quantise(
+    binding: Binding, child: ChildSetting, type_name: str, folder: AnsweringFolder
+) -> None:
+    """Write the model's file in a type, unless it is taken as it is or is there.
+
+    Args:
+        binding (Binding): Whose library quantises; all have one recipe.
         child (ChildSetting): Which model.
         type_name (str): The type, or `file`.
         folder (AnsweringFolder): Where to.
@@ -39,17 +78,18 @@ def quantise(child: ChildSetting, type_name: str, folder: AnsweringFolder) -> No
     Raises:
         UsageError: The binding is not installed, or the model is no GGUF file.
     """
-    module = import_package(_PACKAGE, _PACKAGE)
+    module = import_package(binding.module, binding.package)
     path = Path(child.model_path)
     if path.suffix != ".gguf":
         raise UsageError(
             f"{path} is not a GGUF file, and llama.cpp reads nothing else.",
             "Name a GGUF file of the same model with `--model`.",
         )
-    if type_name != AS_IT_IS:
+    if type_name != AS_IT_IS and not folder.gguf(type_name).exists():
         from ptune_tui.worker.bench.answering.gguf_types import Quantiser, write_type
 
-        write_type(path, folder.gguf(type_name), type_name, Quantiser(Path(module.__path__[0])))
+        libraries = Path(module.__path__[0]) / binding.libraries
+        write_type(path, folder.gguf(type_name), type_name, Quantiser(libraries))
 
 
 class LlamaCppAnswers:
@@ -66,7 +106,7 @@ class LlamaCppAnswers:
         self, child: ChildSetting, variant: str, folder: AnsweringFolder, inputs: Inputs
     ) -> None:
         module = import_package(_PACKAGE, _PACKAGE)
-        self._file = Path(child.model_path) if variant == AS_IT_IS else folder.gguf(variant)
+        self._file = folder.llama_cpp_file(variant)
         self._server = module.Server(_parameters(module, self._file, child, inputs))
         self.computed_by = (
             f"xllamacpp {importlib.metadata.version(_PACKAGE)}, {self._file.name}, compiled for: "
@@ -107,10 +147,11 @@ class LlamaCppAnswers:
 
 def _parameters(module: Any, file: Path, child: ChildSetting, inputs: Inputs) -> Any:
     setting = child.setting
-    longest = len(inputs.ids) + setting.num_new_tokens + 1
     parameters = module.CommonParams()
     parameters.model.path = str(file)
-    parameters.n_ctx = min(inputs.context_length, -(-longest // _CONTEXT_STEP) * _CONTEXT_STEP)
+    parameters.n_ctx = num_cells(child, inputs)
+    parameters.n_batch = BATCH_TOKENS
+    parameters.n_ubatch = PASS_TOKENS
     parameters.n_parallel = 1
     parameters.n_gpu_layers = 0
     parameters.cpuparams.n_threads = setting.num_threads

@@ -1,0 +1,120 @@
+"""How a worker ended that could not say so itself, and what its folder holds of its work."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+
+import msgspec
+
+from ptune_tui.errors import EXIT_CODES, Category
+from ptune_tui.events import (
+    CheckpointSaved,
+    Event,
+    LineFollower,
+    StateSaved,
+    TaskFailed,
+    decode_event,
+)
+from ptune_tui.hardware import free_disk_bytes
+from ptune_tui.tasks import EVENTS_FILE, LOG_FILE
+
+FULL_DISK_BYTES = 1 << 20  # less room than this is none
+_PROMPT = b'{"type":"CheckpointSaved"'
+_STATE = b'{"type":"StateSaved"'
+
+
+def saved_words(folder: Path) -> str:
+    """What a training run has saved so far, and how to go on; empty where it is nothing.
+
+    Args:
+        folder (Path): The run folder.
+    """
+    prompt, state = b"", b""
+    for line in LineFollower(folder / EVENTS_FILE).new_lines():
+        prompt = line if line.startswith(_PROMPT) else prompt
+        state = line if line.startswith(_STATE) else state
+    words = []
+    kept, last = _event(prompt), _event(state)
+    if isinstance(kept, CheckpointSaved):
+        words.append(f"The prompt of step {kept.step} is in {kept.path}.")
+    if isinstance(last, StateSaved) and last.step > 0:
+        command = shlex.join(["ptune", "train", "--resume", str(folder)])
+        words.append(f"`{command}` goes on from step {last.step}.")
+    return " ".join(words)
+
+
+def ending_without_a_word(folder: Path, exit_code: int | None) -> TaskFailed:
+    """The ending of a worker that is gone and has written none.
+
+    Args:
+        folder (Path): Its folder, which may be gone, too.
+        exit_code (int | None): Negative for a signal; None where another program started it.
+    """
+    log_path = str(folder / LOG_FILE)
+    if not folder.is_dir():
+        return gone_folder(folder, None)
+    category, message, hint = _reason(folder, exit_code)
+    saved = saved_words(folder) or "Nothing was saved."
+    return TaskFailed(category, message, f"{hint} {saved}".strip(), log_path)
+
+
+def gone_folder(folder: Path, pid: int | None) -> TaskFailed:
+    """The ending of a task whose folder was deleted or moved.
+
+    Args:
+        folder (Path): Where it was.
+        pid (int | None): Its worker, where that still works.
+    """
+    hint = "What was saved in it is where the folder is now, or gone with it."
+    if pid is not None:
+        hint += (
+            f" Its worker (process {pid}) ends when it next saves; `kill {pid}`, or `s` in the "
+            "app, ends it now."
+        )
+    return TaskFailed("resources", f"The folder {folder} was deleted or moved.", hint, "")
+
+
+def _reason(folder: Path, exit_code: int | None) -> tuple[Category, str, str]:
+    free = free_disk_bytes(folder)
+    if free is not None and free < FULL_DISK_BYTES:
+        return (
+            "resources",
+            "The disk is full: the worker ended and could not say more.",
+            ("Free some space."),
+        )
+    if exit_code is None:
+        return (
+            "fault",
+            "The worker ended without a word: it was killed, or the machine went down.",
+            "",
+        )
+    if exit_code == -getattr(signal, "SIGKILL", 9):
+        return (
+            "resources",
+            "The worker was killed: by somebody, or by the system, which ran out of memory.",
+            "Where it was memory: fewer rows a step (`--batch-size`), or `--kernel stream`.",
+        )
+    if exit_code < 0:
+        return "fault", f"The worker was ended by signal {-exit_code} ({_name(-exit_code)}).", ""
+    kinds = {number: kind for kind, number in EXIT_CODES.items()}
+    return (
+        kinds.get(exit_code, "fault"),
+        f"The worker ended without a word (exit code {exit_code}).",
+        "The end of its log says why.",
+    )
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        return decode_event(line) if line else None
+    except msgspec.DecodeError:
+        return None  # damaged

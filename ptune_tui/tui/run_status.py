@@ -1,0 +1,46 @@
+"""How a run stands, in a few words."""
+
+from __future__ import annotations
+
+from ptune_tui.events import Stage, TaskFinished
+from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.wording import share_text
+
+_WORDS: dict[Stage, str] = {
+    "load": "loading",
+    "tokenise": "tokenising",
+    "probe": "probing",
+    "evaluate": "evaluating",
+}
+
+
+def run_status(run: RunState, *, is_active: bool) -> str:
+    """Sign and words: `▸ training 12/300`, `‖ paused 12/300`, `✓ finished, best 89.4 %`.
+
+    Args:
+        run (RunState): The run.
+        is_active (bool): Whether more is to come.
+    """
+    failure = run.task.failure
+    if failure is not None:
+        return "□ interrupted" if failure.category == "interrupted" else "✗ the run failed"
+    if is_active:
+        step = f" {run.step.step}/{run.step.max_steps}" if run.step else ""
+        return f"{_at_work(run)}{step}"
+    best = f", best {share_text(run.best.accuracy)}" if run.best else ""
+    ending = run.task.ending
+    was_stopped = isinstance(ending, TaskFinished) and ending.stopped_early
+    return f"{'□ stopped' if was_stopped else '✓ finished'}{best}"
+
+
+def _at_work(run: RunState) -> str:
+    if run.is_stopping:
+        return "▸ stopping"
+    if run.is_paused:
+        return "‖ paused"
+    if not run.task.is_up:
+        return "▸ starting"
+    stages = run.task.stages
+    running = [name for name, stage in stages.items() if stage.status == "running"]
+    otherwise = "training" if "train" in running or run.step else "preparing"
+    return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), otherwise)}"

@@ -1,0 +1,215 @@
+"""A file browser: one folder at a time, only what is wanted, with what it holds beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import BindingType
+from textual.content import Content
+from textual.widgets import Input
+from textual.widgets.option_list import Option
+
+from ptune_tui.errors import explain
+from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
+from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.wording import bytes_text, path_text
+
+UP = ".."
+
+
+@dataclass(frozen=True)
+class FolderEntry:
+    """Something in a folder.
+
+    Attributes:
+        path: Where it is.
+        is_folder: Whether it may be opened.
+        is_whole: Whether it is a folder that is taken as it is.
+        num_bytes: Of a file.
+    """
+
+    path: Path
+    is_folder: bool
+    is_whole: bool = False
+    num_bytes: int = 0
+
+
+def entries_of(
+    folder: Path, is_offered: Callable[[Path], bool], is_whole: Callable[[Path], bool]
+) -> list[FolderEntry]:
+    """The folders of a folder, then the files that are offered; what is hidden is left out.
+
+    Args:
+        folder (Path): Which.
+        is_offered (Callable[[Path], bool]): Whether a file is of a wanted type.
+        is_whole (Callable[[Path], bool]): Whether a folder is taken as it is.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    folders, files = [], []
+    for path in sorted(folder.iterdir(), key=lambda path: path.name.lower()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            folders.append(FolderEntry(path, True, is_whole(path)))
+        elif is_offered(path):
+            files.append(FolderEntry(path, False, num_bytes=path.stat().st_size))
+    return folders + files
+
+
+class FilesScreen(ChoosingScreen):
+    """The browser.
+
+    Args:
+        wanted (str): What is looked for, in words.
+        near (str): What is chosen now; the browser begins beside it, where it is a path.
+        is_offered (Callable[[Path], bool]): Whether a file is of a wanted type.
+        check (Callable[[Path], None]): Raises a `PTuneError` for what cannot be taken.
+        about (Callable[[str], list[str]]): What is known of a path, a sentence each.
+        take (Callable[[str], None]): Called with the path that is chosen.
+        is_whole (Callable[[Path], bool]): Whether a folder is taken as it is, not opened.
+    """
+
+    PLACE: ClassVar[str] = "files"
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("files")]
+    TITLE_TEXT: ClassVar[str] = "folder"
+    WRITE_HINT: ClassVar[str] = "press / to write a path"
+
+    def __init__(
+        self,
+        wanted: str,
+        *,
+        near: str,
+        is_offered: Callable[[Path], bool],
+        check: Callable[[Path], None],
+        about: Callable[[str], list[str]],
+        take: Take,
+        is_whole: Callable[[Path], bool] = lambda _: False,
+    ) -> None:
+        super().__init__(take)
+        self.wanted = wanted
+        self.folder = beside(near)
+        self._near = str(Path(near).expanduser().absolute())
+        self._is_offered = is_offered
+        self._check = check
+        self._about = about
+        self._is_whole = is_whole
+
+    def fill(self) -> None:
+        """Read the folder."""
+        self.query_one("#choices-heading", Steady).show_text(f"{self.wanted}:")
+        self._open(self.folder)
+
+    def action_up(self) -> None:
+        """The folder above."""
+        self._near = str(self.folder)
+        self._open(self.folder.parent)
+
+    def action_home(self) -> None:
+        """The user's own folder."""
+        self._open(Path.home())
+
+    def action_open(self) -> None:
+        """Open the highlighted folder, or take the file."""
+        wanted = self._wanted()
+        if not wanted:
+            return
+        path = Path(wanted).expanduser().absolute()
+        if wanted == UP:
+            self.action_up()
+        elif path.is_dir() and not self._is_whole(path):
+            self._open(path)
+        else:
+            self.action_take()
+
+    def check_written(self, text: str) -> str:
+        """What can be taken, as an absolute path."""
+        path = Path(text).expanduser().absolute()
+        if text == UP:
+            path = self.folder
+        path.stat()
+        self._check(path)
+        return str(path)
+
+    def action_take(self) -> None:
+        """Take what is written, or highlighted, a folder as a whole."""
+        try:
+            super().action_take()
+        except OSError as error:
+            self.show_problem(explain(error).message)
+
+    def describe(self, source: str) -> list[str]:
+        """What is known of an entry."""
+        path = self.folder if source == UP else Path(source)
+        if source == UP or (path.is_dir() and not self._is_whole(path)):
+            return [f"A folder: {path_text(path)}", *self._about_folder(path)]
+        return self._about(source)
+
+    def choose(self) -> None:
+        """Enter opens folders."""
+        self.action_open()
+
+    def _about_folder(self, folder: Path) -> list[str]:
+        """What one would find in a folder."""
+        try:
+            found = entries_of(folder, self._is_offered, self._is_whole)
+        except OSError as error:
+            return [f"✗ {explain(error).message}"]
+        files = [entry for entry in found if entry.is_whole or not entry.is_folder]
+        names = [entry.path.name for entry in files[:8]]
+        if not files:
+            return [f"It holds no {self.wanted.removeprefix('a ')}."]
+        more = [f"  and {len(files) - 8} more"] if len(files) > 8 else []
+        return [*(f"  {name}" for name in names), *more]
+
+    @work(exclusive=True, group="list")
+    async def _open(self, folder: Path) -> None:
+        try:
+            found = await asyncio.to_thread(entries_of, folder, self._is_offered, self._is_whole)
+        except OSError as error:
+            self.show_problem(explain(error).message)
+            return
+        self.show_problem("")
+        self.folder = folder
+        line = self.query_one("#written", Input)
+        line.value = path_text(folder)
+        options: list[Option | None] = [Option("../", UP)]
+        options += [Option(entry_text(entry), str(entry.path)) for entry in found]
+        self._looked_at = ""
+        first = next((str(entry.path) for entry in found), UP)
+        paths = {str(entry.path) for entry in found}
+        self.show_options(options, self._near if self._near in paths else first)
+        self.query_one("#choices").focus()
+
+
+def beside(text: str) -> Path:
+    """The folder to begin in: that of a path that is there, else the working folder.
+
+    Args:
+        text (str): What a field holds.
+    """
+    path = Path(text).expanduser().absolute()
+    is_there = text != "" and path.parent.is_dir() and path.parent != Path.cwd().parent
+    return path.parent if is_there else Path.cwd()
+
+
+def entry_text(entry: FolderEntry) -> Content:
+    """An entry in a line.
+
+    Args:
+        entry (FolderEntry): The entry.
+    """
+    name = entry.path.name
+    if entry.is_folder:
+        kind = "  ◂ to take" if entry.is_whole else ""
+        return Content.assemble((f"{name}/", "bold"), (kind, "$text-success"))
+    num_bytes = entry.num_bytes
+    size = bytes_text(num_bytes) if num_bytes >= 1 << 20 else f"{-(-num_bytes // 1024)} KiB"
+    return Content.assemble(f"{name}  ", (size, "dim"))
