@@ -22,6 +22,7 @@ class BundlePrompt(Struct, frozen=True):
     """A prompt of a bundle."""
 
     num_virtual_tokens: int
+    labels: list[str] | None = None  # None for free text
 
 
 class BundleCard(Struct, frozen=True):

@@ -43,6 +43,8 @@ class TaskStarted(Struct, frozen=True, tag=True):
         "find_rate",
         "learning_curve",
         "evaluate",
+        "compare",
+        "answer",
         "inspect",
         "export",
         "preview",
@@ -196,6 +198,19 @@ class SampleMade(Struct, frozen=True, tag=True):
     def is_right(self) -> bool:
         """Whether the answer counts as right, as the accuracy counts it."""
         return self.answer.strip() == self.expected.strip()
+
+
+class TextAnswered(Struct, frozen=True, tag=True):
+    """One of those that are compared has answered a text, or could not."""
+
+    number: int  # of the text, as in `AskText`
+    title: str
+    computed_by: str
+    answer: str
+    seconds: float
+    probabilities: dict[str, float] = {}  # of each label, where all were scored
+    error: str = ""  # why there is no answer
+    is_last: bool = False  # of this text
 
 
 class CheckpointSaved(Struct, frozen=True, tag=True):
@@ -368,6 +383,7 @@ Event = (
     | StepDone
     | EvaluationDone
     | SampleMade
+    | TextAnswered
     | CheckpointSaved
     | StateSaved
     | Resumed
@@ -405,7 +421,14 @@ class Continue(Struct, frozen=True, tag=True):
     """Go on after a pause."""
 
 
-Command = Stop | EvaluateNow | Pause | Continue
+class AskText(Struct, frozen=True, tag=True):
+    """Answer a text."""
+
+    number: int  # repeated in the answers
+    text: str
+
+
+Command = Stop | EvaluateNow | Pause | Continue | AskText
 
 _encoder = msgspec.json.Encoder()
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)

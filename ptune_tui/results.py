@@ -130,7 +130,7 @@ class Evaluation(Struct, frozen=True):
     """A table: who answered a data set how well."""
 
     data: str  # as the user names it
-    data_hash: str  # sha256 of its file, or of its files one behind the other
+    data_hash: str  # sha256 of its file, or of its files one behind the other; of a split, its own
     num_rows: int
     labels: list[str] | None  # None for free text
     contenders: list[ContenderScores]
@@ -238,7 +238,7 @@ def read_evaluation(run: Path) -> Evaluation | None:
     Raises:
         DataError: It is damaged, or of another version.
     """
-    return _read(run / EVALUATION_FILE, Evaluation)
+    return read_result(run / EVALUATION_FILE, Evaluation)
 
 
 def read_learning_curve(run: Path) -> LearningCurve | None:
@@ -247,10 +247,19 @@ def read_learning_curve(run: Path) -> LearningCurve | None:
     Raises:
         DataError: It is damaged, or of another version.
     """
-    return _read(run / LEARNING_CURVE_FILE, LearningCurve)
+    return read_result(run / LEARNING_CURVE_FILE, LearningCurve)
 
 
-def _read(path: Path, kind: type[Result]) -> Result | None:
+def read_result(path: Path, kind: type[Result]) -> Result | None:
+    """A result of a file, or None where there is none.
+
+    Args:
+        path (Path): The file.
+        kind (type[Result]): What it holds.
+
+    Raises:
+        DataError: It is damaged, or of another version.
+    """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:

@@ -16,6 +16,7 @@ from msgspec import Struct
 from ptune_tui.answering_speed import AnsweringSetting
 from ptune_tui.config import DataConfig, ModelConfig, RunConfig
 from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.lineup import Lineup
 from ptune_tui.reading import source
 from ptune_tui.training_speed import BenchSetting
 
@@ -25,11 +26,19 @@ COMMANDS_FILE = "commands.jsonl"
 LOG_FILE = "worker.log"
 LOCK_FILE = "lock.json"
 RESULT_FILE = "result.json"
+CONFIG_FILE = "config.toml"  # of a run
 CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
 
 ExportPrecision = Literal["auto", "fast", "exact", "throughput"]
 ExportFormat = Literal["bundle", "onnx", "gguf", "transformers"]
 FloatType = Literal["float32", "bfloat16"]
+
+
+class Lock(Struct, frozen=True):
+    """Which process works in a folder."""
+
+    pid: int
+    process_start: float  # seconds since the epoch, as psutil gives it
 
 
 class TrainTask(Struct, frozen=True, tag="train"):
@@ -61,7 +70,7 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     """Score a data file with a run's prompt in torch, and with what stands beside it."""
 
     run: str
-    data: str
+    data: str | None  # None: the run's validation rows
     contenders: tuple[ContenderKey, ...] = ("tuned",)
     max_rows: int | None = None
     prompt_field: str | None = None  # None: as in training
@@ -75,6 +84,22 @@ class EvaluateTask(Struct, frozen=True, tag="evaluate"):
     with_forgetting: bool = False
     lora_seconds: float | None = None  # None: as long as the run trained
     is_named: bool = True  # false: a contender that cannot be had is left out, with a note
+
+
+class CompareTask(Struct, frozen=True, tag="compare"):
+    """Make the table of a lineup: `evaluation.json` in the folder, and kept with the run."""
+
+    lineup: Lineup
+    data: str | None  # None: the run's validation rows
+    command: str  # that makes it again, for the result
+    max_rows: int | None = None
+
+
+class AnswerTask(Struct, frozen=True, tag="answer"):
+    """Answer texts with a lineup as they are asked, until it is stopped or its owner is gone."""
+
+    lineup: Lineup
+    owner: Lock
 
 
 class InspectTask(Struct, frozen=True, tag="inspect"):
@@ -140,6 +165,8 @@ Task = (
     | FindRateTask
     | LearningCurveTask
     | EvaluateTask
+    | CompareTask
+    | AnswerTask
     | InspectTask
     | ExportTask
     | PreviewTask
@@ -150,13 +177,6 @@ Task = (
 
 
 _task_decoder: msgspec.json.Decoder[Task] = msgspec.json.Decoder(Task)
-
-
-class Lock(Struct, frozen=True):
-    """Which process works in a folder."""
-
-    pid: int
-    process_start: float  # seconds since the epoch, as psutil gives it
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

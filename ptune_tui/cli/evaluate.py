@@ -13,7 +13,6 @@ import typer
 from ptune_tui.cli.answer import PrecisionName
 from ptune_tui.cli.evaluation_checks import check_places, check_request
 from ptune_tui.cli.evaluation_request import (
-    Columns,
     EvaluationRequest,
     command_line,
     is_bundle,
@@ -21,6 +20,7 @@ from ptune_tui.cli.evaluation_request import (
 )
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
+from ptune_tui.evaluation.columns import Columns
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.results import Evaluation
 from ptune_tui.runs import find_run
@@ -33,7 +33,12 @@ _USUAL: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot")
 
 def evaluate(
     target: Annotated[str, typer.Argument(help="A run (torch) or a bundle (onnxruntime).")],
-    data: Annotated[str, typer.Option(help="Rows with responses, or a built-in set.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Rows with responses, or a built-in set; left out: a run's validation rows."
+        ),
+    ] = None,
     baselines: Annotated[
         str | None,
         typer.Option(
@@ -136,7 +141,7 @@ def evaluate(
     if as_json:
         typer.echo(msgspec.json.encode(evaluation).decode())
     elif markdown:
-        from ptune_tui.cli.evaluation_markdown import markdown_lines
+        from ptune_tui.evaluation.markdown import markdown_lines
 
         typer.echo("\n".join(markdown_lines(evaluation)))
     else:
@@ -167,7 +172,7 @@ def _evaluation(
     if predictions:
         _write_predictions(predictions, lines)
     answered = Answered(
-        request.data,
+        lines.name,
         lines.data,
         lines.rows,
         lines.labels,
@@ -177,6 +182,7 @@ def _evaluation(
         lines.forgetting,
         lines.notes,
         command_line(),
+        lines.split_seed,
     )
     made = assemble(answered, Resamples(len(lines.rows)))
     return finite(msgspec.structs.replace(made, prompt_hash=scored))
@@ -184,22 +190,11 @@ def _evaluation(
 
 def _keep(evaluation: Evaluation, run: Path, *, is_quick: bool) -> None:
     """Keep the table with its run and in the adapter's card, unless a fuller one is there."""
-    from ptune_tui.model_cards import write_adapter_card
-    from ptune_tui.results import EVALUATION_FILE
-    from ptune_tui.run_table import card_table_of, fuller_table
+    from ptune_tui.table_keeping import keep_table
 
-    fuller = fuller_table(run, evaluation) if is_quick else None
-    if fuller is not None:
-        say(
-            f"not written: {run / EVALUATION_FILE} has a fuller table of this prompt and data, "
-            f"{fuller.num_rows} rows and {len(fuller.contenders)} lines. "
-            "To write this one, name a file with `--out`."
-        )
-        return
-    _write(run / EVALUATION_FILE, evaluation)
-    write_adapter_card(run)
-    if omission := card_table_of(run).omission:
-        say(omission)
+    for sentence in keep_table(run, evaluation, is_quick=is_quick):
+        is_left_out = sentence.startswith("not written")
+        say(f"{sentence} To write this one, name a file with `--out`." if is_left_out else sentence)
 
 
 def _write(path: Path, evaluation: Evaluation) -> None:
@@ -211,7 +206,7 @@ def _write(path: Path, evaluation: Evaluation) -> None:
 
 def _print(evaluation: Evaluation, *, verbose: bool, lists_flips: bool) -> None:
     # numpy comes with them, and every command would wait for it.
-    from ptune_tui.cli.evaluation_table import (
+    from ptune_tui.evaluation.table import (
         detail_lines,
         flip_lines,
         heading,

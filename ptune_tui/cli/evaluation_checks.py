@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
 from ptune_tui.errors import DataError, UsageError
+from ptune_tui.evaluation.columns import RECOGNISED
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.runs import find_run
 
@@ -25,7 +26,7 @@ def check_request(target: str, against: str | None, request: EvaluationRequest) 
     _check_baselines(request, of_bundle=is_bundle(target))
     _check_kinds([target] if against is None else [target, against], request)
     _check_instruction(request.instruction)
-    _check_data(request)
+    _check_data(target, against, request)
     _check_labels(target, against, request)
 
 
@@ -91,11 +92,19 @@ def _check_instruction(instruction: str | None) -> None:
         )
 
 
-def _check_data(request: EvaluationRequest) -> None:
+def _check_data(target: str, against: str | None, request: EvaluationRequest) -> None:
     from ptune_tui.data import data_path, training_path
     from ptune_tui.reading.source import files_of
 
-    files_of(data_path(request.data).as_posix())
+    if request.data is not None:
+        files_of(data_path(request.data).as_posix())
+    elif is_bundle(target) or against is not None:
+        raise UsageError(
+            "There is nothing to score: `--data` is missing.",
+            "Name rows with `--data`; only a run by itself has validation rows of its own.",
+        )
+    elif request.columns != RECOGNISED:
+        raise _unread("--prompt-field` or `--response-field", "name rows with `--data`")
     if request.train is not None:
         files_of(training_path(request.train).as_posix())
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptune_tui.config import DataConfig
 from ptune_tui.errors import UsageError
+from ptune_tui.evaluation.columns import RECOGNISED, Columns
 from ptune_tui.evaluation.keys import ContenderKey
 
 if TYPE_CHECKING:
@@ -25,36 +25,11 @@ _NAMES: dict[str, ContenderKey] = {
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Names of a data file's columns; None for those of training, or to recognise them.
-
-    Attributes:
-        prompt: The input.
-        response: The answer.
-    """
-
-    prompt: str | None = None
-    response: str | None = None
-
-    def data_config(self, template: str) -> DataConfig:
-        """As `recognise_rows` takes them.
-
-        Args:
-            template (str): Jinja that made the prompts of training of several columns, or nothing.
-        """
-        return DataConfig(
-            prompt_field=self.prompt,
-            response_field=self.response,
-            template=template if template and self.prompt is None else None,
-        )
-
-
-@dataclass(frozen=True)
 class EvaluationRequest:
     """One table.
 
     Attributes:
-        data: Rows with responses, or a built-in set.
+        data: Rows with responses, or a built-in set; None: the run's validation rows.
         baselines: What stands beside the target.
         is_named: Whether the user named the baselines; else one that cannot be had is left out.
         columns: Of the data.
@@ -74,10 +49,10 @@ class EvaluationRequest:
         is_quiet: Whether no progress is shown.
     """
 
-    data: str
+    data: str | None
     baselines: tuple[ContenderKey, ...] = ()
     is_named: bool = True
-    columns: Columns = Columns()
+    columns: Columns = RECOGNISED
     max_rows: int | None = None
     bundle: str | None = None
     prompt: str | None = None

@@ -11,25 +11,27 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ptune_tui.cli.bundle_contenders import BundleContenders
-from ptune_tui.cli.bundle_forgetting import probe_forgetting
 from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
-from ptune_tui.cli.talk import say
+from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.work import make_display, work
+from ptune_tui.config import load
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import ContenderAnswers, TorchAnswers
 from ptune_tui.evaluation.instructions import NO_INSTRUCTION
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.jobs import new_task_folder
+from ptune_tui.lineup import ORDER
 from ptune_tui.results import ForgettingProbe
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import RESULT_FILE, EvaluateTask, ExportTask
+from ptune_tui.tasks import CONFIG_FILE, RESULT_FILE, EvaluateTask, ExportTask
+from ptune_tui.worker.bundle_contenders import BundleContenders, Given
+from ptune_tui.worker.bundle_forgetting import probe_forgetting
 
 if TYPE_CHECKING:
     from export.runtime import Bundle
+    from ptune_tui.evaluation.scored_rows import ScoredRows
     from ptune_tui.rows import Row
 
-ORDER: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned", "bundle", "lora")
 _torch_decoder = msgspec.json.Decoder(TorchAnswers)
 
 
@@ -38,15 +40,18 @@ class Lines:
     """What a target and its baselines answered.
 
     Attributes:
-        data: The file of the rows.
+        name: What a reader calls the rows.
+        data: Their file.
         rows: What was asked.
         labels: The closed set, or None for free text.
         contenders: In the order of the table.
         target: Title of the target's own line.
         forgetting: What the prompt costs elsewhere.
         notes: What was left out, and why.
+        split_seed: Where the rows were held out of `data`: the seed that chose them.
     """
 
+    name: str
     data: Path
     rows: list[Row]
     labels: list[str] | None
@@ -54,6 +59,7 @@ class Lines:
     target: str
     forgetting: list[ForgettingProbe] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    split_seed: int | None = None
 
     @property
     def target_answers(self) -> ContenderAnswers:
@@ -75,14 +81,12 @@ def _run_lines(target: str, request: EvaluationRequest) -> Lines:
     """A run and its baselines in torch, in one worker; its bundle behind that."""
     from ptune_tui.data import data_path
     from ptune_tui.reading.source import absolute
-    from ptune_tui.rows import read_rows
 
     run = find_run(target)
     wanted = {"tuned", *request.baselines} - {"bundle"}
-    data = data_path(request.data)
     task = EvaluateTask(
         run=str(run.absolute()),
-        data=absolute(data.as_posix()),
+        data=None if request.data is None else absolute(data_path(request.data).as_posix()),
         contenders=tuple(key for key in ORDER if key in wanted),
         max_rows=request.max_rows,
         prompt_field=request.columns.prompt,
@@ -100,13 +104,38 @@ def _run_lines(target: str, request: EvaluationRequest) -> Lines:
     folder = new_task_folder("evaluate")
     work(folder, task, make_display("none" if request.is_quiet else "plain"))
     found = _torch_decoder.decode((folder / RESULT_FILE).read_bytes())
-    rows = read_rows(data, found.columns)[: request.max_rows]
+    scored = _scored_rows(run, request, found)
+    rows = scored.rows
     contenders = list(found.contenders)
     if "bundle" in request.baselines:
         contenders.append(_exported(run, request, rows, found.labels))
         contenders.sort(key=lambda line: ORDER.index(line.key))
     tuned = next(line.title for line in contenders if line.key == "tuned")
-    return Lines(data, rows, found.labels, contenders, tuned, found.forgetting, found.notes)
+    return Lines(
+        scored.name,
+        scored.source,
+        rows,
+        found.labels,
+        contenders,
+        tuned,
+        found.forgetting,
+        found.notes,
+        scored.split_seed,
+    )
+
+
+def _scored_rows(run: Path, request: EvaluationRequest, found: TorchAnswers) -> ScoredRows:
+    """The rows that a worker has scored, as it read them."""
+    from ptune_tui.data import data_path
+    from ptune_tui.evaluation.scored_rows import ScoredRows, validation_rows
+    from ptune_tui.rows import read_rows
+
+    if request.data is not None:
+        data = data_path(request.data)
+        rows = read_rows(data, found.columns)[: request.max_rows]
+        return ScoredRows(request.data, data, None, rows)
+    scored = validation_rows(load(run / CONFIG_FILE))
+    return replace(scored, rows=scored.rows[: request.max_rows])
 
 
 def _exported(
@@ -147,7 +176,7 @@ def _of_bundle(
             f"The bundle {folder} answers with other labels than the run.",
             "Name the bundle that was exported from this run, or leave `--bundle` out.",
         )
-    return BundleContenders(bundle, request, rows, origin).ask("bundle")
+    return _bundle_contenders(bundle, request, rows, origin).ask("bundle")
 
 
 def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
@@ -166,6 +195,7 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
     if "few_shot" in optional and request.train is None:
         request = _without(request, "few_shot")
         notes.append("No few-shot line: a bundle needs `--train FILE` to take examples from.")
+    assert request.data is not None  # `check_request` refuses a bundle without rows
     data = data_path(request.data)
     read = recognise_rows(data, request.columns.data_config(record.template.column_template))
     if read.about:
@@ -173,12 +203,36 @@ def _bundle_lines(target: str, request: EvaluationRequest) -> Lines:
     rows = read.rows[: request.max_rows]
     if labels is not None:
         check_labels(rows, labels)
-    contenders = BundleContenders(bundle, request, rows)
+    contenders = _bundle_contenders(bundle, request, rows)
     notes += contenders.overlaps()
     wanted = {"bundle", *request.baselines}
     lines = [contenders.ask(key) for key in ORDER if key in wanted]
     forgetting = probe_forgetting(bundle, request.prompt) if request.probes_forgetting else []
-    return Lines(data, rows, labels, lines, lines[-1].title, forgetting, notes)
+    return Lines(request.data, data, rows, labels, lines, lines[-1].title, forgetting, notes)
+
+
+def _bundle_contenders(
+    bundle: Bundle, request: EvaluationRequest, rows: Sequence[Row], origin: str | None = None
+) -> BundleContenders:
+    given = Given(
+        request.prompt,
+        request.instruction,
+        request.num_examples,
+        request.train,
+        request.columns,
+        request.seed,
+        request.with_probabilities,
+    )
+    line = ProgressLine()
+
+    def say_rows(title: str, num_done: int) -> None:
+        if request.is_quiet:
+            return
+        line.show(f"{title}, onnxruntime:", num_done, len(rows))
+        if num_done == len(rows):
+            line.close()
+
+    return BundleContenders(bundle, given, rows, say_rows, origin)
 
 
 def _open(folder: str, request: EvaluationRequest) -> Bundle:

@@ -42,7 +42,7 @@ class Scores:
         macro_f1: None for free text.
         loss: Mean cross-entropy of the response tokens; None for labels.
         seconds: How long it took.
-        probabilities: Of the answered labels among all labels, where those were asked for.
+        label_probabilities: Of all labels for each row, where those were asked for.
     """
 
     answers: list[str]
@@ -50,7 +50,14 @@ class Scores:
     macro_f1: float | None
     loss: float | None
     seconds: float
-    probabilities: list[float] | None = None
+    label_probabilities: list[tuple[float, ...]] | None = None
+
+    @property
+    def probabilities(self) -> list[float] | None:
+        """Of the answered labels among all labels, where those were asked for."""
+        if self.label_probabilities is None:
+            return None
+        return [max(row) for row in self.label_probabilities]
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,8 @@ class Evaluator:
         with exact_products(self.frozen.network):
             prefix = prefix_of(self.frozen, prompt, lead)
             texts = [row.prompt_ids[len(lead) :] for row in encoded]
-            loss = probabilities = None
+            loss = None
+            probabilities: list[tuple[float, ...]] = []
             if self.labels is None:
                 answers = self.generated(prefix, texts, on_progress)
                 loss = self.loss(prefix, encoded, len(lead))
@@ -112,7 +120,7 @@ class Evaluator:
                     self.frozen, prefix, texts, self.trie, on_progress, with_probabilities
                 )
                 answers = [self.labels[row.label] for row in found]
-                probabilities = [row.probability for row in found if row.probability is not None]
+                probabilities = [row.probabilities for row in found if row.probabilities]
         # Batches of many shapes leave holes behind that a run's steps do not fit into.
         return_freed_memory()
         expected = [row.response for row in rows]

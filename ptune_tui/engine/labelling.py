@@ -38,11 +38,11 @@ class FoundLabel:
 
     Attributes:
         label: The most likely one's number.
-        probability: Of it among all labels, where all were scored.
+        probabilities: Of all labels, given that it is one of them, where all were scored.
     """
 
     label: int
-    probability: float | None = None
+    probabilities: tuple[float, ...] = ()
 
 
 def classify(
@@ -79,8 +79,7 @@ def classify(
 def _found(search: LabelSearch, with_probabilities: bool) -> FoundLabel:
     if not with_probabilities:
         return FoundLabel(search.best)
-    probabilities = label_probabilities(search.all_scores)
-    return FoundLabel(search.best, float(probabilities[search.best]))
+    return FoundLabel(search.best, tuple(label_probabilities(search.all_scores).tolist()))
 
 
 def _search_batch(

@@ -37,6 +37,7 @@ class Answered:
         forgetting: What the prompt costs elsewhere.
         notes: What was left out, and why.
         command: The command line.
+        split_seed: Where the rows were held out of `data`: the seed that chose them.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Answered:
     forgetting: Sequence[ForgettingProbe]
     notes: Sequence[str]
     command: str
+    split_seed: int | None = None
 
 
 def assemble(given: Answered, resamples: Resamples) -> Evaluation:
@@ -68,7 +70,7 @@ def assemble(given: Answered, resamples: Resamples) -> Evaluation:
         flips = flipped(given.rows, before.answers, after.answers, given.labels is not None)
     return Evaluation(
         data=given.name,
-        data_hash=_sha256(given.data),
+        data_hash=_sha256(given.data, given.split_seed),
         num_rows=len(given.rows),
         labels=None if given.labels is None else list(given.labels),
         contenders=[
@@ -132,9 +134,11 @@ def _row_scores(line: ContenderAnswers, given: Answered) -> tuple[MetricName, Fl
     return "accuracy", np.array([float(row.response == answer) for row, answer in pairs])
 
 
-def _sha256(data: Path) -> str:
-    """Of the data set's file, or of its files one behind the other."""
+def _sha256(data: Path, split_seed: int | None) -> str:
+    """Of the data set's file, or of its files one behind the other; and of how it was split."""
     digest = hashlib.sha256()
+    if split_seed is not None:
+        digest.update(f"held out, seed {split_seed}\n".encode())
     for path in files_of(data.as_posix()):
         with path.open("rb") as file:
             while part := file.read(_CHUNK_BYTES):

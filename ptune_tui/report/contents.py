@@ -32,8 +32,7 @@ from ptune_tui.results import (
 from ptune_tui.run_history import RunHistory, read_history
 from ptune_tui.run_table import RunTable, current_table, prompt_hash
 from ptune_tui.runs import RunSummary, run_config, summarise
-
-_CONFIG_FILE = "config.toml"
+from ptune_tui.tasks import CONFIG_FILE
 
 
 @dataclass(frozen=True)
@@ -241,12 +240,12 @@ def _inspection(run: Path) -> Inspection | None:
 
 def _config(run: Path) -> RunConfig:
     """What a run was asked to do: its task, or the file beside it where the task is lost."""
-    config, file = run_config(run), run / _CONFIG_FILE
+    config, file = run_config(run), run / CONFIG_FILE
     if config is not None:
         return config
     if file.is_file():
         return load(file)
     raise UsageError(
-        f"{run} is not a training run: it has neither a task nor a {_CONFIG_FILE}.",
+        f"{run} is not a training run: it has neither a task nor a {CONFIG_FILE}.",
         "`ptune runs` lists the runs.",
     )

@@ -181,6 +181,8 @@ class PTuneApp(App[None]):
         run = self.session.run
         if self.session.is_exporting:
             return "▸ exporting"
+        if self.session.comparison.is_making_table:
+            return "▸ comparing"
         if self.session.is_finding_rate:
             return "▸ finding a rate"
         if run is None:
@@ -243,16 +245,12 @@ class PTuneApp(App[None]):
         """Leave; ask first where work goes on."""
         from ptune_tui.tui.screens.questions import LeaveScreen
 
-        is_training = self.session.is_training
-        if self._leaves_after_run or not (is_training or self.session.is_exporting):
+        work = self.session.work_that_goes_on
+        if self._leaves_after_run or work is None:
             self._leave()
         elif not isinstance(self.screen, LeaveScreen):
-            self.push_screen(
-                LeaveScreen(
-                    "training" if is_training else "export", is_paused=self.session.is_paused
-                ),
-                self._answered,
-            )
+            screen = LeaveScreen(work, is_paused=self.session.is_paused)
+            self.push_screen(screen, self._answered)
 
     def _answered(self, choice: Leave | None) -> None:
         if choice == "background":
@@ -273,7 +271,7 @@ class PTuneApp(App[None]):
         """End the work: ask the run, wait, then end its process."""
         with contextlib.suppress(OSError):  # a full disk: the process is ended all the same
             self.session.stop_run(save=False)
-        followed = self.session.run if self.session.is_training else self.session.export
+        followed = self.session.followed
         self.notify("Ending the work...")
         deadline = time.monotonic() + (DISCARD_SECONDS if self.session.is_training else 0.0)
         while followed is not None and followed.is_active and time.monotonic() < deadline:
@@ -285,6 +283,7 @@ class PTuneApp(App[None]):
     def _leave(self, return_code: int = 0) -> None:
         self.session.end_preview()
         self.session.end_rate_test()
+        self.session.comparison.stop_answers()
         self.exit(return_code=return_code)
 
     def _fatal_error(self) -> None:

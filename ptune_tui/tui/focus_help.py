@@ -96,6 +96,55 @@ _BY_ID = {
             _MOVE,
         ),
     ),
+    "line-choice": FocusHelp(
+        "the lines that are compared",
+        (
+            "Base: the template alone. Instruction: a text above it. Few-shot: training rows above "
+            "it. Tuned: the prompt, computed by torch.",
+            "The bundle answers once for each precision that is ticked. Space ticks.",
+        ),
+    ),
+    "view-table": FocusHelp(
+        "the table",
+        (
+            "Each score of 100, with the interval that 95 % of resampled rows lie in.",
+            "Below it: whether the tuned prompt is better than each other line (McNemar's test), "
+            "rows that flipped, and what the prompt does elsewhere.",
+            _MOVE,
+        ),
+    ),
+    "flips": FocusHelp(
+        "the rows that flipped",
+        (
+            "+ became right with the prompt, - became wrong, · differs and is wrong in both.",
+            "The row under the cursor stands below in full.",
+            _MOVE,
+        ),
+    ),
+    "matrix": FocusHelp(
+        "the confusion matrix",
+        ("A row of it: rows that have this label, by the label they were given.", _MOVE),
+    ),
+    "view-classes": FocusHelp(
+        "scores of each label",
+        (
+            "Precision: how many answers of this label are right. Recall: how many of its rows got "
+            "it. F1 is between them; beside it that of the base, and the difference.",
+            _MOVE,
+        ),
+    ),
+    "view-calibration": FocusHelp(
+        "calibration",
+        (
+            "Rows by how sure the answer is: the bar is how many are right, the line how sure it "
+            "is. Where they meet, the probabilities can be believed.",
+            _MOVE,
+        ),
+    ),
+    "compare-ask": FocusHelp(
+        "the input",
+        ("Enter asks all lines that are ticked; the models stay loaded for the next text.",),
+    ),
     "ask": FocusHelp(
         "the input",
         ("Enter sends the text to the base model and to the tuned one; Escape stops them.",),

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from ptune_tui import jobs
 from ptune_tui.endings import gone_folder
-from ptune_tui.events import Notice, TaskFailed
+from ptune_tui.events import Event, Notice, TaskFailed
 from ptune_tui.jobs import Job
-from ptune_tui.tui.export_state import ExportState
-from ptune_tui.tui.preview_state import PreviewState
-from ptune_tui.tui.rate_state import RateState
-from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.progress import TaskProgress
 
-State = TypeVar("State", RunState, ExportState, PreviewState, RateState)
+
+class Folded(Protocol):
+    """What events are folded into."""
+
+    task: TaskProgress
+
+    def add(self, event: Event) -> None:
+        """Take in one event."""
+
+
+State = TypeVar("State", bound=Folded)
 
 
 @dataclass
@@ -75,3 +83,13 @@ class Followed(Generic[State]):
             Notice("unreadable-events", f"{lines} damaged, or of a later ptune, and left out.")
         )
         return True
+
+
+def end(followed: Followed[Any] | None) -> None:
+    """End a worker that still goes on; that may take seconds, and the app goes on.
+
+    Args:
+        followed (Followed[Any] | None): The worker; None for nothing to end.
+    """
+    if followed is not None and followed.is_active:
+        threading.Thread(target=followed.job.kill, daemon=True).start()

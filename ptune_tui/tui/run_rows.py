@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ptune_tui.results import Evaluation
 from ptune_tui.runs import RunStatus, RunSummary
 from ptune_tui.tui.wording import seconds_text, share_text
 
@@ -169,3 +170,21 @@ def filtered(runs: Sequence[RunSummary], words: str, now: float) -> list[RunSumm
         if all(word in text for word in wanted):
             kept.append(run)
     return kept
+
+
+def table_word(evaluation: Evaluation, now: float, is_current: bool) -> str:
+    """A table in a few words, to choose it by.
+
+    Args:
+        evaluation (Evaluation): The table.
+        now (float): Seconds since the epoch.
+        is_current (bool): Whether the run's prompt is still the one that it is of.
+    """
+    age = age_text(max(0.0, now - evaluation.made_at))
+    parts = [
+        "now" if age == "now" else f"{age} ago",
+        source_text(evaluation.data),
+        f"{evaluation.num_rows} rows",
+        f"{len(evaluation.contenders)} lines",
+    ]
+    return " · ".join(parts if is_current else [*parts, "of an earlier prompt"])

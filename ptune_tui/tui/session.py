@@ -5,10 +5,9 @@ Draws nothing; the app polls it.
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
@@ -28,8 +27,10 @@ from ptune_tui.tasks import (
     new_folder,
     with_absolute_paths,
 )
+from ptune_tui.tui.compare_state import TableState
+from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
-from ptune_tui.tui.followed import Followed
+from ptune_tui.tui.followed import Followed, end
 from ptune_tui.tui.preview_state import PreviewState
 from ptune_tui.tui.progress import progress_of
 from ptune_tui.tui.rate_state import RateState
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from ptune_tui.chats import ChatProcess
 
 BUNDLE_FOLDER = "bundle"
+Work = Literal["training", "export", "comparison"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Session:
         run_to_export: The run that the place Export is to choose next.
         listing: Of all runs; every place that lists them reads only what has changed.
         chat: The child that answers from a bundle.
+        comparison: Tables and answers of those that are compared.
     """
 
     def __init__(self, bundle: Path | None = None) -> None:
@@ -102,6 +105,7 @@ class Session:
         self.rate: Followed[RateState] | None = None
         self.listing = RunListing()
         self.chat: ChatProcess | None = None
+        self.comparison = Comparison()
         self._activity: list[bool] = []
         self._models_here: dict[str, bool] = {}
 
@@ -131,6 +135,22 @@ class Session:
         return self.rate is not None and self.rate.is_active
 
     @property
+    def work_that_goes_on(self) -> Work | None:
+        """What would have to be ended or left behind, were the app to close."""
+        if self.is_training:
+            return "training"
+        if self.is_exporting:
+            return "export"
+        return "comparison" if self.comparison.is_making_table else None
+
+    @property
+    def followed(self) -> Followed[RunState] | Followed[ExportState] | Followed[TableState] | None:
+        """The worker of that work."""
+        if self.is_training:
+            return self.run
+        return self.export if self.is_exporting else self.comparison.table
+
+    @property
     def can_export(self) -> bool:
         """Whether there is a prompt, and nobody works on it."""
         if self.run is None or self.run.is_active or self.is_exporting:
@@ -139,6 +159,7 @@ class Session:
 
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""
+        self.comparison.stop_answers()  # a run needs their memory
         folder = new_folder(runs_folder(), _run_name(config))
         self._show(jobs.start(folder, TrainTask(with_absolute_paths(config))), config)
 
@@ -209,7 +230,7 @@ class Session:
         try:
             self.run.job.send(Stop(save))
         except FileNotFoundError:
-            _end(self.run)  # it cannot be told, and has nowhere to save to
+            end(self.run)  # it cannot be told, and has nowhere to save to
         self.run.state.is_stopping = True
 
     def pause_run(self) -> None:
@@ -262,7 +283,7 @@ class Session:
         """End an export that goes on; what it has written is taken away."""
         if self.export is not None and self.is_exporting:
             self.export.state.is_cancelled = True
-            _end(self.export)
+            end(self.export)
 
     def start_preview(self, model: ModelConfig, data: DataConfig) -> None:
         """Tokenise the first rows; an earlier preview of the same data is shown meanwhile."""
@@ -283,7 +304,7 @@ class Session:
 
     def end_preview(self) -> None:
         """End a preview that still goes on."""
-        _end(self.preview)
+        end(self.preview)
         self.preview = None
 
     def start_rate_test(self, config: RunConfig) -> None:
@@ -295,7 +316,7 @@ class Session:
 
     def end_rate_test(self) -> None:
         """End a range test that still goes on."""
-        _end(self.rate)
+        end(self.rate)
         self.rate = None
 
     def poll(self) -> bool:
@@ -309,6 +330,7 @@ class Session:
         # A worker may be gone only some time after its last event was taken in.
         activity = [followed is not None and followed.is_active for followed in all_followed]
         changed |= activity != self._activity
+        changed |= self.comparison.poll()
         self._activity = activity
         if self.export is not None and was_exporting and not self.is_exporting:
             self._take_bundle(self.export.state)
@@ -322,18 +344,6 @@ class Session:
 
     def _show(self, job: Job, config: RunConfig | None) -> None:
         self.run, self.run_config = Followed(job, RunState()), config
-
-
-def _end(
-    followed: Followed[PreviewState]
-    | Followed[RateState]
-    | Followed[ExportState]
-    | Followed[RunState]
-    | None,
-) -> None:
-    """End a worker that still goes on; that may take seconds, and the app goes on."""
-    if followed is not None and followed.is_active:
-        threading.Thread(target=followed.job.kill, daemon=True).start()
 
 
 def _bundle_in(run: Path) -> Path | None:

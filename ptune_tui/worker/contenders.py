@@ -10,7 +10,7 @@ from pathlib import Path
 
 from export.encoding import RowEncoder, answer_limit
 from ptune_tui.data import builtin_names, check_labels, encode_rows, load_data, training_path
-from ptune_tui.engine.evaluate import Evaluator
+from ptune_tui.engine.evaluate import Evaluator, Scores
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.validation import evaluation_event
@@ -33,8 +33,19 @@ from ptune_tui.worker.tuned_model import TunedModel
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """A contender, ready to be asked."""
+class Asked:
+    """A contender, ready to be asked.
+
+    Attributes:
+        key: Which one.
+        title: Of its line.
+        detail: What it is given.
+        frozen: The model.
+        encoder: Template and tokenizer.
+        prompt: What was trained, or None.
+        max_prompt_tokens: A longer row is cut from the left.
+        told: What it is told in place of a prompt; None for a trained one.
+    """
 
     key: ContenderKey
     title: str
@@ -73,8 +84,44 @@ class TorchContenders:
         if key == "lora":
             asked = yield from self._lora()
         else:
-            asked = self._tuned() if key == "tuned" else self._untuned(key)
+            asked = self.prepared(key)
         yield StageStarted("evaluate", time.time(), asked.title)
+        scores, num_cut = self.scored(asked)
+        yield evaluation_event(
+            self.tuned.card.step,
+            scores,
+            tuned=key == "tuned",
+            is_best=False,
+            contender=asked.title,
+        )
+        yield StageFinished("evaluate", scores.seconds)
+        self.answers.append(
+            ContenderAnswers(
+                key,
+                asked.title,
+                f"torch, {asked.frozen.kernel}",
+                scores.answers,
+                scores.probabilities,
+                scores.seconds,
+                num_cut,
+                asked.detail,
+            )
+        )
+
+    def prepared(self, key: ContenderKey) -> Asked:
+        """A contender that is ready to be asked.
+
+        Args:
+            key (ContenderKey): One that needs no training.
+        """
+        return self._tuned() if key == "tuned" else self._untuned(key)
+
+    def scored(self, asked: Asked) -> tuple[Scores, int]:
+        """What a contender answers, and how many rows were cut to fit.
+
+        Args:
+            asked (Asked): Which one.
+        """
         card = self.tuned.card
         encoded = encode_rows(self.rows, asked.encoder, asked.max_prompt_tokens)
         limit = answer_limit(card.max_response_tokens)
@@ -86,22 +133,7 @@ class TorchContenders:
             answers = scores.answers if told is None else told.answers(scores.answers)
             right = exact_matches(answers, references(self.rows))
             scores = replace(scores, answers=answers, accuracy=float(right.mean()))
-        yield evaluation_event(
-            card.step, scores, tuned=key == "tuned", is_best=False, contender=asked.title
-        )
-        yield StageFinished("evaluate", scores.seconds)
-        self.answers.append(
-            ContenderAnswers(
-                key,
-                asked.title,
-                f"torch, {asked.frozen.kernel}",
-                scores.answers,
-                scores.probabilities,
-                scores.seconds,
-                sum(row.was_cut for row in encoded),
-                asked.detail,
-            )
-        )
+        return scores, sum(row.was_cut for row in encoded)
 
     def missing(self, key: ContenderKey) -> str | None:
         """Why a contender that was not named cannot be had; None where it can."""
@@ -134,10 +166,10 @@ class TorchContenders:
             notes += overlap_notes(self.rows, self._train_rows, "LoRA")
         return notes
 
-    def _tuned(self) -> _Asked:
+    def _tuned(self) -> Asked:
         card, prompt = self.tuned.card, self.tuned.prompt
         method = self.tuned.config.method.name
-        return _Asked(
+        return Asked(
             "tuned",
             "tuned prompt",
             f"{prompt.num_virtual_tokens} virtual tokens of the method {method}, step {card.step}",
@@ -147,7 +179,7 @@ class TorchContenders:
             card.max_prompt_tokens,
         )
 
-    def _untuned(self, key: ContenderKey) -> _Asked:
+    def _untuned(self, key: ContenderKey) -> Asked:
         card, frozen = self.tuned.card, self.tuned.frozen
         task = UntunedTask(
             frozen.text.tokenizer,
@@ -167,7 +199,7 @@ class TorchContenders:
             num_examples = self.task.num_examples or default_num_examples(card.labels)
             told = task.few_shot(self._train_rows, num_examples, self.task.seed)
         text = replace(frozen.text, end_token_id=told.end_token_id)
-        return _Asked(
+        return Asked(
             key,
             told.title,
             told.detail,
@@ -178,7 +210,7 @@ class TorchContenders:
             told,
         )
 
-    def _lora(self) -> Generator[Event, None, _Asked]:
+    def _lora(self) -> Generator[Event, None, Asked]:
         """Train LoRA for as long as the run trained."""
         seconds = self.task.lora_seconds or training_seconds(Path(self.task.run))
         if seconds is None:
@@ -198,7 +230,7 @@ class TorchContenders:
         training = LoraTraining(seconds, config.batch_size, self.task.seed)
         trained = train_lora(adapted.network, rows, training, say)
         yield StageFinished("train", trained.seconds)
-        return _Asked(
+        return Asked(
             "lora",
             f"LoRA r={RANK} ({time_given})",
             f"{len(trained.losses)} steps of {config.batch_size} rows in {trained.seconds:.0f} s, "

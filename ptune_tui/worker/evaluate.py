@@ -11,6 +11,7 @@ import msgspec
 from ptune_tui.data import check_labels, data_path
 from ptune_tui.engine.forgetting import probe_forgetting
 from ptune_tui.evaluation.contenders import TorchAnswers
+from ptune_tui.evaluation.scored_rows import validation_rows
 from ptune_tui.events import Event, Notice, StageFinished, StageStarted, TaskFinished
 from ptune_tui.rows import recognise_rows
 from ptune_tui.tasks import RESULT_FILE, EvaluateTask, write_atomically
@@ -37,10 +38,13 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
         response_field=task.response_field or tuned.config.data.response_field,
         template=None if task.prompt_field else tuned.config.data.template,
     )
-    read = recognise_rows(data_path(task.data), columns)
-    if read.about:
-        yield Notice("columns", read.about)
-    rows = read.rows[: task.max_rows]
+    if task.data is None:
+        rows = validation_rows(tuned.config).rows[: task.max_rows]
+    else:
+        read = recognise_rows(data_path(task.data), columns)
+        if read.about:
+            yield Notice("columns", read.about)
+        rows = read.rows[: task.max_rows]
     labels = tuned.card.labels
     if labels is not None:
         check_labels(rows, labels)

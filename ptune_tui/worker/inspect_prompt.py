@@ -37,10 +37,9 @@ from ptune_tui.inspection import (
     write_inspection,
 )
 from ptune_tui.run_table import prompt_hash
-from ptune_tui.tasks import RESULT_FILE, InspectTask
+from ptune_tui.tasks import CONFIG_FILE, RESULT_FILE, InspectTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.inspected import Inspected, InspectedRows, InspectedStage
-from ptune_tui.worker.train import CONFIG_FILE
 
 _NUM_NORM_ROWS = 16
 

@@ -23,11 +23,10 @@ from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Event, Notice
 from ptune_tui.prompt_card import PromptCard, read_card
 from ptune_tui.rows import Row, RowsRead, closed_set, recognise_rows
-from ptune_tui.tasks import InspectTask
+from ptune_tui.tasks import CONFIG_FILE, InspectTask
 from ptune_tui.worker.bundle_prompt import BundlePrompt
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.task_model import ModelStage
-from ptune_tui.worker.train import CONFIG_FILE
 from ptune_tui.worker.tuned_model import TunedModelStage
 
 

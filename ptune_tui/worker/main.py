@@ -19,8 +19,10 @@ from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
     LOG_FILE,
+    AnswerTask,
     BenchRunTask,
     BenchTrainTask,
+    CompareTask,
     EvaluateTask,
     ExportTask,
     FindRateTask,
@@ -39,6 +41,8 @@ _KINDS = {
     FindRateTask: "find_rate",
     LearningCurveTask: "learning_curve",
     EvaluateTask: "evaluate",
+    CompareTask: "compare",
+    AnswerTask: "answer",
     InspectTask: "inspect",
     ExportTask: "export",
     PreviewTask: "preview",
@@ -125,6 +129,14 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.evaluate import evaluate
 
         return evaluate(task, folder, channel)
+    if isinstance(task, CompareTask):
+        from ptune_tui.worker.compare import compare
+
+        return compare(task, folder, channel)
+    if isinstance(task, AnswerTask):
+        from ptune_tui.worker.answer import answer
+
+        return answer(task, channel)
     if isinstance(task, InspectTask):
         from ptune_tui.worker.inspect_prompt import inspect_prompt
 

@@ -42,11 +42,10 @@ from ptune_tui.model_cards import training_record, write_adapter_card
 from ptune_tui.prompt_card import PromptCard
 from ptune_tui.provenance import provenance
 from ptune_tui.run_table import card_table_of
-from ptune_tui.tasks import CHECKPOINTS_FOLDER, TrainTask, write_atomically
+from ptune_tui.tasks import CHECKPOINTS_FOLDER, CONFIG_FILE, TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
 
-CONFIG_FILE = "config.toml"
 PROBES_FILE = "probes.json"
 NUM_PROBES = 20
 

@@ -17,9 +17,9 @@ from ptune_tui.engine.prompt import Prompt
 from ptune_tui.errors import ModelError, PTuneError
 from ptune_tui.events import Event, Notice
 from ptune_tui.prompt_card import PromptCard
+from ptune_tui.tasks import CONFIG_FILE
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.task_model import ModelStage
-from ptune_tui.worker.train import CONFIG_FILE
 
 
 @dataclass(frozen=True)

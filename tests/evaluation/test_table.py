@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from sklearn.metrics import accuracy_score
 
-from ptune_tui.cli.evaluation_markdown import markdown_lines
 from ptune_tui.cli.evaluation_request import parse_baselines
-from ptune_tui.cli.evaluation_table import detail_lines, flip_counts, summary_lines, table_lines
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.assembly import Answered, assemble, flipped
 from ptune_tui.evaluation.bootstrap import Resamples
 from ptune_tui.evaluation.contenders import ContenderAnswers
 from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.evaluation.markdown import markdown_lines
+from ptune_tui.evaluation.table import detail_lines, flip_counts, summary_lines, table_lines
 from ptune_tui.results import (
     Evaluation,
     ForgettingProbe,

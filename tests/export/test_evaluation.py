@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -12,9 +12,6 @@ import torch
 import transformers
 
 from export.runtime import Bundle
-from ptune_tui.cli.bundle_contenders import BundleContenders
-from ptune_tui.cli.bundle_forgetting import probe_forgetting
-from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError
@@ -25,6 +22,8 @@ from ptune_tui.events import EvaluationDone, StageFinished
 from ptune_tui.rows import read_rows
 from ptune_tui.tasks import EvaluateTask
 from ptune_tui.worker.bench.prepare import write_float_model
+from ptune_tui.worker.bundle_contenders import BundleContenders, Given
+from ptune_tui.worker.bundle_forgetting import probe_forgetting
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.evaluate import evaluate
 from ptune_tui.worker.tuned_model import TunedModelStage
@@ -81,15 +80,13 @@ def test_every_contender_of_the_bundle_answers_as_in_torch(
     exported: Exported, in_torch: Done
 ) -> None:
     rows = read_rows(exported.rows, DataConfig())[:12]
-    request = EvaluationRequest(
-        data=str(exported.rows),
+    given = Given(
         # The run held some rows out, and examples come from the others.
         train=str(exported.rows),
         num_examples=3,
-        is_quiet=True,
     )
     bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
-    contenders = BundleContenders(bundle, request, rows)
+    contenders = BundleContenders(bundle, given, rows)
     for line in in_torch.answers.contenders[:4]:
         if line.key == "few_shot":
             continue
@@ -114,12 +111,10 @@ def test_examples_shown_to_a_bundle_are_those_shown_in_torch(
     (line,) = msgspec.json.decode(
         (tmp_path / "result.json").read_bytes(), type=TorchAnswers
     ).contenders
-    request = EvaluationRequest(
-        str(exported.rows), train=str(exported.rows), num_examples=3, is_quiet=True
-    )
+    given = Given(train=str(exported.rows), num_examples=3)
     bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
     rows = read_rows(exported.rows, DataConfig())[:12]
-    found = BundleContenders(bundle, request, rows).ask("few_shot")
+    found = BundleContenders(bundle, given, rows).ask("few_shot")
     assert (found.title, found.detail) == (line.title, line.detail)
     assert found.answers == line.answers
     assert found.probabilities == pytest.approx(line.probabilities, abs=1e-4)
@@ -168,11 +163,10 @@ def test_a_bundle_says_what_it_knows_of_scored_rows_that_were_trained_on(
 ) -> None:
     rows = read_rows(exported.rows, DataConfig())[:3]
     bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
-    request = EvaluationRequest(str(exported.rows), is_quiet=True)
-    contenders = BundleContenders(bundle, request, rows)
+    contenders = BundleContenders(bundle, Given(), rows)
     (unknown,) = contenders.overlaps()
     assert "is not known" in unknown
-    named = replace(request, train=str(exported.rows))
+    named = Given(train=str(exported.rows))
     assert BundleContenders(bundle, named, rows).overlaps() == [
         "3 of the 3 scored rows are also training rows of `--train`."
     ]
@@ -185,11 +179,11 @@ def test_examples_with_an_unknown_label_are_refused_with_their_line(
 ) -> None:
     train = tmp_path / "train.jsonl"
     train.write_text('{"prompt": "x", "response": "no such label"}\n', encoding="utf-8")
-    request = EvaluationRequest(str(exported.rows), train=str(train), is_quiet=True)
+    given = Given(train=str(train))
     bundle = Bundle.open(exported.bundle, "exact", num_threads=1)
     rows = read_rows(exported.rows, DataConfig())[:2]
     with pytest.raises(DataError, match=r"train\.jsonl:1: the response 'no such label'"):
-        BundleContenders(bundle, request, rows).ask("few_shot")
+        BundleContenders(bundle, given, rows).ask("few_shot")
     task = EvaluateTask(
         str(exported.run),
         str(exported.rows),

@@ -30,12 +30,14 @@ from ptune_tui.events import (
     RolledBack,
     SampleMade,
     StageFinished,
+    StageProgress,
     StageStarted,
     StateSaved,
     StepDone,
     TaskFailed,
     TaskFinished,
     TaskStarted,
+    TextAnswered,
     encode_line,
 )
 from ptune_tui.locks import write_lock
@@ -270,6 +272,46 @@ def export_failed() -> list[Event]:
     return [*exporting()[:4], TaskFailed("resources", message, hint, "/home/user/worker.log")]
 
 
+def comparing(*, num_done: int = 4) -> list[Event]:
+    """A table that is being made, so many lines of it done."""
+    titles = ("base (zero-shot)", "instruction", "few-shot (8 examples)", "tuned prompt")
+    events: list[Event] = [
+        TaskStarted(START, 4270, "compare"),
+        StageStarted("load", START, "default"),
+        StageFinished("load", 4.1),
+    ]
+    for number, title in enumerate(titles):
+        events.append(StageStarted("evaluate", START + 120, title))
+        events.append(StageProgress("evaluate", 132 * (number + 1) // 5, 132, "rows"))
+        if number == num_done:
+            return events
+        score = (0.22, 0.41, 0.39, 0.803)[number]
+        events.append(EvaluationDone(0, 132, score, score, None, 6.4, number == 3, contender=title))
+        events.append(StageFinished("evaluate", 6.4))
+    return events
+
+
+def answered(number: int = 1) -> list[Event]:
+    """What three answer to a text."""
+    shares = {"account": 0.61, "billing": 0.3, "returns": 0.09}
+    sure = {"account": 0.01, "billing": 0.02, "returns": 0.97}
+    return [
+        TaskStarted(START, 4280, "answer"),
+        StageStarted("load", START, "default"),
+        StageFinished("load", 4.1),
+        StageStarted("evaluate", START, "the lamp"),
+        TextAnswered(number, "base (zero-shot)", "torch, cached", "account", 0.21, shares),
+        TextAnswered(
+            number, "few-shot", "", "", 0.0, error="No example fits into the model's context."
+        ),
+        TextAnswered(number, "tuned prompt", "torch, cached", "returns", 0.098, sure),
+        TextAnswered(
+            number, "bundle (fast)", "onnxruntime, fast", "returns", 0.012, sure, is_last=True
+        ),
+        StageFinished("evaluate", 0.4),
+    ]
+
+
 def write_bundle(folder: Path, weights_hash: str = "0123") -> Path:
     """As much of a bundle as the app reads: two prompts, two precisions."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -279,7 +321,10 @@ def write_bundle(folder: Path, weights_hash: str = "0123") -> Path:
         "weights_hash": weights_hash,
         "default_precision": "fast",
         "graphs": {"exact": "exact.onnx", "fast": "model.onnx"},
-        "prompts": {name: {"num_virtual_tokens": 20} for name in ("support_inbox", "commands")},
+        "prompts": {
+            name: {"num_virtual_tokens": 20, "labels": ["account", "billing", "returns"]}
+            for name in ("support_inbox", "commands")
+        },
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder

@@ -7,16 +7,20 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
 from textual.widgets import Input, Static, TextArea
 
 from ptune_tui.command_line import written_template
 from ptune_tui.endings import gone_folder as gone
+from ptune_tui.events import TaskFailed
+from ptune_tui.kept_tables import add_table
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import export, setup
 from ptune_tui.tui.widgets.field_row import FieldRow
+from tests.report.results import evaluation
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
 from tests.tui.helpers import settled, shown, wait_for
@@ -486,6 +490,111 @@ def test_export_failed(
 @both_sizes
 def test_export_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(PTuneApp("export"), terminal_size=size, run_before=settle)
+
+
+@pytest.fixture
+def compare_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that has ended, with a bundle; its path is the same in every test."""
+    monkeypatch.setenv("PTUNE_HOME", home.name)
+    run = fakes.write_run(Path(home.name) / "runs" / "one", fakes.finished())
+    (run / "adapter" / "prompt.json").write_text('{"labels": ["account", "billing", "returns"]}')
+    fakes.write_bundle(run / "bundle")
+    return run
+
+
+def comparing(*keys: str, until: Callable[[PTuneApp], object] = lambda _: True) -> Prepare:
+    """Open the place Compare, press some keys, and wait."""
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, PTuneApp)
+        await shown(pilot)
+        await wait_for(pilot, lambda: app.screen.check_action("start", ()))
+        await settled(pilot)
+        for key in keys:
+            await pilot.press(key)
+        await wait_for(pilot, lambda: until(app))
+        await pilot.pause(0.6)
+        await settled(pilot)
+
+    return prepare
+
+
+def test_compare_without_a_run(snap_compare: Compare) -> None:
+    assert snap_compare(PTuneApp("compare"), terminal_size=(80, 24), run_before=settle)
+
+
+@both_sizes
+@pytest.mark.usefixtures("compare_run")
+def test_compare_ready(snap_compare: Compare, size: tuple[int, int]) -> None:
+    app = PTuneApp("compare", clock=clock)
+    assert snap_compare(app, terminal_size=size, run_before=comparing())
+
+
+PARTS = ("table", "rows", "confusion", "classes", "calibration")
+
+
+@pytest.mark.parametrize(
+    ("part", "size"),
+    [*((part, (80, 24)) for part in PARTS), ("table", (120, 40)), ("rows", (120, 40))],
+    ids=lambda value: value if isinstance(value, str) else f"{value[0]}x{value[1]}",
+)
+def test_compare_with_a_table(
+    snap_compare: Compare, size: tuple[int, int], part: str, compare_run: Path
+) -> None:
+    made = replace(
+        evaluation(),
+        flips_from="base, zero-shot",
+        flips_to="tuned prompt",
+        made_at=fakes.START - 7200,
+    )
+    add_table(compare_run, made)
+    app = PTuneApp("compare", clock=clock)
+    keys = ("v",) * PARTS.index(part)
+    assert snap_compare(app, terminal_size=size, run_before=comparing(*keys))
+
+
+@both_sizes
+@pytest.mark.usefixtures("compare_run")
+def test_compare_running(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    use_worker(fakes.comparing(num_done=2), fakes.FOREVER)
+    app = PTuneApp("compare", clock=clock)
+    prepare = comparing(
+        "f5",
+        until=lambda app: app.session.comparison.table.state.lines[3:],  # type: ignore[union-attr]
+    )
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+@pytest.mark.usefixtures("compare_run")
+def test_compare_failed(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    message = "The prompt was trained on other weights than those of smollm2-135m-instruct."
+    failure = TaskFailed("model", message, "Use the model it was trained on.", "/home/user/log")
+    use_worker([*fakes.comparing(num_done=0), failure])
+    app = PTuneApp("compare", clock=clock)
+    prepare = comparing("f5", until=lambda app: not app.session.comparison.is_making_table)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
+@pytest.mark.usefixtures("compare_run")
+def test_compare_own_text(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    use_worker(fakes.answered(), fakes.FOREVER)
+    app = PTuneApp("compare", clock=clock)
+    prepare = comparing(
+        "a",
+        *"the lamp broke",
+        "enter",
+        until=lambda app: app.session.comparison.texts[0].is_answered,
+    )
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
 
 
 @both_sizes

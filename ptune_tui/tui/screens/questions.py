@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 from ptune_tui.tui.bindings import ACTIONS, Action, Place
 from ptune_tui.tui.focus_help import FocusHelp
 from ptune_tui.tui.keymap import Keymap, key_name
+from ptune_tui.tui.session import Work
 
 Leave = Literal["save", "discard", "background"]
 
@@ -26,7 +27,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
     """Asks what becomes of the work that goes on.
 
     Args:
-        work (Literal["training", "export"]): What goes on; an export cannot be saved half-way.
+        work (Work): What goes on; only a training can be saved half-way.
         is_paused (bool): Whether it waits.
     """
 
@@ -39,7 +40,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
         Binding("up", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, work: Literal["training", "export"], *, is_paused: bool) -> None:
+    def __init__(self, work: Work, *, is_paused: bool) -> None:
         super().__init__()
         self.work = work
         self.is_paused = is_paused

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ptune_tui.cli.evaluation_request import EvaluationRequest
-from ptune_tui.cli.talk import ProgressLine
 from ptune_tui.errors import DataError
+from ptune_tui.evaluation.columns import RECOGNISED, Columns
 from ptune_tui.evaluation.contenders import ContenderAnswers, scores_all_labels
 from ptune_tui.evaluation.examples import default_num_examples, overlap_notes
 from ptune_tui.evaluation.keys import ContenderKey
@@ -23,20 +23,62 @@ if TYPE_CHECKING:
     from ptune_tui.rows import Row
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the contenders of a bundle are given.
+
+    Attributes:
+        prompt: Which of its prompts; None where it has just one.
+        instruction: None: proposed from the labels.
+        num_examples: Of few-shot; None: by the number of labels.
+        train: Rows for the examples.
+        columns: Of those rows.
+        seed: Of the examples.
+        with_probabilities: Whether every label is scored; None: where they are few.
+    """
+
+    prompt: str | None = None
+    instruction: str | None = None
+    num_examples: int | None = None
+    train: str | None = None
+    columns: Columns = RECOGNISED
+    seed: int = 0
+    with_probabilities: bool | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A contender, ready to be asked.
+
+    Attributes:
+        title: Of its line.
+        detail: What it was given.
+        answerer: What answers.
+        told: What it was told in place of a prompt; None for the tuned prompt.
+    """
+
+    title: str
+    detail: str
+    answerer: Answerer
+    told: Told | None
+
+
 @dataclass
 class BundleContenders:
     """Asks a bundle with its prompt, and with what stands beside it.
 
     Attributes:
         bundle: Open.
-        request: What is asked for.
+        given: What it is given.
         rows: What is asked.
+        on_progress: Called with a line's title and the number of its answers so far.
         origin: Where the bundle is from, for a reader; None: its folder's name.
     """
 
     bundle: Bundle
-    request: EvaluationRequest
+    given: Given
     rows: Sequence[Row]
+    on_progress: Callable[[str, int], None] = lambda _title, _num_done: None
     origin: str | None = None
 
     def ask(self, key: ContenderKey) -> ContenderAnswers:
@@ -45,30 +87,19 @@ class BundleContenders:
         Args:
             key (ContenderKey): `bundle` is the tuned prompt.
         """
-        if key == "bundle":
-            tuned = self.bundle.tuned(self.request.prompt)
-            title = f"bundle ({self.bundle.precision})"
-            origin = self.origin or self.bundle.folder.resolve().name
-            detail = f"{origin}, {tuned.num_virtual_tokens} virtual tokens"
-            return self._asked(key, title, detail, tuned, None)
-        told = self._told(key)
-        answerer = self.bundle.told(
-            self.request.prompt,
-            told.template,
-            told.preface,
-            told.end_token_id,
-            told.max_prompt_tokens,
-        )
-        return self._asked(key, told.title, told.detail, answerer, told)
+        return self.answers(key, self.prepared(key))
 
-    def _asked(
-        self, key: ContenderKey, title: str, detail: str, answerer: Answerer, told: Told | None
-    ) -> ContenderAnswers:
-        line = ProgressLine()
+    def answers(self, key: ContenderKey, asked: Prepared) -> ContenderAnswers:
+        """What a contender that is ready answers to every row.
+
+        Args:
+            key (ContenderKey): Which one.
+            asked (Prepared): The same, ready.
+        """
+        answerer, told = asked.answerer, asked.told
 
         def say(num_done: int) -> None:
-            if not self.request.is_quiet:
-                line.show(f"{title}, onnxruntime:", num_done, len(self.rows))
+            self.on_progress(asked.title, num_done)
 
         started = time.perf_counter()
         is_chat = answerer.encoder.renderer.is_chat
@@ -77,33 +108,53 @@ class BundleContenders:
         num_cut = 0
         if answerer.record.labels is None:
             answers = []
-            for number, asked in enumerate(requests, start=1):
-                answers.append(answerer.answer(asked))
+            for number, request in enumerate(requests, start=1):
+                answers.append(answerer.answer(request))
                 num_cut += answerer.was_cut
                 say(number)
             answers = answers if told is None else told.answers(answers)
         else:
-            with_all = scores_all_labels(answerer.record.labels, self.request.with_probabilities)
+            with_all = scores_all_labels(answerer.record.labels, self.given.with_probabilities)
             found = answerer.classify_rows(requests, say, with_all)
             answers = [answer.label for answer in found]
             num_cut = sum(answer.was_cut for answer in found)
             if with_all:
                 probabilities = [_probability(answer.all_scores) for answer in found]
-        line.close()
         return ContenderAnswers(
             key,
-            title,
+            asked.title,
             f"onnxruntime, {self.bundle.precision}",
             answers,
             probabilities,
             time.perf_counter() - started,
             num_cut,
-            detail,
+            asked.detail,
         )
+
+    def prepared(self, key: ContenderKey) -> Prepared:
+        """A contender that is ready to be asked.
+
+        Args:
+            key (ContenderKey): `bundle` is the tuned prompt.
+        """
+        if key == "bundle":
+            tuned = self.bundle.tuned(self.given.prompt)
+            origin = self.origin or self.bundle.folder.resolve().name
+            detail = f"{origin}, {tuned.num_virtual_tokens} virtual tokens"
+            return Prepared(f"bundle ({self.bundle.precision})", detail, tuned, None)
+        told = self._told(key)
+        answerer = self.bundle.told(
+            self.given.prompt,
+            told.template,
+            told.preface,
+            told.end_token_id,
+            told.max_prompt_tokens,
+        )
+        return Prepared(told.title, told.detail, answerer, told)
 
     def overlaps(self) -> list[str]:
         """What to say of scored rows that were trained on, or that it cannot be told."""
-        if self.request.train is None:
+        if self.given.train is None:
             return [
                 "Whether scored rows were trained on is not known: a bundle does not keep its "
                 "training rows. Name them with `--train`."
@@ -115,15 +166,15 @@ class BundleContenders:
         from ptune_tui.data import training_path
         from ptune_tui.rows import read_rows
 
-        assert self.request.train is not None
-        record = self.bundle.record(self.request.prompt)
-        columns = self.request.columns.data_config(record.template.column_template)
-        return read_rows(training_path(self.request.train), columns)
+        assert self.given.train is not None
+        record = self.bundle.record(self.given.prompt)
+        columns = self.given.columns.data_config(record.template.column_template)
+        return read_rows(training_path(self.given.train), columns)
 
     def _told(self, key: ContenderKey) -> Told:
         from ptune_tui.evaluation.told import UntunedTask
 
-        record = self.bundle.record(self.request.prompt)
+        record = self.bundle.record(self.given.prompt)
         task = UntunedTask(
             self.bundle.tokenizer,
             record.template,
@@ -137,14 +188,14 @@ class BundleContenders:
         if key == "base":
             return task.base()
         if key == "instruction":
-            return task.instructed(self.request.instruction)
-        if self.request.train is None:
+            return task.instructed(self.given.instruction)
+        if self.given.train is None:
             raise DataError(
                 "A bundle does not know the rows it was trained on, so there are no examples.",
                 "Name them: `--train FILE`, or leave `few-shot` out of `--baselines`.",
             )
-        num_examples = self.request.num_examples or default_num_examples(record.labels)
-        return task.few_shot(self._train_rows, num_examples, self.request.seed)
+        num_examples = self.given.num_examples or default_num_examples(record.labels)
+        return task.few_shot(self._train_rows, num_examples, self.given.seed)
 
 
 def _probability(scores: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""An evaluation as a table of at most 80 columns, and as what stands below it."""
+"""An evaluation as a table of so many columns, and as what stands below it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,13 @@ def heading(evaluation: Evaluation) -> str:
     return f"{evaluation.data}: {evaluation.num_rows} rows, {kind}"
 
 
-def table_lines(evaluation: Evaluation) -> Iterator[str]:
-    """The table: each score of 100 with its 95 % interval."""
+def table_lines(evaluation: Evaluation, max_width: int = WIDTH) -> Iterator[str]:
+    """The table: each score of 100 with its 95 % interval.
+
+    Args:
+        evaluation (Evaluation): What was found.
+        max_width (int): Columns that there are.
+    """
     lines = evaluation.contenders
     width = max(len(line.title) for line in lines)
     columns = [NAMES[metric.name] for metric in lines[0].metrics]
@@ -50,7 +55,7 @@ def table_lines(evaluation: Evaluation) -> Iterator[str]:
         max(len(name), *(len(row[number]) for row in one_line.values()))
         for number, name in enumerate(columns)
     ]
-    if width + sum(size + 2 for size in widths) <= WIDTH:
+    if width + sum(size + 2 for size in widths) <= max_width:
         yield _row("", columns, width, widths)
         for title, row in one_line.items():
             yield _row(title, row, width, widths)
@@ -66,18 +71,23 @@ def table_lines(evaluation: Evaluation) -> Iterator[str]:
         yield _row("", [interval for _, interval in pairs], width, widths)
 
 
-def summary_lines(evaluation: Evaluation) -> Iterator[str]:
-    """Tests, flips and what the prompt does elsewhere, in sentences."""
+def summary_lines(evaluation: Evaluation, max_width: int = WIDTH) -> Iterator[str]:
+    """Tests, flips and what the prompt does elsewhere, in sentences.
+
+    Args:
+        evaluation (Evaluation): What was found.
+        max_width (int): Columns that there are.
+    """
     for test in evaluation.tests:
-        yield from _wrapped(in_words(test))
+        yield from _wrapped(in_words(test), max_width)
     if correction := correction_in_words(evaluation.tests):
-        yield from _wrapped(correction)
+        yield from _wrapped(correction, max_width)
     if evaluation.flips_from:
-        yield from _wrapped(flip_counts(evaluation))
+        yield from _wrapped(flip_counts(evaluation), max_width)
     if evaluation.forgetting:
-        yield from _wrapped(forgetting_sentence(evaluation))
+        yield from _wrapped(forgetting_sentence(evaluation), max_width)
     for note in evaluation.notes:
-        yield from _wrapped(note)
+        yield from _wrapped(note, max_width)
 
 
 def flip_counts(evaluation: Evaluation) -> str:
@@ -109,8 +119,8 @@ def detail_lines(evaluation: Evaluation) -> Iterator[str]:
         cut = f", {line.num_cut_rows} rows cut to fit" if line.num_cut_rows else ""
         speed = line.num_rows / line.seconds
         yield from _wrapped(f"{line.title}: {line.computed_by}, {speed:.1f} rows/s{cut}")
-        yield from _wrapped(line.detail, "    ")
-    target = _target(evaluation)
+        yield from _wrapped(line.detail, indent="    ")
+    target = target_line(evaluation)
     if target.class_scores:
         yield ""
         yield from _class_lines(target)
@@ -144,7 +154,8 @@ def _short(answer: str) -> str:
     return repr(textwrap.shorten(answer, WIDTH // 2, placeholder=" ..."))
 
 
-def _target(evaluation: Evaluation) -> ContenderScores:
+def target_line(evaluation: Evaluation) -> ContenderScores:
+    """The line that the others are compared with."""
     titles = [test.first for test in evaluation.tests]
     return (evaluation.contender(titles[0]) if titles else None) or evaluation.contenders[0]
 
@@ -171,12 +182,12 @@ def _row(title: str, cells: Sequence[str], width: int, widths: Sequence[int]) ->
     return "  ".join([f"{title:<{width}}", *parts]).rstrip()
 
 
-def _wrapped(text: str, indent: str = "") -> list[str]:
+def _wrapped(text: str, max_width: int = WIDTH, indent: str = "") -> list[str]:
     # What belongs together, such as "p = 0.05", stays on one line.
     kept = re.sub(r"\bp ([<=]) ", "p\u00a0\\1\u00a0", text)
     lines = textwrap.wrap(
         kept,
-        WIDTH,
+        max_width,
         initial_indent=indent,
         subsequent_indent=indent or "  ",
         break_long_words=False,

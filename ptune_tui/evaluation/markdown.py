@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ptune_tui.cli.evaluation_table import (
+from ptune_tui.evaluation.comparisons import correction_in_words, in_words
+from ptune_tui.evaluation.table import (
     NAMES,
     flip_counts,
     forgetting_sentence,
     heading,
     points,
 )
-from ptune_tui.evaluation.comparisons import correction_in_words, in_words
 from ptune_tui.results import ContenderScores, Evaluation
 
 

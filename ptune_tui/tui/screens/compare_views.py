@@ -1,0 +1,129 @@
+"""The parts of Compare: which one is shown, and the keys that move between them."""
+
+from __future__ import annotations
+
+from ptune_tui.evaluation.markdown import markdown_lines
+from ptune_tui.results import Evaluation
+from ptune_tui.tui.bindings import ACTIONS
+from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind
+from ptune_tui.tui.widgets.compare_panel import ComparePanel
+from ptune_tui.tui.widgets.view_bar import VIEWS, View
+
+EMPTY = """\
+Nothing to compare yet. That takes a run with a prompt, or a bundle.
+
+{setup}  set up a run and start it; Enter takes the defaults
+{train}  watch it; when it has ended, come back here
+
+Then: the base, a hand-written instruction, examples in the prompt, the
+tuned prompt and its bundle, side by side, for a text or a data set.
+
+Or open a bundle that is there already:  ptune chat FOLDER"""
+NO_TABLE = """\
+No table yet.
+
+{start}  make one: all ticked lines answer the rows
+{ask}   ask all of them a text of your own; needs no table"""
+
+
+# Actions that help on from each part; the footer has no room for them.
+HINTS: dict[View, tuple[str, ...]] = {
+    "choose": ("compare.ask",),
+    "text": ("compare.leave",),
+    "table": ("compare.ask", "compare.table"),
+    "rows": ("compare.flips",),
+    "confusion": ("compare.line",),
+    "classes": ("compare.line",),
+    "calibration": ("compare.line",),
+}
+
+
+class CompareViews(PlaceScreen):
+    """A place of several parts, one at a time.
+
+    Attributes:
+        view: The part that was asked for.
+    """
+
+    view: View = "choose"
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The parts that can be shown: where it is wide, the form always is."""
+        return VIEWS[1:] if self.has_class("-wide") else VIEWS
+
+    @property
+    def shown_view(self) -> View:
+        """The part that is shown."""
+        return "table" if self.view not in self.views else self.view
+
+    def hint(self) -> str:
+        """Keys that help on from the part that is shown."""
+        is_empty = self.shown_table() is None and self.shown_view != "text"
+        wanted = HINTS["choose" if is_empty else self.shown_view]
+        name = self.ptune.keymap.name
+        rows = {row.id: row for row in ACTIONS}
+        return "    ".join(f"{name(each)}  {rows[each].description.lower()}" for each in wanted)
+
+    @property
+    def panel(self) -> ComparePanel:
+        """What was found."""
+        return self.query_one(ComparePanel)
+
+    def shown_table(self) -> Evaluation | None:
+        """The table whose parts are shown; None where there is none."""
+        panels = self.query(ComparePanel)
+        return panels.first().evaluation if panels else None
+
+    def action_copy(self) -> None:
+        """Copy the table as Markdown."""
+        evaluation = self.shown_table()
+        if evaluation is not None:
+            self.app.copy_to_clipboard("\n".join(markdown_lines(evaluation)))
+            self.notify("The table is copied as Markdown.")
+
+    def action_show_view(self, view: View) -> None:
+        """Show a part."""
+        self.view = view
+        self.refresh_place()
+        if view == "text":
+            self.query_one("#compare-ask").focus()
+        elif view == "rows":
+            self.query_one("#flips").focus()
+        elif view == "confusion":
+            self.query_one("#matrix").focus()
+        elif view in ("table", "classes", "calibration"):
+            self.query_one(f"#view-{view}").focus()
+        else:
+            self.query_one("#compare-start").focus()
+
+    def action_next_view(self) -> None:
+        """Show the next part."""
+        at = self.views.index(self.shown_view)
+        self.action_show_view(self.views[(at + 1) % len(self.views)])
+
+    def action_ask(self) -> None:
+        """Go to the box for a text."""
+        self.action_show_view("text")
+
+    def action_next_table(self) -> None:
+        """Show the table before this one."""
+        self.panel.next_table()
+
+    def action_next_line(self) -> None:
+        """Show the next line's part."""
+        self.panel.next_line()
+
+    def action_next_flips(self) -> None:
+        """Show another kind of rows that flipped."""
+        at = FLIP_KINDS.index(self.panel.flip_kind)
+        self.action_show_flips(FLIP_KINDS[(at + 1) % len(FLIP_KINDS)])
+
+    def action_show_flips(self, kind: FlipKind) -> None:
+        """Show a kind of the rows that flipped."""
+        self.panel.show_flips(kind)
+
+    def action_leave_field(self) -> None:
+        """Leave a box that takes letters, so that letters are keys again."""
+        self.set_focus(None)

@@ -1,0 +1,191 @@
+"""What a comparison has found: the parts of a table, and which table and line they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, ScrollableContainer, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Select
+
+from ptune_tui.results import ContenderScores, Evaluation
+from ptune_tui.tui.table_views import (
+    FlipKind,
+    calibration_lines,
+    class_lines,
+    score_lines,
+)
+from ptune_tui.tui.widgets.field_row import Choice
+from ptune_tui.tui.widgets.flip_view import FlipView
+from ptune_tui.tui.widgets.matrix_view import NO_LABELS, MatrixView
+from ptune_tui.tui.widgets.run_panels import Problem
+from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.widgets.text_view import TextView
+from ptune_tui.tui.widgets.view_bar import View
+
+OF_A_LINE: tuple[View, ...] = ("confusion", "classes", "calibration")
+_NONE = "-"
+
+
+class ComparePanel(Vertical):
+    """The parts, one at a time.
+
+    Attributes:
+        evaluation: The table that is shown.
+        view: The part that is shown.
+        flip_kind: Which of the rows that flipped.
+    """
+
+    class Changed(Message):
+        """Another table is to be shown."""
+
+    def __init__(self) -> None:
+        super().__init__(id="compare-panel")
+        self.evaluation: Evaluation | None = None
+        self.view: View = "table"
+        self.flip_kind: FlipKind = "all"
+        self._tables: list[Evaluation] = []
+        self._line = ""
+
+    def compose(self) -> ComposeResult:
+        """What went wrong, the choices, and the parts."""
+        yield Problem(id="problem")
+        with Horizontal(id="compare-head"):
+            for name in ("shown-table", "shown-line"):
+                yield Choice(
+                    [(_NONE, _NONE)], value=_NONE, allow_blank=False, compact=True, id=name
+                )
+        yield TextView()
+        with ScrollableContainer(id="view-table", classes="view"):
+            yield Steady("", id="table-text")
+        yield FlipView()
+        yield MatrixView()
+        with ScrollableContainer(id="view-classes", classes="view"):
+            yield Steady("", id="classes-text")
+        with ScrollableContainer(id="view-calibration", classes="view"):
+            yield Steady("", id="calibration-text")
+
+    @property
+    def line(self) -> ContenderScores | None:
+        """The line that the parts of a line are of."""
+        if self.evaluation is None or not self.evaluation.contenders[0].class_scores:
+            return None
+        return self.evaluation.contender(self._line)
+
+    def offer(self, tables: Sequence[tuple[str, Evaluation]]) -> None:
+        """Offer tables; the first one is shown.
+
+        Args:
+            tables (Sequence[tuple[str, Evaluation]]): Each with what to choose it by.
+        """
+        self._tables = [table for _, table in tables]
+        options = [(word, str(number)) for number, (word, _) in enumerate(tables)]
+        box = self.query_one("#shown-table", Choice)
+        with self.prevent(Select.Changed):
+            box.set_options(options or [(_NONE, _NONE)])
+        box.disabled = len(options) < 2
+        self._take(self._tables[0] if self._tables else None)
+
+    def next_table(self) -> None:
+        """Show the table before this one; the latest behind the first."""
+        if len(self._tables) > 1:
+            at = int(str(self.query_one("#shown-table", Choice).value))
+            self.query_one("#shown-table", Choice).value = str((at + 1) % len(self._tables))
+
+    def next_line(self) -> None:
+        """Show the parts of the next line."""
+        if self.evaluation is not None:
+            titles = [line.title for line in self.evaluation.contenders]
+            at = titles.index(self._line)
+            self.query_one("#shown-line", Choice).value = titles[(at + 1) % len(titles)]
+
+    def show_flips(self, kind: FlipKind) -> None:
+        """Show a kind of the rows that flipped.
+
+        Args:
+            kind (FlipKind): Which.
+        """
+        self.flip_kind = kind
+        self.draw()
+
+    def _take(self, evaluation: Evaluation | None) -> None:
+        self.evaluation = evaluation
+        titles = [line.title for line in evaluation.contenders] if evaluation else [_NONE]
+        if self._line not in titles and evaluation is not None:
+            known = evaluation.flips_to or titles[-1]
+            self._line = known if known in titles else titles[-1]
+        box = self.query_one("#shown-line", Choice)
+        with self.prevent(Select.Changed):
+            box.set_options([(title, title) for title in titles])
+            box.value = self._line if self._line in titles else titles[0]
+        self.draw()
+
+    @on(Select.Changed, "#shown-table")
+    def _table_chosen(self, event: Select.Changed) -> None:
+        event.stop()
+        if event.value != _NONE:
+            self._take(self._tables[int(str(event.value))])
+            self.post_message(self.Changed())
+
+    @on(Select.Changed, "#shown-line")
+    def _line_chosen(self, event: Select.Changed) -> None:
+        event.stop()
+        self._line = str(event.value)
+        self.draw()
+
+    def on_resize(self) -> None:
+        """The table takes the width that there is."""
+        self.draw()
+
+    def show_view(self, view: View) -> None:
+        """Show one part.
+
+        Args:
+            view (View): Which.
+        """
+        self.view = view
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw the part that is shown."""
+        view, evaluation = self.view, self.evaluation
+        for part in self.query(".view"):
+            part.display = part.id == f"view-{view}"
+        self.query_one("#compare-head").display = evaluation is not None and view != "text"
+        self.query_one("#shown-line").display = view in OF_A_LINE
+        if evaluation is None:
+            return
+        if view == "table":
+            self._show("table", list(score_lines(evaluation, max(40, self.size.width - 3))))
+        elif view == "rows":
+            self.query_one(FlipView).show(evaluation, self.flip_kind)
+        elif view == "confusion":
+            self.query_one(MatrixView).show(self.line)
+        elif view == "classes":
+            self._show("classes", self._class_part())
+        elif view == "calibration":
+            line = self.line
+            self._show(
+                "calibration", list(calibration_lines(line)) if line else [Content(NO_LABELS)]
+            )
+
+    def _class_part(self) -> list[Content]:
+        line, evaluation = self.line, self.evaluation
+        if line is None or evaluation is None:
+            return [Content(NO_LABELS)]
+        other = evaluation.contender(evaluation.flips_from)
+        return list(class_lines(line, other if other and other.title != line.title else None))
+
+    def show_table_text(self, lines: list[Content]) -> None:
+        """Show something in the place of the table.
+
+        Args:
+            lines (list[Content]): What.
+        """
+        self._show("table", lines)
+
+    def _show(self, name: str, lines: list[Content]) -> None:
+        self.query_one(f"#{name}-text", Steady).show_text(Content("\n").join(lines))

@@ -1,0 +1,246 @@
+"""The place Compare: its form, its parts, its keys, its endings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Button, DataTable, Input
+
+from ptune_tui.events import AskText, TaskFailed, TaskFinished, decode_command
+from ptune_tui.kept_tables import add_table
+from ptune_tui.lineup import Lineup
+from ptune_tui.results import Evaluation, write_result
+from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, read_task
+from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.screens.compare import CompareScreen
+from ptune_tui.tui.screens.questions import LeaveScreen
+from ptune_tui.tui.widgets.compare_form import CompareForm
+from ptune_tui.tui.widgets.compare_panel import ComparePanel
+from ptune_tui.tui.widgets.field_row import FieldRow, row_id
+from ptune_tui.tui.widgets.line_choice import LineChoice
+from ptune_tui.tui.widgets.run_panels import Problem
+from ptune_tui.tui.widgets.steady import Steady
+from tests.report.results import evaluation
+from tests.tui import fakes
+from tests.tui.conftest import UseWorker
+from tests.tui.helpers import opened, settled, wait_for
+
+LABELS = '{"labels": ["account", "billing", "returns"]}'
+
+
+@pytest.fixture
+def run(home: Path) -> Path:
+    """A run that has ended, with labels and a bundle."""
+    folder = fakes.write_run(home / "runs" / "one", fakes.finished())
+    (folder / "adapter" / "prompt.json").write_text(LABELS)
+    fakes.write_bundle(folder / "bundle")
+    return folder
+
+
+def table(made_at: float, num_rows: int = 872) -> Evaluation:
+    return msgspec.structs.replace(
+        evaluation(),
+        made_at=made_at,
+        num_rows=num_rows,
+        flips_from="base, zero-shot",
+        flips_to="tuned prompt",
+    )
+
+
+async def ready(pilot: Pilot[None]) -> CompareScreen:
+    screen = pilot.app.screen
+    assert isinstance(screen, CompareScreen)
+    await wait_for(pilot, lambda: screen.check_action("start", ()))
+    await settled(pilot)
+    return screen
+
+
+def row(screen: CompareScreen, name: str) -> FieldRow:
+    return screen.query_one(f"#{row_id(name)}", FieldRow)
+
+
+def written(screen: CompareScreen, widget: str) -> str:
+    return str(screen.query_one(widget, Steady).render())
+
+
+async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) -> None:
+    use_worker(fakes.comparing(), fakes.FOREVER)
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert screen.shown_view == "choose"
+        lines = screen.query_one(LineChoice)
+        assert lines.ticked == {"base", "instruction", "few_shot", "tuned", "fast"}
+        await pilot.click("#tick-few_shot")
+        screen.query_one("#tick-exact").focus()
+        await pilot.press("space")
+        row(screen, "prompt").text = "commands"
+        row(screen, "rows").text = "30"
+        await pilot.pause()
+        assert "--precision fast" in written(screen, "#compare-command")
+        await pilot.press("f5")
+        comparison = app.session.comparison
+        assert comparison.table is not None
+        task = read_task(comparison.table.job.folder)
+        assert isinstance(task, CompareTask)
+        assert task.lineup == Lineup(
+            run=str(run),
+            bundle=str(run / "bundle"),
+            prompt="commands",
+            precisions=("fast", "exact"),
+            keys=("base", "instruction", "tuned"),
+        )
+        assert (task.data, task.max_rows) == (None, 30)
+        assert screen.shown_view == "table"
+        await wait_for(pilot, lambda: "80.3 %" in written(screen, "#table-text"))
+        assert app.status_text() == "▸ comparing"
+        assert screen.check_action("start", ()) is None
+        await pilot.press("q")
+        await wait_for(pilot, lambda: isinstance(app.screen, LeaveScreen))
+        assert not app.screen.query("#save")
+        await pilot.press("escape", "s")
+        await wait_for(pilot, lambda: not comparison.is_making_table)
+        await wait_for(pilot, lambda: "stopped; no table" in written(screen, "#table-text"))
+        assert not screen.query_one(Problem).display
+
+
+async def test_a_table_that_is_made_is_shown_in_all_its_parts(
+    run: Path, use_worker: UseWorker, tmp_path: Path
+) -> None:
+    made = tmp_path / "made.json"
+    write_result(made, table(fakes.START))
+    keeping = (
+        f"import shutil\nfor place in (folder, pathlib.Path({str(run)!r})):\n"
+        f"    shutil.copy({str(made)!r}, place / 'evaluation.json')\n"
+        'say(b\'{"type":"TaskFinished","seconds":1.0}\\n\')\n'
+    )
+    use_worker(fakes.comparing(), keeping)
+    app = PTuneApp("compare", clock=lambda: fakes.START)
+    async with opened(app, size=(120, 40)) as pilot:
+        screen = await ready(pilot)
+        assert "No table yet" in written(screen, "#table-text")
+        assert screen.check_action("copy", ()) is None
+        await pilot.press("f5")
+        panel = screen.query_one(ComparePanel)
+        await wait_for(pilot, lambda: panel.evaluation)
+        await settled(pilot)
+        assert "tuned prompt" in written(screen, "#table-text")
+        await pilot.press("y")
+        assert "| tuned prompt | 90.1 (88.0-92.0) |" in app.clipboard
+        await pilot.press("v")
+        assert screen.shown_view == "rows"
+        flips = screen.query_one("#flips", DataTable)
+        assert flips.row_count == 71
+        await pilot.press("w")
+        assert flips.row_count == len([flip for flip in table(0).flips if flip.is_gain])
+        await pilot.press("down")
+        await pilot.pause()
+        assert "became right" in written(screen, "#flip-text")
+        await pilot.press("v")
+        assert screen.query_one("#matrix", DataTable).row_count == 2
+        assert "answered" in written(screen, "#confused")
+        await pilot.press("v")
+        of_tuned = written(screen, "#classes-text")
+        assert "F1 of base, zero-shot" in of_tuned
+        await pilot.press("l")
+        await pilot.pause()
+        assert written(screen, "#classes-text") != of_tuned
+        await pilot.press("v")
+        assert "calibration error" in written(screen, "#calibration-text")
+        await pilot.press("v", "escape", "v")
+        assert screen.shown_view == "table"
+        await pilot.click("#view-bar", offset=(54, 0))
+        assert screen.shown_view == "text"
+
+
+async def test_stored_tables_of_a_run_open_at_once_and_one_after_the_other(run: Path) -> None:
+    add_table(run, table(fakes.START - 7200, 100))
+    add_table(run, table(fakes.START - 60, 200))
+    write_result(run / "evaluation.json", table(fakes.START - 7200, 100))
+    app = PTuneApp("compare", clock=lambda: fakes.START)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert screen.shown_view == "table"
+        assert "200 rows" in written(screen, "#table-text")
+        await pilot.press("e")
+        await pilot.pause()
+        assert "100 rows" in written(screen, "#table-text")
+        await pilot.press("e")
+        await pilot.pause()
+        assert "200 rows" in written(screen, "#table-text")
+
+
+async def test_own_texts_are_asked_of_one_worker(run: Path, use_worker: UseWorker) -> None:
+    use_worker([*fakes.answered(1), *fakes.answered(2)[3:]], fakes.FOREVER)
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("a", *"lamp", "enter")
+        comparison = app.session.comparison
+        await wait_for(pilot, lambda: "97.0 %" in written(screen, "#answers"))
+        assert comparison.answers is not None
+        folder = comparison.answers.job.folder
+        task = read_task(folder)
+        assert isinstance(task, AnswerTask)
+        assert task.lineup == screen.query_one(CompareForm).lineup
+        assert screen.query_one("#compare-ask", Input).value == ""
+        await pilot.press("b", "enter")
+        sent = [decode_command(line) for line in (folder / COMMANDS_FILE).read_bytes().splitlines()]
+        assert sent == [AskText(1, "lamp"), AskText(2, "b")]
+        job = comparison.answers.job
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: not job.is_alive())
+        # Another lineup is another worker.
+        await pilot.press("escape", "v", "v", "v", "v", "v", "v")
+        await pilot.click("#tick-base")
+        await pilot.press("f8", *"c", "enter")
+        await wait_for(pilot, lambda: comparison.answers and comparison.answers.job is not job)
+        assert screen.shown_view == "text"
+
+
+async def test_a_comparison_that_fails_says_why(run: Path, use_worker: UseWorker) -> None:
+    use_worker([TaskFailed("model", "The weights are others.", "Take that model.", "/log")])
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("f5")
+        problem = screen.query_one(Problem)
+        await wait_for(pilot, lambda: problem.display)
+        assert "The weights are others." in str(problem.render())
+        assert screen.check_action("start", ()) is True
+
+
+async def test_a_folder_of_mine_and_a_wrong_one(home: Path, run: Path, tmp_path: Path) -> None:
+    bundle = fakes.write_bundle(tmp_path / "elsewhere")
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "of").text = "a folder of mine"
+        await pilot.pause()
+        assert row(screen, "folder").has_class("-wrong")
+        assert screen.check_action("start", ()) is None
+        row(screen, "folder").text = str(bundle)
+        await settled(pilot)
+        assert screen.query_one(LineChoice).ticked == {"base", "instruction", "fast"}
+        row(screen, "data").text = "support_inbox"
+        await settled(pilot)
+        await wait_for(pilot, lambda: screen.check_action("start", ()))
+        command = written(screen, "#compare-command")
+        assert f"ptune eval {bundle} --data support_inbox" in command
+
+
+async def test_a_bundle_that_the_app_was_opened_with_is_compared_first(
+    run: Path, use_worker: UseWorker, tmp_path: Path
+) -> None:
+    use_worker([TaskFinished(1.0)])  # a worker that made nothing
+    bundle = fakes.write_bundle(tmp_path / "elsewhere")
+    app = PTuneApp("compare", bundle=bundle)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, CompareScreen)
+        await wait_for(pilot, lambda: screen.query_one(CompareForm).subject)
+        assert row(screen, "of").text == "bundle elsewhere"
+        assert screen.query_one("#compare-start", Button).label.plain == "Compare"
