@@ -153,10 +153,18 @@ def cached_models() -> list[CachedModel]:
     cache = models_folder()
     if not cache.is_dir():
         return []
-    files = sorted([*cache.glob("*.gguf"), *cache.glob("*/*.gguf")])
-    folders = (entry for entry in sorted(cache.iterdir()) if (entry / "config.json").is_file())
+    files = sorted(filter(_is_file, [*cache.glob("*.gguf"), *cache.glob("*/*.gguf")]))
+    folders = (entry for entry in sorted(cache.iterdir()) if _is_file(entry / "config.json"))
     models = [_cached_file(path) for path in files]
     return models + [_cached_folder(folder) for folder in folders]
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file that may be looked at: no link to nothing, no closed folder."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _local(path: Path) -> ResolvedModel:

@@ -55,13 +55,14 @@ def is_data_file(path: Path) -> bool:
     return kind_of(path) in KINDS
 
 
-def describe_data(data: DataConfig) -> list[str]:
+def describe_data(data: DataConfig, *, is_validation: bool = False) -> list[str]:
     """What is known of a data set, a sentence each. Reads files; no network.
 
     Args:
         data (DataConfig): Which, and what the user says of its columns.
+        is_validation (bool): Whether it is to be validated by, not to be trained on.
     """
-    return look_lines(look_at(data))
+    return look_lines(look_at(data, is_validation=is_validation))
 
 
 def look_lines(look: DataLook) -> list[str]:
@@ -77,7 +78,8 @@ def look_lines(look: DataLook) -> list[str]:
         rows = "row" if look.num_rows == 1 else "rows"
         more = " before it" if look.problem else "" if look.is_whole else ", and more"
         lines.append(f"{look.num_rows:,} {rows}{more}; {look.shape}")
-        lines += [f"validation: {look.validation}", _answers(look)]
+        lines += [f"validation: {look.validation}"] if look.validation else []
+        lines.append(_answers(look))
     if look.columns:
         lines.append("columns of the first row:")
         lines += [f"  {name}: {value}" for name, value in look.columns.items()]
@@ -108,9 +110,10 @@ def _used() -> Iterator[DataRow]:
     for folder in folders[:MAX_RUNS]:
         try:
             task = read_task(folder)
-        except (OSError, msgspec.DecodeError):
-            continue  # a run that is being deleted, or of another version
-        if isinstance(task, TrainTask) and is_here(task.config.data.train):
+            is_there = isinstance(task, TrainTask) and is_here(task.config.data.train)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue  # a run that is being deleted, damaged or of another version
+        if isinstance(task, TrainTask) and is_there:
             yield DataRow(task.config.data.train, "used before")
 
 

@@ -20,7 +20,7 @@ from ptune_tui.reading.records import iter_records
 from ptune_tui.reading.source import is_here, training_split, validation_split
 from ptune_tui.rows import MAX_LABELS, is_closed_set
 from ptune_tui.tui.fields import builtin_sets
-from ptune_tui.tui.fitting import data_file
+from ptune_tui.tui.fitting import changed_at, data_file
 from ptune_tui.tui.wording import one_line
 
 MAX_SECONDS = 2.0  # nobody waits longer for a glance
@@ -41,7 +41,7 @@ class DataLook:
         is_whole: Whether those are all of them.
         labels: Different answers and how often each is one, the most frequent first; None for
             free text.
-        validation: Where validation rows come from, in words.
+        validation: Where validation rows come from, in words; empty of a set for validation.
         problem: What is wrong, where something is; what was found before it is kept.
     """
 
@@ -56,11 +56,12 @@ class DataLook:
     problem: Explanation | None = None
 
 
-def look_at(data: DataConfig) -> DataLook:
+def look_at(data: DataConfig, *, is_validation: bool = False) -> DataLook:
     """Look at a run's training rows; touches no network. Reads files: not for the event loop.
 
     Args:
         data (DataConfig): Which rows, and what the user says of their columns.
+        is_validation (bool): Whether its `train` is to be validated by: read as it is named.
     """
     path = data_file(data)
     try:
@@ -69,15 +70,15 @@ def look_at(data: DataConfig) -> DataLook:
                 f"{data.train} is not on this disk.",
                 "Where it is a data set of the hub, the preview (F6) or the run fetches it.",
             )
-        changed = path.stat().st_mtime_ns if path.exists() else 0
-        return _look(str(path), changed, data)
+        name = str(path) if is_validation else training_split(str(path))
+        return _look(name, changed_at(name), data, is_validation)
     except (PTuneError, OSError) as error:
         return DataLook({}, problem=explain(error))
 
 
 @lru_cache(maxsize=8)
-def _look(path: str, _changed: int, data: DataConfig) -> DataLook:
-    records = iter_records(Path(training_split(path)))
+def _look(name: str, _changed: tuple[int, ...], data: DataConfig, is_validation: bool) -> DataLook:
+    records = iter_records(Path(name))
     first = next(records, None)
     if first is None:
         raise DataError(f"{data.train} has no rows.", "Choose another file.")
@@ -100,7 +101,7 @@ def _look(path: str, _changed: int, data: DataConfig) -> DataLook:
         num_rows=count.num_rows,
         is_whole=count.is_whole,
         labels=_labels(count, data),
-        validation=_validation(data),
+        validation="" if is_validation else _validation(data),
         problem=problem,
     )
 

@@ -20,6 +20,7 @@ from ptune_tui.known_models import numbers_of
 from ptune_tui.limits import auto_kernels, first_that_fits
 from ptune_tui.model_numbers import ModelNumbers
 from ptune_tui.reading.formats import JSON_LINES, SEPARATORS
+from ptune_tui.reading.source import files_of
 from ptune_tui.step_setting import Setting
 from ptune_tui.throughput import processor_throughput
 from ptune_tui.tui.fields import builtin_sets
@@ -149,6 +150,18 @@ def data_file(data: DataConfig) -> Path:
     if data.train in builtin_sets():
         return Path(ptune_tui.__file__).parent / "builtin_data" / data.train / "train.jsonl"
     return Path(data.train).expanduser()
+
+
+def changed_at(name: str) -> tuple[int, ...]:
+    """When each file of a data set was changed last, in ns: what is kept of it holds as long.
+
+    Args:
+        name (str): What `files_of` takes, on this disk.
+
+    Raises:
+        DataError: As `files_of`.
+    """
+    return tuple(file.stat().st_mtime_ns for file in files_of(name))
 
 
 @lru_cache(maxsize=8)

@@ -29,6 +29,7 @@ from ptune_tui.tui.fields import (
     is_shown,
     known_models,
 )
+from ptune_tui.tui.written_path import path_problems
 
 CHAT = "chat"  # the template that stands for the model's own
 
@@ -82,20 +83,30 @@ def checked(field: Field, text: str) -> object:
         return _template(text)
     if field.name != "method.init_text":
         text = text.strip()
-    if text and field.name in (DATA, VALIDATION, OWN_PROMPT):
-        text = str(Path(text).expanduser())
-    if field.name == OWN_PROMPT and not Path(text or "?").is_dir():
-        raise UsageError("Write the folder of a run or of a PEFT adapter; Enter looks for one.")
-    is_checked = text not in builtin_sets() if field.name == DATA else bool(text)
-    if field.name in (DATA, VALIDATION) and is_checked:
-        _check_data(text)
-    elif field.name == MODEL:
-        check_model(text)
+    text = _checked_path(field, text)
     if not text:
         if field.default:
             raise UsageError(f"Something is needed here; the default is {field.default}.")
         return None
     return _converted(field, text)
+
+
+def _checked_path(field: Field, text: str) -> str:
+    """The text without `~`, where it stands for a path; refused where nothing can be there."""
+    if field.name == MODEL:
+        check_model(text)
+    if field.name not in (DATA, VALIDATION, OWN_PROMPT):
+        return text
+    with path_problems():
+        text = str(Path(text).expanduser()) if text else text
+        if field.name == OWN_PROMPT:
+            if not Path(text or "?").is_dir():
+                raise UsageError(
+                    "Write the folder of a run or of a PEFT adapter; Enter looks for one."
+                )
+        elif text not in builtin_sets() if field.name == DATA else text:
+            _check_data(text)
+    return text
 
 
 def _converted(field: Field, text: str) -> object:
@@ -120,11 +131,12 @@ def check_model(text: str) -> None:
     Raises:
         UsageError: It is neither a path that is there, nor a known name, nor a hub id.
     """
-    is_known = (
-        text in known_models()
-        or Path(text).expanduser().exists()
-        or (hub.HUB_ID.fullmatch(text) is not None and not text.endswith(".gguf"))
-    )
+    with path_problems():
+        is_known = (
+            text in known_models()
+            or Path(text).expanduser().exists()
+            or (hub.HUB_ID.fullmatch(text) is not None and not text.endswith(".gguf"))
+        )
     if text and not is_known:
         raise UsageError(f"There is no model `{text}`: a folder, a GGUF file or a hub id.")
 

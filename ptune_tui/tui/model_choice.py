@@ -51,8 +51,10 @@ def model_rows(config: RunConfig) -> list[ModelRow]:
     Args:
         config (RunConfig): The form, for the fit.
     """
-    found = list(_cached())
-    here = {source for source, *_ in found}
+    by_source: dict[str, tuple[str, str, bool, int, str]] = {}
+    for entry in _cached():  # `a.gguf` and `a/a.gguf` have one name, which means the first
+        by_source.setdefault(entry[0], entry)
+    found, here = by_source.values(), by_source.keys()
     listed = [model for model in CATALOGUE if model.hub_id not in here]
     fits = fit_lines(config, [*here, *(model.hub_id for model in listed)])
     rows = [

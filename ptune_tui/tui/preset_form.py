@@ -12,7 +12,7 @@ from ptune_tui.presets import DataSize, PresetName, preset_values
 from ptune_tui.reading.source import is_here, training_split, validation_split
 from ptune_tui.rows import closed_set, num_held_out, read_rows
 from ptune_tui.tui.fields import as_text, form_fields
-from ptune_tui.tui.fitting import data_file
+from ptune_tui.tui.fitting import changed_at, data_file
 
 PRESET_FIELDS = (
     "method.name",
@@ -73,14 +73,14 @@ def data_size(data: DataConfig) -> DataSize:
             f"{data.train} is not on this disk yet, so its size is not known.",
             "The preview fetches it.",
         )
-    changed = path.stat().st_mtime_ns if path.is_file() else 0
-    return _size(path, changed, data)
+    name = training_split(str(path))
+    return _size(path, name, changed_at(name), data)
 
 
 @lru_cache(maxsize=4)
-def _size(path: Path, _changed: int, data: DataConfig) -> DataSize:
+def _size(path: Path, name: str, _changed: tuple[int, ...], data: DataConfig) -> DataSize:
     own = Path(data.train).expanduser()
-    rows = read_rows(Path(training_split(str(path))), data)
+    rows = read_rows(Path(name), data)
     is_split = data.validation is None and path == own and validation_split(str(own)) is None
     num_rows = len(rows) - (num_held_out(len(rows)) if is_split else 0)
     characters = sum(len(row.prompt) + len(row.response) for row in rows) / len(rows)

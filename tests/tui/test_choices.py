@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pandas
@@ -11,11 +12,12 @@ import pytest
 
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.tasks import TrainTask, write_task
+from ptune_tui.tasks import TASK_FILE, TrainTask, write_task
 from ptune_tui.tui import data_look
 from ptune_tui.tui.data_choice import data_rows, is_data_file, look_lines
 from ptune_tui.tui.data_look import look_at
 from ptune_tui.tui.model_choice import describe_model, is_model_file, is_model_folder, model_rows
+from ptune_tui.tui.preset_form import data_size
 from ptune_tui.tui.screens.earlier_prompt import prompt_folders
 from ptune_tui.tui.screens.files import beside, entries_of
 from tests.tui import fakes
@@ -119,6 +121,8 @@ def test_data_is_offered_from_the_app_earlier_runs_and_this_folder(
     write_rows(tmp_path / "here.jsonl", [])
     (tmp_path / "notes.txt").write_text("")
     (home / "data" / "owner--name--split-train").mkdir(parents=True)
+    write_task(home / "runs" / "damaged", TrainTask(RunConfig()))
+    (home / "runs" / "damaged" / TASK_FILE).write_bytes(b'{"type": "\xff"}')
     assert [(row.source, row.origin) for row in data_rows()] == [
         ("support_inbox", "built in"),
         ("home_commands", "built in"),
@@ -145,6 +149,63 @@ def test_folder_shows_what_is_wanted_only(tmp_path: Path) -> None:
     assert [entry.path.name for entry in data] == ["Model", "a.jsonl"]
     assert beside(str(tmp_path / "a.jsonl")) == tmp_path
     assert beside("support_inbox") == Path.cwd()
+    assert beside(str(tmp_path)) == Path.cwd()
+    assert beside("../a.jsonl") == Path.cwd().parent
+    assert beside("Model/../../a.jsonl") == Path.cwd().parent
+    assert beside("~no-such-user/x") == Path.cwd()
+
+
+def test_folder_shows_the_rest_where_an_entry_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    (tmp_path / "closed").mkdir()
+
+    def is_whole(_: Path) -> bool:
+        raise PermissionError
+
+    found = entries_of(tmp_path, is_data_file, is_whole)
+    assert [entry.path.name for entry in found] == ["b.jsonl"]
+
+
+def test_models_of_one_name_and_links_to_nothing_leave_one_row(home: Path) -> None:
+    (home / "models" / "a").mkdir(parents=True)
+    for name in ("a.gguf", "a/a.gguf"):
+        (home / "models" / name).write_bytes(b"GGUF")
+    (home / "models" / "lost.gguf").symlink_to(home / "gone.gguf")
+    sources = [row.source for row in model_rows(RunConfig())]
+    assert sources.count("a") == 1
+    assert len(set(sources)) == len(sources)
+    assert "lost" not in sources
+
+
+def test_look_at_a_set_for_validation_is_of_that_set(tmp_path: Path) -> None:
+    for split, number in (("train", 9), ("validation", 4)):
+        rows: list[dict[str, object]] = [{"prompt": str(n), "response": "b"} for n in range(number)]
+        write_rows(tmp_path / f"{split}.jsonl", rows)
+    held = DataConfig(train=f"{tmp_path}:validation")
+    look = look_at(held, is_validation=True)
+    assert (look.num_rows, look.validation) == (4, "")
+    assert not any(line.startswith("validation") for line in look_lines(look))
+    whole = look_at(DataConfig(train=str(tmp_path)), is_validation=True)
+    assert whole.problem is not None  # as the run says it: which of the splits?
+    assert "has the splits" in whole.problem.message
+    assert look_at(DataConfig(train=str(tmp_path))).num_rows == 9
+
+
+@pytest.mark.parametrize("split", ["", ":train"])
+def test_look_and_size_follow_a_file_that_is_edited_inside_a_folder(
+    split: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    data = DataConfig(train=f"{folder}{split}", validation="other")
+    for number in (3, 5):
+        rows: list[dict[str, object]] = [{"prompt": str(n), "response": "b"} for n in range(number)]
+        path = write_rows(folder / "train.jsonl", rows)
+        os.utime(path, ns=(number, number))
+        os.utime(folder, ns=(1, 1))
+        assert look_at(data).num_rows == number
+        assert data_size(data).num_train_rows == number
 
 
 def test_model_list_has_the_default_the_cache_and_the_catalogue(home: Path) -> None:

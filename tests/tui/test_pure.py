@@ -93,6 +93,20 @@ def test_each_field_says_what_is_wrong_with_it(name: str, text: str, sentence: s
     assert problems[name].startswith(sentence)
 
 
+@pytest.mark.parametrize(
+    "name", ["model.source", "data.train", "data.validation", "method.init_prompt"]
+)
+@pytest.mark.parametrize("text", ["~no-such-user/x", "x" * 300])
+def test_text_that_can_be_no_path_is_a_problem_of_its_field(name: str, text: str) -> None:
+    texts = form_values.write_form(RunConfig())
+    if name == "method.init_prompt":
+        texts["method.init"] = "prompt"
+    config, problems = form_values.read_form({**texts, name: text})
+    assert config is None
+    assert list(problems) == [name]
+    assert problems[name].startswith(("There is no user of", "This path cannot be used: file name"))
+
+
 def test_form_holds_any_configuration(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"prompt": "a", "response": "b"}\n')

@@ -13,16 +13,18 @@ from textual.widgets import Input, OptionList, Static, TextArea
 
 from ptune_tui.cli import train as train_module
 from ptune_tui.cli.main import app as command_line
-from ptune_tui.config import RunConfig, override
+from ptune_tui.config import DataConfig, RunConfig, override
 from ptune_tui.default_model import DEFAULT_MODEL
+from ptune_tui.events import PreviewMade, TaskFinished
 from ptune_tui.tasks import PreviewTask, read_task
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.fields import PROMPT_FIELD, RESPONSE_FIELD, TEMPLATE
 from ptune_tui.tui.screens.choosing import ChoosingScreen
 from ptune_tui.tui.screens.data_sets import DataSetsScreen
 from ptune_tui.tui.screens.files import FilesScreen
 from ptune_tui.tui.screens.models import ModelsScreen
 from ptune_tui.tui.screens.setup import SetupScreen
-from ptune_tui.tui.screens.template import TemplateScreen
+from ptune_tui.tui.screens.template import PLAIN, TemplateScreen
 from ptune_tui.tui.widgets.field_row import Choice, ChooseButton, FieldRow
 from ptune_tui.tui.widgets.field_section import SectionTitle
 from tests.tui import fakes
@@ -122,6 +124,39 @@ async def test_model_file_is_found_in_the_browser(tmp_path: Path) -> None:
         await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))
         text = setup_of(app).form.rows["model.source"].text
         assert text == str(tmp_path / "shelf" / "mine.gguf")
+
+
+@pytest.mark.parametrize("text", ["~no-such-user/x", "x" * 300])
+@pytest.mark.parametrize("is_taken", [False, True])
+async def test_text_that_can_be_no_path_is_told_in_the_browser(text: str, is_taken: bool) -> None:
+    app = PTuneApp()
+    async with opened(app, size=NARROW) as pilot:
+        await pilot.press("d")
+        await page(pilot, DataSetsScreen)
+        await pilot.press("b")
+        files = await page(pilot, FilesScreen)
+        await pilot.press("slash")
+        files.query_one("#written", Input).value = text
+        await pilot.pause()
+        (files.action_take if is_taken else files.action_open)()
+        assert str(files.query_one("#written-problem", Static).render()).startswith("✗ Th")
+
+
+async def test_template_begins_with_that_of_the_same_data_only(
+    use_worker: UseWorker, model_is_here: None
+) -> None:
+    made = PreviewMade([], template="Mine: {prompt}")
+    use_worker([made, TaskFinished(0.1)])
+    app = PTuneApp()
+    async with opened(app, size=NARROW) as pilot:
+        app.session.start_preview(RunConfig().model, RunConfig().data)
+        await wait_for(pilot, lambda: app.session.preview and app.session.preview.state.made)
+        for data, text in (("home_commands", PLAIN), ("support_inbox", "Mine: {prompt}")):
+            known = DataConfig(train=data)
+            texts = dict.fromkeys((TEMPLATE, PROMPT_FIELD, RESPONSE_FIELD), "")
+            screen = TemplateScreen(RunConfig().model, known, texts, lambda _: None)
+            with app._context():
+                assert screen._used_template() == text
 
 
 @pytest.mark.parametrize("key", ["escape"])

@@ -13,7 +13,7 @@ from ptune_tui.events import TaskFailed
 from ptune_tui.presets import preset_values
 from ptune_tui.tasks import FindRateTask, PreviewTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
-from ptune_tui.tui.preset_form import data_size, preset_texts
+from ptune_tui.tui.preset_form import PRESET_FIELDS, data_size, preset_texts
 from ptune_tui.tui.screens import setup
 from ptune_tui.tui.screens.rate import RateScreen
 from ptune_tui.tui.screens.setup import SetupScreen
@@ -112,6 +112,32 @@ async def test_preset_fills_what_the_user_did_not_write(
         task = read_task(run_folder(app))
     assert isinstance(task, TrainTask)
     assert task.config.training.max_steps == 77
+
+
+async def test_preset_looks_again_when_the_preview_has_fetched_the_data(
+    use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_worker(fakes.preview())
+    is_fetched = threading.Event()
+
+    def read(*arguments: Any) -> dict[str, str]:
+        if not is_fetched.is_set():
+            raise PermissionError(13, "Permission denied", "rows.jsonl")
+        return {field: app.screen.form.texts[field] for field in PRESET_FIELDS}  # no change
+
+    monkeypatch.setattr(setup, "preset_texts", read)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        assert isinstance(app.screen, SetupScreen)
+        preset = app.screen.form.rows["preset"]
+        error = preset.query_one(".field-error", Static)
+        preset.text = "balanced"
+        await wait_for(pilot, lambda: "Permission denied" in str(error.render()))
+        assert app.screen.query_one("#start", Button).disabled
+        is_fetched.set()
+        await pilot.press("f6")
+        await wait_for(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
+        assert str(error.render()) == ""
 
 
 async def test_an_earlier_prompt_is_asked_for_only_where_it_is_the_start() -> None:

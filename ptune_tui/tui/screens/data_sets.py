@@ -75,7 +75,8 @@ class DataSetsScreen(ChoosingScreen):
 
     def describe(self, source: str) -> list[str]:
         """What a data set holds, with the columns that the form names."""
-        return describe_data(msgspec.structs.replace(self.data, train=source, validation=None))
+        data = msgspec.structs.replace(self.data, train=source, validation=None)
+        return describe_data(data, is_validation=self.is_validation)
 
     def action_browse(self) -> None:
         """Look for a data file or folder on this disk."""

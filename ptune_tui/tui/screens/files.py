@@ -14,11 +14,12 @@ from textual.content import Content
 from textual.widgets import Input
 from textual.widgets.option_list import Option
 
-from ptune_tui.errors import explain
+from ptune_tui.errors import PTuneError, UsageError, explain
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import bytes_text, path_text
+from ptune_tui.tui.written_path import written_path
 
 UP = ".."
 
@@ -51,16 +52,19 @@ def entries_of(
         is_whole (Callable[[Path], bool]): Whether a folder is taken as it is.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read; an entry that cannot is left out.
     """
     folders, files = [], []
     for path in sorted(folder.iterdir(), key=lambda path: path.name.lower()):
         if path.name.startswith("."):
             continue
-        if path.is_dir():
-            folders.append(FolderEntry(path, True, is_whole(path)))
-        elif is_offered(path):
-            files.append(FolderEntry(path, False, num_bytes=path.stat().st_size))
+        try:
+            if path.is_dir():
+                folders.append(FolderEntry(path, True, is_whole(path)))
+            elif is_offered(path):
+                files.append(FolderEntry(path, False, num_bytes=path.stat().st_size))
+        except OSError:
+            continue  # a link to nothing, or a folder that may not be read
     return folders + files
 
 
@@ -96,7 +100,7 @@ class FilesScreen(ChoosingScreen):
         super().__init__(take)
         self.wanted = wanted
         self.folder = beside(near)
-        self._near = str(Path(near).expanduser().absolute())
+        self._near = str(self.folder / Path(near).name)
         self._is_offered = is_offered
         self._check = check
         self._about = about
@@ -121,19 +125,22 @@ class FilesScreen(ChoosingScreen):
         wanted = self._wanted()
         if not wanted:
             return
-        path = Path(wanted).expanduser().absolute()
+        try:
+            path = written_path(wanted)
+            opens = path.is_dir() and not self._is_whole(path)
+        except (PTuneError, OSError) as error:
+            self.show_problem(explain(error).message)
+            return
         if wanted == UP:
             self.action_up()
-        elif path.is_dir() and not self._is_whole(path):
+        elif opens:
             self._open(path)
         else:
             self.action_take()
 
     def check_written(self, text: str) -> str:
         """What can be taken, as an absolute path."""
-        path = Path(text).expanduser().absolute()
-        if text == UP:
-            path = self.folder
+        path = self.folder if text == UP else written_path(text)
         path.stat()
         self._check(path)
         return str(path)
@@ -148,9 +155,12 @@ class FilesScreen(ChoosingScreen):
     def describe(self, source: str) -> list[str]:
         """What is known of an entry."""
         path = self.folder if source == UP else Path(source)
-        if source == UP or (path.is_dir() and not self._is_whole(path)):
-            return [f"A folder: {path_text(path)}", *self._about_folder(path)]
-        return self._about(source)
+        try:
+            if source == UP or (path.is_dir() and not self._is_whole(path)):
+                return [f"A folder: {path_text(path)}", *self._about_folder(path)]
+            return self._about(source)
+        except OSError as error:
+            return [f"✗ {explain(error).message}"]
 
     def choose(self) -> None:
         """Enter opens folders."""
@@ -158,10 +168,7 @@ class FilesScreen(ChoosingScreen):
 
     def _about_folder(self, folder: Path) -> list[str]:
         """What one would find in a folder."""
-        try:
-            found = entries_of(folder, self._is_offered, self._is_whole)
-        except OSError as error:
-            return [f"✗ {explain(error).message}"]
+        found = entries_of(folder, self._is_offered, self._is_whole)
         files = [entry for entry in found if entry.is_whole or not entry.is_folder]
         names = [entry.path.name for entry in files[:8]]
         if not files:
@@ -195,9 +202,12 @@ def beside(text: str) -> Path:
     Args:
         text (str): What a field holds.
     """
-    path = Path(text).expanduser().absolute()
-    is_there = text != "" and path.parent.is_dir() and path.parent != Path.cwd().parent
-    return path.parent if is_there else Path.cwd()
+    try:
+        path = written_path(text)
+    except UsageError:
+        return Path.cwd()
+    is_beside = path != Path.cwd() and path.parent.is_dir()
+    return path.parent if is_beside else Path.cwd()
 
 
 def entry_text(entry: FolderEntry) -> Content:

@@ -183,9 +183,10 @@ class TemplateScreen(PlaceScreen):
         self.query_one("#template-text").display = kind == OWN
 
     def _used_template(self) -> str:
-        """The template that the rows were made with last, to begin with."""
+        """The template that this data's rows were made with last, to begin with."""
         followed = self.ptune.session.preview
-        made = followed.state.made if followed else None
+        is_of_it = followed is not None and followed.state.asked.data.train == self.data.train
+        made = followed.state.made if followed and is_of_it else None
         return made.template if made and made.template not in ("", CHAT) else PLAIN
 
     def _config(self) -> DataConfig | None:
