@@ -3,8 +3,8 @@
     python bench/fidelity.py RUN DATA [RUN DATA ...] [--max-rows N] [--bundles FOLDER] [--out FILE]
 
 Each run is exported with the graphs it can have, then its data are scored in torch by the exact
-kernel and by each graph. Prints one JSON object a run: accuracy, flipped rows, seconds, and what
-the gate measured. The bundles stay in FOLDER, where one is named.
+kernel and by each graph. Prints one JSON object a run: accuracy (BLEU of free text), rows with
+another answer, seconds, and what the gate measured. The bundles stay in FOLDER, where one is named.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def answers(
     file = folder / "answers.jsonl"
     said = ptune(
         *("eval", target, "--data", data, "--predictions", file, "--json"),
-        *("--baselines", "none", "--no-calibration", *more),
+        *("--baselines", "none", *more),
     )
     lines = file.read_text(encoding="utf-8").splitlines()
     scored = msgspec.json.decode(said, type=Evaluation).contenders[0]
@@ -48,13 +48,17 @@ def measure(run: Path, data: Path, bundles: Path | None, more: list[object]) -> 
         bundle = (bundles or folder) / run.name
         if not bundle.exists():
             ptune("export", run, "--out", bundle)
+        manifest = read_manifest(bundle)
+        (prompt,) = manifest.prompts.values()
+        metric = "bleu" if prompt.labels is None else "accuracy"
+        if prompt.labels is not None:
+            more = [*more, "--no-calibration"]
         in_torch, expected = answers(run, data, folder, *more)
         found: dict[str, Any] = {
             "run": run.name,
             "num_rows": len(expected),
-            "torch": {"accuracy": in_torch.score("accuracy"), "seconds": in_torch.seconds},
+            "torch": {metric: in_torch.score(metric), "seconds": in_torch.seconds},
         }
-        manifest = read_manifest(bundle)
         for precision in (name for name in PRECISIONS if name in manifest.graphs):
             scored, got = answers(bundle, data, folder, "--precision", precision, *more)
             flips = [
@@ -63,7 +67,7 @@ def measure(run: Path, data: Path, bundles: Path | None, more: list[object]) -> 
                 if pair[0] != pair[1]
             ]
             found[precision] = {
-                "accuracy": scored.score("accuracy"),
+                metric: scored.score(metric),
                 "flips": flips,
                 "seconds": scored.seconds,
                 "parity": msgspec.to_builtins(manifest.parity[precision]),

@@ -23,7 +23,8 @@ from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError, explain
 from ptune_tui.settings import Remembered, remember
-from ptune_tui.tui.bindings import ACTIONS, PAGES_OF_SETUP, Action, bindings_of
+from ptune_tui.tui.actions.action import PAGES_OF_SETUP, Action
+from ptune_tui.tui.bindings import ACTIONS, bindings_of
 from ptune_tui.tui.places import MODES
 from ptune_tui.tui.preferences import read_preferences
 from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch

@@ -16,15 +16,22 @@ from ptune_tui.runs import AT_WORK, RunReader, RunSummary
 from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 from ptune_tui.tui.fields import Field
 
-Make = Literal["new bundle", "prompt into a bundle", "transformers folder", "GGUF folder"]
+Make = Literal[
+    "new bundle", "prompt into a bundle", "ONNX folder", "transformers folder", "GGUF folder"
+]
 MAKES: tuple[Make, ...] = get_args(Make)
 KEEP, REPLACE = "keep it", "replace it"
 REFUSE, FORCE = "refuse", "export all the same"
 NOT_READ = "..."  # while the runs are being read
 
-FORMATS: dict[Make, ExportFormat] = {"transformers folder": "transformers", "GGUF folder": "gguf"}
+FORMATS: dict[Make, ExportFormat] = {
+    "ONNX folder": "onnx",
+    "transformers folder": "transformers",
+    "GGUF folder": "gguf",
+}
 FOLDERS: dict[Make, str] = {
     "new bundle": "bundle",
+    "ONNX folder": "onnx",
     "transformers folder": "transformers",
     "GGUF folder": "gguf",
 }

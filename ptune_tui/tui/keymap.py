@@ -11,7 +11,8 @@ import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ptune_tui.tui.bindings import ACTIONS, Action
+from ptune_tui.tui.actions.action import Action
+from ptune_tui.tui.bindings import ACTIONS
 
 # Punctuation by the names that the terminal library gives it.
 PUNCTUATION = {

@@ -43,7 +43,7 @@ def terminal(tmp_path: Path, tiny_model: Path, label_rows: Path) -> Iterator[Pse
 
 
 def test_from_the_start_to_a_bundle_that_answers(terminal: PseudoTerminal) -> None:
-    terminal.wait_for("[2 Train]")
+    terminal.wait_for("[3 Train]")
     terminal.wait_for("6/6", 120)
     terminal.wait_for("Enter exports it", 60)
     run = find_run("last")
@@ -53,7 +53,7 @@ def test_from_the_start_to_a_bundle_that_answers(terminal: PseudoTerminal) -> No
     terminal.wait_for("$ ptune export")
     terminal.wait_for("Export ")
     terminal.press("enter")
-    terminal.wait_for("answers in", 120)
+    terminal.wait_for("Chat with it", 120)
     bundle = run / "bundle"
     assert Bundle.open(bundle).tuned().classify("where is my parcel?").label
     terminal.press("enter")

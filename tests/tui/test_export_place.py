@@ -74,21 +74,22 @@ async def test_form_makes_the_task_and_its_command(runs: Path, use_worker: UseWo
         )
 
 
+@pytest.mark.parametrize(("make", "name"), [("GGUF folder", "gguf"), ("ONNX folder", "onnx")])
 async def test_folder_for_another_program_has_no_precision_and_no_chat(
-    runs: Path, use_worker: UseWorker
+    runs: Path, use_worker: UseWorker, make: str, name: str
 ) -> None:
-    use_worker(fakes.exported(runs / "gguf"))
+    use_worker(fakes.exported(runs / name))
     app = PTuneApp("export")
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "run").text = "two"
         row(screen, "precision").text = "fast"
-        row(screen, "make").text = "GGUF folder"
+        row(screen, "make").text = make
         await settled(pilot)
         assert not row(screen, "precision").display
         assert screen.choice is not None
         assert screen.choice.command() == (
-            f"ptune export two --out {runs / 'two' / 'gguf'} --format gguf"
+            f"ptune export two --out {runs / 'two' / name} --format {name}"
         )
         assert screen.choice.task().precision == "auto"
         await pilot.click("#export-start")

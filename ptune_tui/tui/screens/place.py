@@ -40,7 +40,8 @@ class PlaceBar(Static):
         # Where it is narrow, the status has more to say than the name of the program.
         name, gap = ("ptune  ", "   ") if self.screen.has_class("-wide") else ("", " ")
         parts = [Content.styled(name, "bold"), *map(self._tab, PLACES)]
-        self.update(Content("").join([*parts, Content.styled(f"{gap}{self._status}", "dim")]))
+        status = Content.styled(f"{gap}{self._status}", "dim")
+        self.update(Content("").join([*parts, status]), layout=False)  # one line, whatever it says
 
     def _tab(self, place: str) -> Content:
         """A place's name; the present one stands in brackets."""

@@ -13,7 +13,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from ptune_tui.tui.bindings import ACTIONS, Action, Place
+from ptune_tui.tui.actions.action import Action, Place
+from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.focus_help import FocusHelp
 from ptune_tui.tui.keymap import Keymap, key_name
 from ptune_tui.tui.session import Work

@@ -199,7 +199,9 @@ class TrainScreen(PlaceScreen):
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
         self._chart().wait_for(waiting_sentence(run.task))
-        self._chart().show(run, self.ptune.keymap.name("train.view"))
+        evaluates = run.task.stages["evaluate"].status == "running"
+        goes_on = session.is_training and not session.is_paused and not evaluates
+        self._chart().show(run, self.ptune.keymap.name("train.view"), at_once=not goes_on)
 
     def _show_answers_or_reasons(self, run: RunState) -> None:
         """The box that the last answers and the plan's reasons share."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,6 +12,8 @@ from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.curve import Curve
 
 NUM_RECENT = 50
+# Drawing it is most of a frame's time, for which a key has to wait.
+SECONDS_BETWEEN_PICTURES = 2.0
 MAX_POINTS = 2000  # of which as many are drawn as the width holds
 View = Literal["all", "recent", "scores"]
 VIEWS: tuple[View, ...] = ("all", "recent", "scores")
@@ -41,6 +44,7 @@ class LossChart(Curve):
         self._scores: Sequence[Point] = ()
         self._best: int | None = None
         self._drawn: object = None
+        self._drawn_at = -math.inf
 
     def on_mount(self) -> None:
         """Name the box."""
@@ -50,18 +54,20 @@ class LossChart(Curve):
         """Take as many points as the new width holds."""
         self._draw()
 
-    def show(self, run: RunState, key: str) -> None:
+    def show(self, run: RunState, key: str, *, at_once: bool = True) -> None:
         """Draw the curve of a run.
 
         Args:
             run (RunState): The run.
             key (str): The key that shows the next view.
+            at_once (bool): Whether the last step must be seen; else it may wait for the next ones.
         """
         self._losses, self._scores = run.losses, run.validation_points
         self._words = WORDS | ({"scores": FREE_TEXT} if run.is_free_text else {})
         self._best = run.best.step if run.best else None
         self._key = key
-        self._draw()
+        if at_once or time.monotonic() - self._drawn_at >= SECONDS_BETWEEN_PICTURES:
+            self._draw()
 
     def show_next_view(self) -> None:
         """Show all steps, then the last ones, then the scores, as far as there are any."""
@@ -96,7 +102,7 @@ class LossChart(Curve):
         picture = (len(self._losses), last, tuple(self._scores), self._best, *looks)
         if picture == self._drawn or not self.is_mounted or self.size.width < 4:
             return
-        self._drawn = picture
+        self._drawn, self._drawn_at = picture, time.monotonic()
         self._name_it()
         if self.view == "scores":
             self._draw_scores()

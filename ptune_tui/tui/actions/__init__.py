@@ -1,0 +1,1 @@
+"""The rows of the table of actions, a place a file; `tui.bindings` puts them together."""

@@ -1,0 +1,96 @@
+"""Actions that hold everywhere."""
+
+from __future__ import annotations
+
+from ptune_tui.tui.actions.action import Action
+
+ACTIONS = (
+    Action(
+        "app.runs",
+        "app",
+        "1,0,f10",
+        "show_place('runs')",
+        "Runs",
+        "All runs: how they stand, their scores, their curves.",
+        in_footer=False,
+    ),
+    Action(
+        "app.setup",
+        "app",
+        "2,f2",
+        "show_place('setup')",
+        "Setup",
+        "Choose model, data and settings of a run.",
+        in_footer=False,
+    ),
+    Action(
+        "app.train",
+        "app",
+        "3,f3",
+        "show_place('train')",
+        "Train",
+        "Watch the run.",
+        in_footer=False,
+    ),
+    Action(
+        "app.compare",
+        "app",
+        "4,f4",
+        "show_place('compare')",
+        "Compare",
+        "Did it help? Base, instruction, examples, tuned and bundle, side by side.",
+        in_footer=False,
+    ),
+    Action(
+        "app.export",
+        "app",
+        "5,f12",
+        "show_place('export')",
+        "Export",
+        "Make a bundle, or a folder for another program, of a run.",
+        in_footer=False,
+    ),
+    Action(
+        "app.chat",
+        "app",
+        "6,f9",
+        "show_place('chat')",
+        "Chat",
+        "Ask the exported bundle, base beside tuned.",
+        in_footer=False,
+    ),
+    Action(
+        "app.help",
+        "app",
+        "f1,question_mark",
+        "show_help",
+        "Help",
+        "What has the focus, and every key of this place.",
+    ),
+    Action(
+        "app.theme",
+        "app",
+        "ctrl+t",
+        "change_theme",
+        "Theme",
+        "Choose other colours; they are remembered.",
+        in_footer=False,
+    ),
+    Action(
+        "app.charts",
+        "app",
+        "B",
+        "change_charts",
+        "Charts",
+        "Draw curves with blocks instead of braille, or the other way round; remembered.",
+        in_footer=False,
+    ),
+    Action(
+        "app.quit",
+        "app",
+        "ctrl+q,q",
+        "quit",
+        "Quit",
+        "Leave; asks first where work goes on.",
+    ),
+)

@@ -1,0 +1,93 @@
+"""Actions of Compare."""
+
+from __future__ import annotations
+
+from ptune_tui.tui.actions.action import Action
+
+ACTIONS = (
+    Action(
+        "compare.start",
+        "compare",
+        "f5",
+        "start",
+        "Compare",
+        "Make the table: every line that is ticked answers the rows.",
+        needs="a form without errors, and no other work that goes on",
+    ),
+    Action(
+        "compare.stop",
+        "compare",
+        "s,f7",
+        "stop",
+        "Stop",
+        "End the table that is being made, or the answers.",
+        needs="a comparison that goes on",
+    ),
+    Action(
+        "compare.view",
+        "compare",
+        "v,f8",
+        "next_view",
+        "Next part",
+        "Show the next part: own text, table, rows that flipped, confusion, classes, calibration.",
+        needs="a run or a bundle",
+    ),
+    Action(
+        "compare.copy",
+        "compare",
+        "y,f6",
+        "copy",
+        "Copy",
+        "Copy the table as Markdown.",
+        needs="a table",
+    ),
+    Action(
+        "compare.ask",
+        "compare",
+        "a",
+        "ask",
+        "Ask a text of yours",
+        "Write a text and see what everybody answers.",
+        in_footer=False,
+        needs="a run or a bundle",
+    ),
+    Action(
+        "compare.flips",
+        "compare",
+        "w",
+        "next_flips",
+        "Won or lost",
+        "Of the rows that flipped show all, those won, those lost, the others.",
+        in_footer=False,
+        needs="a table, and its rows shown",
+    ),
+    Action(
+        "compare.line",
+        "compare",
+        "l",
+        "next_line",
+        "Next line",
+        "Show confusion, classes or calibration of the table's next line.",
+        in_footer=False,
+        needs="a table, and a part of one of its lines shown",
+    ),
+    Action(
+        "compare.table",
+        "compare",
+        "e",
+        "next_table",
+        "Earlier table",
+        "Show the run's table before this one.",
+        in_footer=False,
+        needs="a table",
+    ),
+    Action(
+        "compare.leave",
+        "compare",
+        "escape",
+        "leave_field",
+        "Leave the field",
+        "Leave a box that takes letters, so that letters are keys again.",
+        in_footer=False,
+    ),
+)

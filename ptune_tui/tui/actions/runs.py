@@ -1,0 +1,93 @@
+"""Actions of Runs."""
+
+from __future__ import annotations
+
+from ptune_tui.tui.actions.action import Action
+
+ACTIONS = (
+    Action(
+        "runs.open",
+        "runs",
+        "enter",
+        "open",
+        "Open",
+        "Show the run: as it goes, or how it went.",
+        needs="a run under the cursor, and no export that goes on",
+    ),
+    Action(
+        "runs.mark",
+        "runs",
+        "space",
+        "mark",
+        "Mark",
+        "Draw the run's loss curve over those of the other marked runs.",
+        needs="a run under the cursor",
+    ),
+    Action(
+        "runs.filter",
+        "runs",
+        "slash",
+        "filter",
+        "Filter",
+        "Show only runs in which some words stand, in any column.",
+        needs="a run",
+    ),
+    Action(
+        "runs.delete",
+        "runs",
+        "d",
+        "delete",
+        "Delete",
+        "Delete the run and all its files; asks first.",
+        needs="a run under the cursor that nobody works on",
+    ),
+    Action(
+        "runs.curves",
+        "runs",
+        "v",
+        "curves",
+        "Curves",
+        "Show the loss curves, or what is known of the run.",
+        in_footer=False,
+        needs="a run, and a terminal too narrow for both",
+    ),
+    Action(
+        "runs.unmark",
+        "runs",
+        "u",
+        "unmark",
+        "Unmark all",
+        "Take all marks away.",
+        in_footer=False,
+        needs="a marked run",
+    ),
+    Action(
+        "runs.copy",
+        "runs",
+        "y",
+        "copy",
+        "Copy path",
+        "Copy the path of the run's folder.",
+        in_footer=False,
+        needs="a run under the cursor",
+    ),
+    Action(
+        "runs.new",
+        "runs",
+        "n",
+        "app.show_place('setup')",
+        "New",
+        "Set up another run.",
+        in_footer=False,
+    ),
+    Action(
+        "runs.end_filter",
+        "runs",
+        "escape",
+        "end_filter",
+        "All",
+        "Show all runs again.",
+        in_footer=False,
+        needs="a filter",
+    ),
+)
