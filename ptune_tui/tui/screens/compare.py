@@ -18,7 +18,7 @@ from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.compare_choice import command, compare_task
 from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
-from ptune_tui.tui.screens.compare_views import EMPTY, NO_TABLE, CompareViews
+from ptune_tui.tui.screens.compare_views import CompareViews
 from ptune_tui.tui.table_views import progress_lines
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
@@ -183,9 +183,7 @@ class CompareScreen(CompareViews):
             panel.query_one("#compare-head").display = False
             panel.show_table_text(list(progress_lines(state, self.ptune.clock())))
         elif view == "table" and panel.evaluation is None:
-            name = self.ptune.keymap.name
-            words = NO_TABLE.format(start=name("compare.start"), ask=name("compare.ask"))
-            panel.show_table_text([Content("\n".join([words, *self._problems]))])
+            panel.show_table_text([Content("\n".join([self.no_table(), *self._problems]))])
 
     def _show_buttons(self) -> None:
         comparison = self.ptune.session.comparison
@@ -226,9 +224,7 @@ class CompareScreen(CompareViews):
         is_first = self.found is None
         self.found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
         chosen = next((each.word for each in self.found if each.is_of(shown, session.bundle)), None)
-        name = self.ptune.keymap.name
-        empty = EMPTY.format(setup=name("app.setup"), train=name("app.train"))
-        self.query_one("#no-subject", Static).update(empty)
+        self.query_one("#no-subject", Static).update(self.nothing_to_compare())
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
         if self.found:

@@ -62,6 +62,16 @@ class CompareViews(PlaceScreen):
         """The part that is shown."""
         return "table" if self.view not in self.views else self.view
 
+    def nothing_to_compare(self) -> str:
+        """How to begin."""
+        name = self.ptune.keymap.name
+        return EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+
+    def no_table(self) -> str:
+        """How to make a table."""
+        name = self.ptune.keymap.name
+        return NO_TABLE.format(start=name("compare.start"), ask=name("compare.ask"))
+
     def hint(self) -> str:
         """Keys that help on from the part that is shown."""
         is_empty = self.shown_table() is None and self.shown_view != "text"
