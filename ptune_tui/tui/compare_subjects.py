@@ -52,6 +52,17 @@ class Subject:
     labels: list[str] | None = None
     about: str = ""
 
+    def is_of(self, run: Path | None, bundle: Path | None) -> bool:
+        """Whether it is a run, or where there is none, a bundle.
+
+        Args:
+            run (Path | None): The run's folder.
+            bundle (Path | None): The bundle's.
+        """
+        if run is not None:
+            return self.run is not None and self.run.absolute() == run.absolute()
+        return bundle is not None and self.run is None and self.bundle == bundle
+
     @property
     def command_word(self) -> str:
         """What a command calls it."""

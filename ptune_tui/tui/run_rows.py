@@ -181,10 +181,11 @@ def table_word(evaluation: Evaluation, now: float, is_current: bool) -> str:
         is_current (bool): Whether the run's prompt is still the one that it is of.
     """
     age = age_text(max(0.0, now - evaluation.made_at))
+    num_lines = len(evaluation.contenders)
     parts = [
         "now" if age == "now" else f"{age} ago",
         source_text(evaluation.data),
         f"{evaluation.num_rows} rows",
-        f"{len(evaluation.contenders)} lines",
+        "1 line" if num_lines == 1 else f"{num_lines} lines",
     ]
     return " · ".join(parts if is_current else [*parts, "of an earlier prompt"])

@@ -31,7 +31,7 @@ def score_lines(evaluation: Evaluation, width: int) -> Iterator[Content]:
     yield Content("")
     target = target_line(evaluation).title
     for number, line in enumerate(table_lines(evaluation, width)):
-        style = "dim" if number == 0 else "bold" if line.startswith(target) else ""
+        style = "dim" if number == 0 else "bold" if line.startswith(f"{target}  ") else ""
         yield Content.styled(line, style)
     yield Content("")
     for line in summary_lines(evaluation, width):

@@ -11,6 +11,7 @@ from export.template import Template
 from ptune_tui.cli.evaluation_checks import check_places, check_request
 from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.errors import DataError, UsageError
+from ptune_tui.evaluation.columns import Columns
 from ptune_tui.model_cards import ADAPTER_FOLDER
 from ptune_tui.prompt_card import CARD_FILE, PromptCard
 from ptune_tui.tasks import TASK_FILE
@@ -87,3 +88,12 @@ def test_a_missing_folder_to_write_into_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no folder"):
         check_places(None, tmp_path / "missing" / "table.json")
     check_places(None, tmp_path / "table.json", Path("here.json"))
+
+
+def test_only_a_run_by_itself_has_rows_of_its_own(run: str, tmp_path: Path) -> None:
+    check_request(run, None, EvaluationRequest(None))
+    other = run_of(tmp_path / "other", ["a", "b"])
+    with pytest.raises(UsageError, match="`--data` is missing"):
+        check_request(run, other, EvaluationRequest(None))
+    with pytest.raises(UsageError, match="`--prompt-field` or `--response-field` was given"):
+        check_request(run, None, EvaluationRequest(None, columns=Columns("question")))

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, DataTable, Input
+from textual.widgets import Button, DataTable, Input, Static
 
 from ptune_tui.events import AskText, TaskFailed, TaskFinished, decode_command
 from ptune_tui.kept_tables import add_table
@@ -171,6 +171,26 @@ async def test_stored_tables_of_a_run_open_at_once_and_one_after_the_other(run: 
         await pilot.press("e")
         await pilot.pause()
         assert "200 rows" in written(screen, "#table-text")
+
+
+async def test_another_run_brings_its_own_tables_and_the_form_stays_open(
+    home: Path, run: Path
+) -> None:
+    add_table(run, table(fakes.START - 60, 200))
+    other = fakes.write_run(home / "runs" / "two", fakes.finished())
+    add_table(other, table(fakes.START - 7200, 100))
+    app = PTuneApp("compare", attach=run, clock=lambda: fakes.START)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("v", "v", "v", "v", "v")
+        assert screen.shown_view == "choose"
+        row(screen, "of").text = "run two"
+        await settled(pilot)
+        assert screen.shown_view == "choose"
+        await pilot.press("v", "escape", "v")
+        assert "100 rows" in written(screen, "#table-text")
+        words = screen.query_one("#shown-table SelectCurrent #label", Static)
+        assert str(words.render()).startswith("2 h ago")
 
 
 async def test_own_texts_are_asked_of_one_worker(run: Path, use_worker: UseWorker) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -19,10 +18,11 @@ from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.compare_choice import command, compare_task
 from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
-from ptune_tui.tui.screens.compare_views import EMPTY, NO_TABLE, CompareViews
+from ptune_tui.tui.screens.compare_views import CompareViews
 from ptune_tui.tui.table_views import progress_lines
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
+from ptune_tui.tui.widgets.field_row import UP_AND_DOWN
 from ptune_tui.tui.widgets.run_panels import Problem
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.widgets.text_view import TextView
@@ -33,15 +33,17 @@ class CompareScreen(CompareViews):
     """The comparison."""
 
     PLACE: ClassVar[str] = "compare"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("compare")]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("compare"), *UP_AND_DOWN]
     AUTO_FOCUS = "#compare-start"
 
     def __init__(self) -> None:
         super().__init__()
+        self.form = CompareForm()
         self.found: list[Subject] | None = None  # None: not read yet
         self._tables_of: Subject | None = None  # whose stored tables are offered
         self._problems: list[str] = []  # of stored tables
         self._num_made = 0
+        self._is_first_look = True
 
     def compose_body(self) -> ComposeResult:
         """The names of the parts, the form, what was found, the buttons."""
@@ -50,9 +52,9 @@ class CompareScreen(CompareViews):
             yield ViewBar(id="view-bar")
             with Horizontal(id="compare-body"):
                 with Vertical(id="compare-left"):
-                    yield CompareForm()
+                    yield self.form
                     yield Steady("", id="compare-command")
-                yield ComparePanel()
+                yield self.panel
             with Horizontal(id="compare-line"):
                 yield Button("Compare", variant="primary", id="compare-start", compact=True)
                 yield Button("Stop", id="compare-stop", compact=True)
@@ -89,7 +91,7 @@ class CompareScreen(CompareViews):
     @on(Button.Pressed, "#compare-start")
     def action_start(self) -> None:
         """Make the table that the form says."""
-        form = self.query_one(CompareForm)
+        form = self.form
         form.check()  # the disk may have changed since the last key
         subject, lineup, rows = form.subject, form.lineup, form.rows
         if subject is None or lineup is None or rows is None or not self._can_start():
@@ -114,7 +116,7 @@ class CompareScreen(CompareViews):
     @on(Input.Submitted, "#compare-ask")
     def _ask(self, event: Input.Submitted) -> None:
         text = event.value.strip()
-        lineup = self.query_one(CompareForm).lineup
+        lineup = self.form.lineup
         session = self.ptune.session
         if not text or session.comparison.is_answering:
             return
@@ -132,7 +134,7 @@ class CompareScreen(CompareViews):
 
     def on_compare_form_changed(self) -> None:
         """Show the command, and the tables of another run."""
-        form = self.query_one(CompareForm)
+        form = self.form
         if form.subject is not None and form.subject != self._tables_of:
             self._tables_of = form.subject
             self._read_tables(form.subject)
@@ -181,22 +183,20 @@ class CompareScreen(CompareViews):
             panel.query_one("#compare-head").display = False
             panel.show_table_text(list(progress_lines(state, self.ptune.clock())))
         elif view == "table" and panel.evaluation is None:
-            name = self.ptune.keymap.name
-            words = NO_TABLE.format(start=name("compare.start"), ask=name("compare.ask"))
-            panel.show_table_text([Content("\n".join([words, *self._problems]))])
+            panel.show_table_text([Content("\n".join([self.no_table(), *self._problems]))])
 
     def _show_buttons(self) -> None:
         comparison = self.ptune.session.comparison
         start, stop = self.query_one("#compare-start", Button), self.query_one("#compare-stop")
         start.disabled = not self._can_start()
         start.label = "Comparing..." if comparison.is_making_table else "Compare"
-        self.query_one(CompareForm).disabled = comparison.is_making_table
+        self.form.disabled = comparison.is_making_table
         stop.display = comparison.is_making_table or comparison.is_answering
         self._show_status()
 
     def _show_status(self) -> None:
         """What is wrong, or what else can be done, in one line beside the buttons."""
-        session, form = self.ptune.session, self.query_one(CompareForm)
+        session, form = self.ptune.session, self.form
         warning = session.comparison.damage
         if session.is_training or session.is_exporting:
             warning = "waits until the other work has ended"
@@ -214,9 +214,7 @@ class CompareScreen(CompareViews):
         return not busy
 
     def _can_start(self) -> bool:
-        forms = self.query(CompareForm)
-        is_whole = bool(forms) and None not in (forms.first().lineup, forms.first().rows)
-        return is_whole and self._is_free()
+        return None not in (self.form.lineup, self.form.rows) and self._is_free()
 
     @work(exclusive=True, group="subjects")
     async def _read_subjects(self) -> None:
@@ -225,16 +223,12 @@ class CompareScreen(CompareViews):
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
         self.found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
-        chosen = next(
-            (each.word for each in self.found if _is_shown(each, shown, session.bundle)), None
-        )
-        name = self.ptune.keymap.name
-        empty = EMPTY.format(setup=name("app.setup"), train=name("app.train"))
-        self.query_one("#no-subject", Static).update(empty)
+        chosen = next((each.word for each in self.found if each.is_of(shown, session.bundle)), None)
+        self.query_one("#no-subject", Static).update(self.nothing_to_compare())
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
         if self.found:
-            self.query_one(CompareForm).offer(self.found, chosen if is_first else None)
+            self.form.offer(self.found, chosen if is_first else None)
             if self.is_current and self.focused is None:
                 self.query_one("#compare-start").focus()
         self.refresh_place()
@@ -249,14 +243,8 @@ class CompareScreen(CompareViews):
             tables, self._problems = await asyncio.to_thread(tables_of, subject.run, now)
         elif comparison.made is not None and comparison.is_of_bundle(subject.bundle):
             tables = [(table_word(comparison.made, now, True), comparison.made)]
-        is_first = self.view == "choose" and bool(tables) and not self._num_made
         self.panel.offer(tables)
-        if is_first and self.is_current:
-            self.view = "table"
+        if self._is_first_look and tables:
+            self.view = "table"  # what was found before is what one comes for
+        self._is_first_look = False
         self.refresh_place()
-
-
-def _is_shown(subject: Subject, run: Path | None, bundle: Path | None) -> bool:
-    if run is not None:
-        return subject.run is not None and subject.run.absolute() == run.absolute()
-    return bundle is not None and subject.run is None and subject.bundle == bundle

@@ -44,9 +44,13 @@ class CompareViews(PlaceScreen):
 
     Attributes:
         view: The part that was asked for.
+        panel: What was found.
     """
 
-    view: View = "choose"
+    def __init__(self) -> None:
+        super().__init__()
+        self.view: View = "choose"
+        self.panel = ComparePanel()  # asked for too often to be looked up
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -58,6 +62,16 @@ class CompareViews(PlaceScreen):
         """The part that is shown."""
         return "table" if self.view not in self.views else self.view
 
+    def nothing_to_compare(self) -> str:
+        """How to begin."""
+        name = self.ptune.keymap.name
+        return EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+
+    def no_table(self) -> str:
+        """How to make a table."""
+        name = self.ptune.keymap.name
+        return NO_TABLE.format(start=name("compare.start"), ask=name("compare.ask"))
+
     def hint(self) -> str:
         """Keys that help on from the part that is shown."""
         is_empty = self.shown_table() is None and self.shown_view != "text"
@@ -66,15 +80,9 @@ class CompareViews(PlaceScreen):
         rows = {row.id: row for row in ACTIONS}
         return "    ".join(f"{name(each)}  {rows[each].description.lower()}" for each in wanted)
 
-    @property
-    def panel(self) -> ComparePanel:
-        """What was found."""
-        return self.query_one(ComparePanel)
-
     def shown_table(self) -> Evaluation | None:
         """The table whose parts are shown; None where there is none."""
-        panels = self.query(ComparePanel)
-        return panels.first().evaluation if panels else None
+        return self.panel.evaluation
 
     def action_copy(self) -> None:
         """Copy the table as Markdown."""

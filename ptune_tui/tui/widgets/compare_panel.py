@@ -47,7 +47,7 @@ class ComparePanel(Vertical):
         self.evaluation: Evaluation | None = None
         self.view: View = "table"
         self.flip_kind: FlipKind = "all"
-        self._tables: list[Evaluation] = []
+        self._tables: dict[str, Evaluation] = {}
         self._line = ""
 
     def compose(self) -> ComposeResult:
@@ -81,19 +81,21 @@ class ComparePanel(Vertical):
         Args:
             tables (Sequence[tuple[str, Evaluation]]): Each with what to choose it by.
         """
-        self._tables = [table for _, table in tables]
-        options = [(word, str(number)) for number, (word, _) in enumerate(tables)]
+        # By when they were made: a box whose value stays the same would keep its old words.
+        self._tables = {str(table.made_at): table for _, table in tables}
+        options = [(word, str(table.made_at)) for word, table in tables] or [(_NONE, _NONE)]
         box = self.query_one("#shown-table", Choice)
         with self.prevent(Select.Changed):
-            box.set_options(options or [(_NONE, _NONE)])
-        box.disabled = len(options) < 2
-        self._take(self._tables[0] if self._tables else None)
+            box.set_options(options)
+            box.value = options[0][1]
+        box.disabled = len(tables) < 2
+        self._take(tables[0][1] if tables else None)
 
     def next_table(self) -> None:
         """Show the table before this one; the latest behind the first."""
-        if len(self._tables) > 1:
-            at = int(str(self.query_one("#shown-table", Choice).value))
-            self.query_one("#shown-table", Choice).value = str((at + 1) % len(self._tables))
+        known, box = list(self._tables), self.query_one("#shown-table", Choice)
+        if len(known) > 1:
+            box.value = known[(known.index(str(box.value)) + 1) % len(known)]
 
     def next_line(self) -> None:
         """Show the parts of the next line."""
@@ -126,8 +128,8 @@ class ComparePanel(Vertical):
     @on(Select.Changed, "#shown-table")
     def _table_chosen(self, event: Select.Changed) -> None:
         event.stop()
-        if event.value != _NONE:
-            self._take(self._tables[int(str(event.value))])
+        if event.value in self._tables:
+            self._take(self._tables[str(event.value)])
             self.post_message(self.Changed())
 
     @on(Select.Changed, "#shown-line")
