@@ -96,7 +96,7 @@ def test_each_field_says_what_is_wrong_with_it(name: str, text: str, sentence: s
 @pytest.mark.parametrize(
     "name", ["model.source", "data.train", "data.validation", "method.init_prompt"]
 )
-@pytest.mark.parametrize("text", ["~no-such-user/x", "x" * 300])
+@pytest.mark.parametrize("text", ["~no-such-user/x", "x" * 300], ids=["no user", "too long"])
 def test_text_that_can_be_no_path_is_a_problem_of_its_field(name: str, text: str) -> None:
     texts = form_values.write_form(RunConfig())
     if name == "method.init_prompt":

@@ -126,7 +126,7 @@ async def test_model_file_is_found_in_the_browser(tmp_path: Path) -> None:
         assert text == str(tmp_path / "shelf" / "mine.gguf")
 
 
-@pytest.mark.parametrize("text", ["~no-such-user/x", "x" * 300])
+@pytest.mark.parametrize("text", ["~no-such-user/x", "x" * 300], ids=["no user", "too long"])
 @pytest.mark.parametrize("is_taken", [False, True])
 async def test_text_that_can_be_no_path_is_told_in_the_browser(text: str, is_taken: bool) -> None:
     app = PTuneApp()
