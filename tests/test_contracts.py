@@ -42,6 +42,7 @@ ONE_OF_EACH: list[events.Event] = [
     events.Paused(3),
     events.Continued(3, 12.5),
     events.CheckpointSaved(1, "prompt.safetensors", 0.5, True),
+    events.TextAnswered(1, "base", "torch, cpu", "yes", 0.2, {"yes": 0.9, "no": 0.1}, "", True),
     events.Notice("kernel", "Picked `stream`.", "hint"),
     events.StateSaved(3, "checkpoints/last"),
     events.Resumed(3, "checkpoints/last"),

@@ -90,20 +90,24 @@ def test_what_is_not_finite_breaks_no_plot() -> None:
     losses = [1.0, math.nan, 0.5, math.inf, 0.4, -math.inf]
     steps = [step(n + 1, loss, rate=loss, norm=loss) for n, loss in enumerate(losses)]
     history = RunHistory(steps=steps)
-    history.tuned = [EvaluationDone(6, 9, math.nan, math.inf, math.nan, 1.0, tuned=True)]
-    history.tuned.append(EvaluationDone(6, 9, 0.5, 0.4, 0.3, 1.0, tuned=True))
+    history.validations.tuned = [
+        EvaluationDone(6, 9, math.nan, math.inf, math.nan, 1.0, tuned=True)
+    ]
+    history.validations.tuned.append(EvaluationDone(6, 9, 0.5, 0.4, 0.3, 1.0, tuned=True))
     for plot in training_plots(history):
         drawn = [line.path for line in plot.lines] + [str(plot.markers), str(plot.y_ticks)]
         assert not re.search(r"nan|inf", "".join(drawn)), plot.key
         assert plot.y.low < plot.y.high
     none = RunHistory(steps=[step(1, math.nan, math.nan, math.nan)])
-    none.tuned = [EvaluationDone(1, 9, math.nan, None, None, 1.0, tuned=True)]
+    none.validations.tuned = [EvaluationDone(1, 9, math.nan, None, None, 1.0, tuned=True)]
     assert [plot.lines for plot in training_plots(none)] == [[], [], []]
 
 
 def test_every_point_lies_in_the_box() -> None:
     history = RunHistory(steps=[step(n, 10.0 / n, 0.1 / n, 3.0) for n in range(1, 200)])
-    history.tuned = [EvaluationDone(n, 9, 0.1, 0.05, None, 1.0, tuned=True) for n in (50, 100)]
+    history.validations.tuned = [
+        EvaluationDone(n, 9, 0.1, 0.05, None, 1.0, tuned=True) for n in (50, 100)
+    ]
     history.base = [EvaluationDone(0, 9, 0.9, 0.9, None, 1.0, tuned=False)]
     history.said = [RolledBack(90, 75, 0.05, "because")]
     for plot in [*training_plots(history), learning_plot(learning_curve())]:
@@ -126,7 +130,7 @@ def test_smoothing_is_that_of_pandas() -> None:
 
 def test_the_last_score_on_all_rows_is_no_point_of_the_curve() -> None:
     history = RunHistory()
-    history.tuned = [
+    history.validations.tuned = [
         EvaluationDone(50, 400, 0.8, 0.8, None, 1.0, tuned=True),
         EvaluationDone(100, 400, 0.9, 0.9, None, 1.0, tuned=True, is_best=True),
         EvaluationDone(100, 872, 0.88, 0.88, None, 1.0, tuned=True, is_best=True),

@@ -220,7 +220,7 @@ def test_curves_are_smoothed_and_marked_apart() -> None:
 async def test_a_change_is_looked_at_only_where_it_is_shown(
     some_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptune_tui.tui.screens.runs.READ_SECONDS", 0.1)
+    monkeypatch.setattr("ptune_tui.tui.screens.runs.READ_SECONDS", 0.6)
     app = PTuneApp(clock=lambda: NOW)
     async with opened(app, size=(80, 24)) as pilot:
         screen = await read(app, pilot)
