@@ -26,6 +26,7 @@ class RowText(msgspec.Struct, frozen=True):
         adds_special_tokens: Whether the tokenizer adds its own.
         num_lead_tokens: First tokens of the row that are in the cache already.
         end_token_id: What ends an answer.
+        max_response_tokens: Longest answer in training, with its end.
     """
 
     before: str
@@ -33,6 +34,7 @@ class RowText(msgspec.Struct, frozen=True):
     adds_special_tokens: bool
     num_lead_tokens: int
     end_token_id: int
+    max_response_tokens: int
 
 
 class FolderCard(msgspec.Struct, frozen=True):

@@ -3,7 +3,8 @@
     pip install onnxruntime tokenizers
     python answer.py "a text"
 
-Nothing of ptune is needed. The prompt is the default of the graph's cache: whoever gives no
+It writes the likeliest token, again and again, also where ptune chooses among labels. Nothing of
+ptune is needed. The prompt is the default of the graph's cache: whoever gives no
 `past_key_values` asks the tuned model.
 """
 
@@ -21,13 +22,12 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 
-def answer(folder: Path, text: str, num_tokens: int = 64) -> str:
-    """The most likely answer, token by token.
+def answer(folder: Path, text: str) -> str:
+    """The likeliest answer token by token, at most as long as those of training.
 
     Args:
         folder (Path): Where this file was written.
         text (str): What is asked.
-        num_tokens (int): At most so many tokens.
     """
     row = json.loads((folder / "ptune.json").read_text(encoding="utf-8"))["row"]
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -45,7 +45,7 @@ def answer(folder: Path, text: str, num_tokens: int = 64) -> str:
     # The first tokens of every row are in the cache, behind the prompt.
     feeds = {"input_ids": np.array([encoded.ids[row["num_lead_tokens"] :]], np.int64)}
     chosen: list[int] = []
-    while len(chosen) < num_tokens:
+    while len(chosen) < row["max_response_tokens"]:
         logits, *cache = session.run(None, feeds)
         token = int(logits[0, -1].argmax())
         if token == row["end_token_id"]:

@@ -58,7 +58,7 @@ def test_the_graph_alone_has_torch_s_logits_and_the_script_its_answer(
     )
     assert not said.stderr
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    continuation = reference.continuations([ids], 64)[0]
+    continuation = reference.continuations([ids], tuned.card.max_response_tokens)[0]
     assert (
         said.stdout.decode().strip()
         == tokenizer.decode(continuation, skip_special_tokens=False).strip()
