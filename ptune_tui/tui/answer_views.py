@@ -11,7 +11,7 @@ from ptune_tui.tui.compare_state import AnswersState, AskedText
 from ptune_tui.tui.wording import one_line, seconds_text
 
 _MAX_LABELS = 2
-_TITLE_WIDTH = 23
+_TITLE_WIDTH = 21
 
 
 def answer_lines(
@@ -36,17 +36,17 @@ def answer_lines(
 
 def _answer(answer: TextAnswered) -> Iterator[Content]:
     """A label in one line with its rivals, or a text below its title."""
-    title = f"  {answer.title:<{_TITLE_WIDTH}.{_TITLE_WIDTH}} "
+    title = f" {answer.title:<{_TITLE_WIDTH}.{_TITLE_WIDTH}} "
     if answer.error:
         yield Content.assemble(title, (f"✗ {answer.error}", "$text-error"))
         return
     time = milliseconds_text(answer.seconds)
     if "\n" in answer.answer or len(answer.answer) > 2 * _TITLE_WIDTH:
-        yield Content.assemble(title, (f"{time:>8}  {answer.computed_by}", "dim"))
+        yield Content.assemble(title, (f"{time:>7}  {answer.computed_by}", "dim"))
         yield from (Content(f"    {line}") for line in answer.answer.splitlines())
         return
     text = answer.answer or "(nothing)"
-    yield Content.assemble(title, (f"{time:>8}  ", "dim"), (text, "bold"), _rivals(answer))
+    yield Content.assemble(title, (f"{time:>7}  ", "dim"), (text, "bold"), _rivals(answer))
 
 
 def _rivals(answer: TextAnswered) -> Content:
@@ -55,7 +55,7 @@ def _rivals(answer: TextAnswered) -> Content:
     if not ranked:
         return Content("")
     words = [
-        f"{100 * share:.1f} %" if label == answer.answer else f"{label} {100 * share:.1f}"
+        f"{100 * share:.0f} %" if label == answer.answer else f"{label} {100 * share:.0f}"
         for label, share in ranked
     ]
     return Content.styled("  " + " · ".join(words), "dim")

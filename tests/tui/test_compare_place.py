@@ -200,7 +200,7 @@ async def test_own_texts_are_asked_of_one_worker(run: Path, use_worker: UseWorke
         screen = await ready(pilot)
         await pilot.press("a", *"lamp", "enter")
         comparison = app.session.comparison
-        await wait_for(pilot, lambda: "97.0 %" in written(screen, "#answers"))
+        await wait_for(pilot, lambda: "97 %" in written(screen, "#answers"))
         assert comparison.answers is not None
         folder = comparison.answers.job.folder
         task = read_task(folder)

@@ -172,11 +172,11 @@ def test_answers_stand_below_their_text_with_time_and_rivals() -> None:
         "210",
         "ms",
         "account",
-        "61.0",
+        "61",
         "%",
         "·",
         "billing",
-        "30.0",
+        "30",
     ]
     assert lines[2][:3] == ["few-shot", "✗", "No"]
     assert lines[4][:5] == ["bundle", "(fast)", "12", "ms", "returns"]

@@ -150,6 +150,8 @@ class CompareScreen(CompareViews):
 
     def show_state(self) -> None:
         """Draw the comparison."""
+        if self.found is None:
+            return
         comparison = self.ptune.session.comparison
         if comparison.num_made != self._num_made:
             self._num_made = comparison.num_made
