@@ -198,7 +198,7 @@ class CompareScreen(CompareViews):
         """What is wrong, or what else can be done, in one line beside the buttons."""
         session, form = self.ptune.session, self.query_one(CompareForm)
         warning = session.comparison.damage
-        if session.is_training or session.is_exporting:
+        if session.is_busy and not session.comparison.is_making_table:
             warning = "waits until the other work has ended"
         elif form.lineup is None or form.rows is None:
             warning = "a field of the form is wrong"
@@ -209,9 +209,7 @@ class CompareScreen(CompareViews):
         line.show_text(warning or self.hint())
 
     def _is_free(self) -> bool:
-        session = self.ptune.session
-        busy = session.is_training or session.is_exporting or session.comparison.is_making_table
-        return not busy
+        return not self.ptune.session.is_busy
 
     def _can_start(self) -> bool:
         forms = self.query(CompareForm)

@@ -15,7 +15,7 @@ from textual.widgets import Button, Static
 
 from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig
-from ptune_tui.errors import PTuneError
+from ptune_tui.errors import PTuneError, explain
 from ptune_tui.presets import PRESETS
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.fields import (
@@ -57,6 +57,7 @@ class SetupScreen(PlaceScreen):
         self._filled = {name: defaults[name] for name in PRESET_FIELDS}
         self._filled_for: tuple[str, DataConfig | None] = (NO_PRESET, None)
         self._settling: Timer | None = None
+        self._was_previewing = False
 
     def compose_body(self) -> ComposeResult:
         """Form and preview; below them the command and the button."""
@@ -212,7 +213,7 @@ class SetupScreen(PlaceScreen):
     def _can_work(self) -> bool:
         """Whether the form is right and filled in, and the machine free."""
         is_ready = self.config is not None and self._filled_for == self._to_fill_for()
-        return is_ready and not self.ptune.session.is_training
+        return is_ready and not self.ptune.session.is_busy
 
     def _to_fill_for(self) -> tuple[str, DataConfig | None]:
         """The preset, and the data that it looks at."""
@@ -223,11 +224,15 @@ class SetupScreen(PlaceScreen):
         """Draw the preview and the button."""
         session = self.ptune.session
         state = session.preview.state if session.preview else None
+        is_previewing = session.preview is not None and session.preview.is_active
+        if self._was_previewing and not is_previewing:
+            self._settle()  # it may have fetched the data or the model that a look has missed
+        self._was_previewing = is_previewing
         is_local = session.is_model_here(self.form.texts.get(MODEL, ""))
         self.query_one(PreviewPane).show(state, is_local=is_local, is_stale=self._is_stale())
         button = self.query_one("#start", Button)
         button.disabled = self.query_one("#find-rate", Button).disabled = not self._can_work()
-        button.label = "Training..." if session.is_training else "Start training"
+        button.label = f"{session.doing.capitalize()}..." if session.is_busy else "Start training"
 
     def _is_stale(self) -> bool:
         """Whether the rows that are shown are of another form."""
@@ -276,9 +281,10 @@ class SetupScreen(PlaceScreen):
             return  # a preset looks at the data, and a form that is wrong may be wrong there
         try:
             filled = await asyncio.to_thread(preset_texts, preset, data or DataConfig())
-        except PTuneError as error:
-            self.form.rows[PRESET].show_problem(error.message)
+        except (PTuneError, OSError) as error:
+            self.form.rows[PRESET].show_problem(explain(error).message)
             return
+        self.form.rows[PRESET].show_problem(self.form.problems.get(PRESET, ""))
         self._filled_for = wanted
         word = "default" if preset is None else name
         self.form.write(changes(self.form.texts, self._filled, filled))
