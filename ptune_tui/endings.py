@@ -18,9 +18,20 @@ from ptune_tui.events import (
     decode_event,
 )
 from ptune_tui.hardware import free_disk_bytes
-from ptune_tui.tasks import EVENTS_FILE, LOG_FILE
+from ptune_tui.tasks import (
+    EVENTS_FILE,
+    LOG_FILE,
+    FindRateTask,
+    LearningCurveTask,
+    Task,
+    TrainTask,
+    read_task,
+)
 
 FULL_DISK_BYTES = 1 << 20  # less room than this is none
+_TRAINING = (TrainTask, FindRateTask, LearningCurveTask)
+_LESS_MEMORY = "Where it was memory: fewer rows a step (`--batch-size`), or `--kernel stream`."
+_MORE_MEMORY = "Where it was memory: end other programs, and try again."
 _PROMPT = b'{"type":"CheckpointSaved"'
 _STATE = b'{"type":"StateSaved"'
 
@@ -55,8 +66,11 @@ def ending_without_a_word(folder: Path, exit_code: int | None) -> TaskFailed:
     log_path = str(folder / LOG_FILE)
     if not folder.is_dir():
         return gone_folder(folder, None)
-    category, message, hint = _reason(folder, exit_code)
-    saved = saved_words(folder) or "Nothing was saved."
+    task = _task(folder)
+    category, message, hint = _reason(folder, exit_code, task)
+    saved = ""
+    if isinstance(task, TrainTask):
+        saved = saved_words(folder) or "Nothing was saved."
     return TaskFailed(category, message, f"{hint} {saved}".strip(), log_path)
 
 
@@ -76,7 +90,15 @@ def gone_folder(folder: Path, pid: int | None) -> TaskFailed:
     return TaskFailed("resources", f"The folder {folder} was deleted or moved.", hint, "")
 
 
-def _reason(folder: Path, exit_code: int | None) -> tuple[Category, str, str]:
+def _task(folder: Path) -> Task | None:
+    """What the worker was asked to do; None where that is lost or damaged."""
+    try:
+        return read_task(folder)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _reason(folder: Path, exit_code: int | None, task: Task | None) -> tuple[Category, str, str]:
     free = free_disk_bytes(folder)
     if free is not None and free < FULL_DISK_BYTES:
         return (
@@ -94,7 +116,7 @@ def _reason(folder: Path, exit_code: int | None) -> tuple[Category, str, str]:
         return (
             "resources",
             "The worker was killed: by somebody, or by the system, which ran out of memory.",
-            "Where it was memory: fewer rows a step (`--batch-size`), or `--kernel stream`.",
+            _LESS_MEMORY if isinstance(task, _TRAINING) else _MORE_MEMORY,
         )
     if exit_code < 0:
         return "fault", f"The worker was ended by signal {-exit_code} ({_name(-exit_code)}).", ""

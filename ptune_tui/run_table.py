@@ -30,11 +30,19 @@ def prompt_hash(run: Path) -> str:
 
     Args:
         run (Path): The folder.
+
+    Raises:
+        DataError: The adapter is there and cannot be read.
     """
+    path = run / _PROMPT_FILE
     try:
-        return hashlib.sha256((run / _PROMPT_FILE).read_bytes()).hexdigest()
-    except FileNotFoundError:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as error:
+        raise DataError(
+            f"The prompt {path} cannot be read: {error.strerror}.", "Check its permissions."
+        ) from error
 
 
 def current_table(run: Path) -> RunTable:
@@ -46,7 +54,7 @@ def current_table(run: Path) -> RunTable:
         run (Path): The run's folder.
 
     Raises:
-        DataError: The table is damaged, or of another version.
+        DataError: The table is damaged or of another version, or the prompt cannot be read.
     """
     evaluation = read_evaluation(run)
     if evaluation is None or evaluation.prompt_hash in ("", prompt_hash(run)):

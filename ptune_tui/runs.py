@@ -22,6 +22,8 @@ from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTas
 RunStatus = Literal["running", "paused", "finished", "stopped", "failed", "killed"]
 AT_WORK: tuple[RunStatus, ...] = ("running", "paused")  # there is a worker
 
+_clock = time.time  # of runs that go on; the tests have their own
+
 
 class RunSummary(Struct, frozen=True):
     """One training run at a glance."""
@@ -216,5 +218,5 @@ def _seconds(fold: RunFold, is_held: bool) -> float:
     if isinstance(fold.ending, TaskFinished):
         return fold.ending.seconds
     if is_held and fold.ending is None and fold.worker_started is not None:
-        return fold.seconds_before + time.time() - fold.worker_started
+        return fold.seconds_before + _clock() - fold.worker_started
     return fold.last_step.elapsed_seconds if fold.last_step else 0.0

@@ -17,6 +17,7 @@ from ptune_tui.errors import DataError
 from ptune_tui.paths import settings_file
 
 Charts = Literal["braille", "blocks"]
+_VALUE = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""  # a text on one line, in either quotes
 Remembered = Literal["theme", "charts"]  # what the app itself writes
 
 
@@ -68,7 +69,7 @@ def remember(name: Remembered, value: str, path: Path | None = None) -> None:
         path (Path | None): The file; None for the one of this user.
 
     Raises:
-        DataError: The file is broken; it is left alone.
+        DataError: The file is broken, or no line of it can be changed; it is left alone.
         OSError: It cannot be written.
     """
     path = path or settings_file()
@@ -79,18 +80,33 @@ def remember(name: Remembered, value: str, path: Path | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     from ptune_tui.tasks import write_atomically  # the app's first frame needs none of it
 
-    write_atomically(path, _with_line(text, name, value).encode())
+    changed = _with_line(text, name, value)
+    if not _holds(changed, msgspec.structs.replace(read.settings, **{name: value})):
+        raise DataError(
+            f"{name} = {value} is not remembered: {path} is written in a way that no line can be "
+            "changed in.",
+            f'Write `{name} = "{value}"` into it, above its tables.',
+        )
+    write_atomically(path, changed.encode())
 
 
 def _decoded(content: bytes) -> Settings:
     return msgspec.toml.decode(content, type=Settings)
 
 
+def _holds(text: str, settings: Settings) -> bool:
+    try:
+        return _decoded(text.encode()) == settings
+    except msgspec.DecodeError:
+        return False
+
+
 def _with_line(text: str, name: str, value: str) -> str:
     """The text with `name = "value"` in front of its tables."""
     line = f'{name} = "{value}"'
     head, table, rest = _parts(text)
-    changed, count = re.subn(rf"(?m)^[ \t]*{name}[ \t]*=.*$", line, head, count=1)
+    before = rf"""(?m)^[ \t]*(?:{name}|"{name}"|'{name}')[ \t]*=[ \t]*{_VALUE}"""
+    changed, count = re.subn(before, lambda _: line, head, count=1)
     if not count:
         changed = f"{head}{'' if not head or head.endswith(chr(10)) else chr(10)}{line}\n"
         changed += "\n" if table else ""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ptune_tui import endings
-from ptune_tui.config import RunConfig
+from ptune_tui.config import DataConfig, ModelConfig, RunConfig
 from ptune_tui.endings import ending_without_a_word, saved_words
 from ptune_tui.events import (
     CheckpointSaved,
@@ -23,7 +23,15 @@ from ptune_tui.events import (
     decode_event,
     encode_line,
 )
-from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE, TrainTask, write_task
+from ptune_tui.tasks import (
+    EVENTS_FILE,
+    LOCK_FILE,
+    TASK_FILE,
+    FindRateTask,
+    PreviewTask,
+    TrainTask,
+    write_task,
+)
 from ptune_tui.worker import main
 from ptune_tui.worker.channel import Channel
 
@@ -65,12 +73,25 @@ def test_what_is_saved_is_read_past_damaged_lines(tmp_path: Path) -> None:
 def test_exit_codes_are_told_apart(
     code: int | None, category: str, words: str, tmp_path: Path
 ) -> None:
+    write_task(tmp_path, TrainTask(RunConfig()))
     ending = ending_without_a_word(tmp_path, code)
     assert ending.category == category
     assert words in ending.message
     assert "Nothing was saved." in ending.hint
     write_events(tmp_path, *SAVED)
     assert "goes on from step 60" in ending_without_a_word(tmp_path, code).hint
+
+
+def test_only_of_a_training_it_is_said_what_is_saved_and_how_it_takes_less(tmp_path: Path) -> None:
+    write_task(tmp_path, PreviewTask(ModelConfig(), DataConfig()))
+    hint = ending_without_a_word(tmp_path, -signal.SIGKILL).hint
+    assert hint == "Where it was memory: end other programs, and try again."
+    write_task(tmp_path, FindRateTask(RunConfig()))
+    hint = ending_without_a_word(tmp_path, -signal.SIGKILL).hint
+    assert "--batch-size" in hint
+    assert "saved" not in hint
+    (tmp_path / TASK_FILE).write_text("{")
+    assert "Where it was memory" in ending_without_a_word(tmp_path, -signal.SIGKILL).hint
 
 
 def test_a_full_disk_and_a_folder_that_is_gone_are_said(

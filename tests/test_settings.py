@@ -64,6 +64,36 @@ def test_remembering_changes_one_line(tmp_path: Path, text: str) -> None:
     assert [line for line in written.splitlines() if line in kept] == kept
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"theme" = "x"\n', 'theme = "nord"\n'),
+        ("'theme'='x#y'  # 'mine'\n", "theme = \"nord\"  # 'mine'\n"),
+        ('theme = "a\\"b" # c\n[keys]\n', 'theme = "nord" # c\n[keys]\n'),
+    ],
+)
+def test_a_line_keeps_its_comment_whatever_its_quotes(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(before)
+    remember("theme", "nord", path)
+    assert path.read_text() == after
+
+
+@pytest.mark.parametrize(
+    "text", ['theme = """x"""\n', 'keys = {"train.stop" = """\n[s\n"""}\ntheme = "x"\n']
+)
+def test_a_file_that_a_changed_line_would_break_is_left_alone(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    assert not read_settings(path).problem
+    with pytest.raises(DataError, match="no line can be changed") as raised:
+        remember("theme", "nord", path)
+    assert 'theme = "nord"' in raised.value.hint
+    assert path.read_text() == text
+
+
 def test_the_first_setting_makes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "config" / "settings.toml"
     remember("charts", "blocks", path)

@@ -209,7 +209,10 @@ class Trainer:
                 yield from self._obey(asked, is_scheduled=False)
             if any(isinstance(command, Continue) for command in asked):
                 yield Continued(self.progress.step, seconds)
-                return
+                if not asks_to_pause(asked):
+                    return
+                yield Paused(self.progress.step)
+                seconds = 0.0
 
     def _obey(self, asked: list[Command], *, is_scheduled: bool) -> Iterator[Event]:
         """Validate, save and stop."""

@@ -272,13 +272,14 @@ class PTuneApp(App[None]):
         """End the work: ask the run, wait, then end its process."""
         with contextlib.suppress(OSError):  # a full disk: the process is ended all the same
             self.session.stop_run(save=False)
-        followed = self.session.followed
+        at_work = self.session.at_work
         self.notify("Ending the work...")
-        deadline = time.monotonic() + (DISCARD_SECONDS if self.session.is_training else 0.0)
-        while followed is not None and followed.is_active and time.monotonic() < deadline:
+        deadline = time.monotonic() + DISCARD_SECONDS
+        while self.session.is_training and time.monotonic() < deadline:
             await asyncio.sleep(POLL_SECONDS)
-        if followed is not None and followed.is_active:
-            await asyncio.to_thread(followed.job.kill)
+        for followed in at_work:
+            if followed.is_active:
+                await asyncio.to_thread(followed.job.kill)
         self._leave()
 
     def _leave(self, return_code: int = 0) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from ptune_tui.bundles import BundleCard, prompt_name_of, read_card
 from ptune_tui.config import RunConfig
+from ptune_tui.errors import DataError
 from ptune_tui.kept_tables import kept_tables
 from ptune_tui.lineup import LinePrecision
 from ptune_tui.results import Evaluation
@@ -162,7 +163,10 @@ def tables_of(run: Path, now: float) -> tuple[list[tuple[str, Evaluation]], list
         now (float): Seconds since the epoch.
     """
     kept, problems = kept_tables(run)
-    current = prompt_hash(run)
+    try:
+        current = prompt_hash(run)
+    except DataError as error:
+        current, problems = "", [*problems, error.message]
     return [
         (
             table_word(each.evaluation, now, each.evaluation.prompt_hash in ("", current)),

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ptune_tui.config import RunConfig, differences
-from ptune_tui.errors import DataError
+from ptune_tui.errors import DataError, explain
 from ptune_tui.events import LineFollower, decode_event
 from ptune_tui.results import Evaluation
 from ptune_tui.run_listing import num_bytes_in
@@ -116,5 +116,5 @@ def _evaluation(run: Path) -> tuple[Evaluation | None, str]:
     try:
         table = current_table(run)
         return table.evaluation, table.omission
-    except DataError as error:
-        return None, error.message
+    except (DataError, OSError) as error:
+        return None, explain(error).message

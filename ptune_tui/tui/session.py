@@ -135,6 +135,22 @@ class Session:
         return self.rate is not None and self.rate.is_active
 
     @property
+    def doing(self) -> str:
+        """What goes on that leaves no room for other work, in words; empty for nothing."""
+        if self.is_training:
+            return "training"
+        if self.is_exporting:
+            return "exporting"
+        if self.comparison.is_making_table:
+            return "comparing"
+        return "finding a rate" if self.is_finding_rate else ""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether new work has to wait: two models at once would be short of memory."""
+        return bool(self.doing)
+
+    @property
     def work_that_goes_on(self) -> Work | None:
         """What would have to be ended or left behind, were the app to close."""
         if self.is_training:
@@ -144,11 +160,10 @@ class Session:
         return "comparison" if self.comparison.is_making_table else None
 
     @property
-    def followed(self) -> Followed[RunState] | Followed[ExportState] | Followed[TableState] | None:
-        """The worker of that work."""
-        if self.is_training:
-            return self.run
-        return self.export if self.is_exporting else self.comparison.table
+    def at_work(self) -> list[Followed[RunState] | Followed[ExportState] | Followed[TableState]]:
+        """The workers of that work: a run of another app may go on beside ours."""
+        all_followed = (self.run, self.export, self.comparison.table)
+        return [each for each in all_followed if each is not None and each.is_active]
 
     @property
     def can_export(self) -> bool:
@@ -166,7 +181,7 @@ class Session:
     @property
     def can_resume(self) -> bool:
         """Whether the run ended before its last step, and left a state to go on from."""
-        if self.run is None or self.run.is_active or self.is_exporting or self.run_config is None:
+        if self.run is None or self.is_busy or self.run_config is None:
             return False
         state = self.run.state
         ending = state.task.ending
@@ -179,6 +194,7 @@ class Session:
         assert self.run_config is not None
         if not self.run.job.folder.is_dir():
             raise UsageError(f"The folder {self.run.job.folder} was deleted or moved.")
+        self.comparison.stop_answers()
         task = TrainTask(self.run_config, resume=True)
         self.run = Followed(jobs.start(self.run.job.folder, task), self.run.state)
         self.run.state.go_on()
@@ -212,7 +228,9 @@ class Session:
     def forget_run(self, run: Path) -> None:
         """Show a run no longer that was deleted."""
         if self.shows(run):
-            self.run = self.run_config = self.export = None
+            self.run = self.run_config = None
+        if self.export is not None and Path(self.export.state.asked.run) == run.absolute():
+            self.export = None
         if self._bundle_is_in(run):
             self.bundle = None
 
@@ -276,6 +294,7 @@ class Session:
 
     def start_export(self, task: ExportTask) -> None:
         """Write a run as a bundle, or for another program."""
+        self.comparison.stop_answers()
         folder = jobs.new_task_folder("export")
         self.export = Followed(jobs.start(folder, task), ExportState(task))
 
@@ -310,6 +329,7 @@ class Session:
     def start_rate_test(self, config: RunConfig) -> None:
         """Try rising learning rates, in place of an earlier test."""
         self.end_rate_test()
+        self.comparison.stop_answers()
         folder = jobs.new_task_folder("find-rate")
         job = jobs.start(folder, FindRateTask(with_absolute_paths(config)))
         self.rate = Followed(job, RateState())

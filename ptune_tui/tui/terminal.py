@@ -54,9 +54,11 @@ class TerminalWatch:
 
     def _give_up(self) -> None:
         """Leave, and see to it that no write to the dead terminal holds the process."""
-        if not self._is_leaving:
+        if (
+            not self.is_lost
+        ):  # also while it leaves already, whose last writes are the ones that hang
             self.is_lost = True
             deadline = threading.Timer(GIVE_UP_SECONDS, os._exit, [TERMINAL_LOST])
             deadline.daemon = True
             deadline.start()
-            self._end(TERMINAL_LOST)
+        self._end(TERMINAL_LOST)

@@ -162,6 +162,15 @@ def test_a_paused_run_can_be_stopped(run: Run, tmp_path: Path, save: bool) -> No
     assert (tmp_path / "adapter").exists() is save
 
 
+def test_a_pause_that_follows_going_on_at_once_waits_again(run: Run) -> None:
+    asked = iter([[Pause()], [Continue(), Pause()], [], [Continue()]])
+    events = run(commands=lambda: next(asked, []))
+    waits = [event for event in events if isinstance(event, Paused | Continued)]
+    assert [type(event) for event in waits] == [Paused, Continued, Paused, Continued]
+    assert {event.step for event in waits} == {1}
+    assert len(steps(events)) == 12
+
+
 def test_a_pause_that_was_taken_back_at_once_is_none(run: Run) -> None:
     asked = iter([[Pause(), Continue()]])
     events = run(commands=lambda: next(asked, []))

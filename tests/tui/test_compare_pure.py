@@ -12,7 +12,7 @@ from ptune_tui.bundles import read_card
 from ptune_tui.evaluation.label_scores import LabelOutcomes
 from ptune_tui.events import TaskFailed
 from ptune_tui.lineup import Lineup
-from ptune_tui.results import ContenderScores, Flip
+from ptune_tui.results import ContenderScores, Flip, write_result
 from ptune_tui.run_listing import RunListing
 from ptune_tui.tui.answer_views import answer_lines
 from ptune_tui.tui.compare_choice import (
@@ -27,7 +27,7 @@ from ptune_tui.tui.compare_choice import (
     read_rows,
 )
 from ptune_tui.tui.compare_state import AnswersState, AskedText, TableState
-from ptune_tui.tui.compare_subjects import Subject, subject_of, subjects
+from ptune_tui.tui.compare_subjects import Subject, subject_of, subjects, tables_of
 from ptune_tui.tui.table_views import (
     calibration_lines,
     chosen_flips,
@@ -139,6 +139,16 @@ def test_rows_are_the_run_s_own_or_a_file_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("prompt,response\na,b\n")
     assert read_rows(own, RUN)[0] == RowsChoice(str(tmp_path / "rows.csv"), None)
     assert "above 0" in read_rows({**TEXTS, "rows": "few"}, RUN)[1]["rows"]
+
+
+def test_a_prompt_that_cannot_be_read_leaves_the_tables_there(tmp_path: Path) -> None:
+    write_result(
+        tmp_path / "evaluation.json", msgspec.structs.replace(evaluation(), prompt_hash="0")
+    )
+    (tmp_path / "adapter" / "adapter_model.safetensors").mkdir(parents=True)
+    tables, problems = tables_of(tmp_path, fakes.START)
+    assert len(tables) == 1
+    assert "adapter_model.safetensors cannot be read: Is a directory" in problems[0]
 
 
 def test_a_table_that_is_made_shows_each_line_with_its_accuracy() -> None:

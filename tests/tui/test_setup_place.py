@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.widgets import Button, Input, Label, Static
 
 from ptune_tui.config import DataConfig
+from ptune_tui.errors import DataError
 from ptune_tui.events import TaskFailed
+from ptune_tui.lineup import Lineup
 from ptune_tui.presets import preset_values
-from ptune_tui.tasks import FindRateTask, PreviewTask, TrainTask, read_task
+from ptune_tui.tasks import CompareTask, FindRateTask, PreviewTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
-from ptune_tui.tui.preset_form import PRESET_FIELDS, data_size, preset_texts
+from ptune_tui.tui.preset_form import data_size, preset_texts
 from ptune_tui.tui.screens import setup
 from ptune_tui.tui.screens.rate import RateScreen
 from ptune_tui.tui.screens.setup import SetupScreen
@@ -114,30 +117,52 @@ async def test_preset_fills_what_the_user_did_not_write(
     assert task.config.training.max_steps == 77
 
 
-async def test_preset_looks_again_when_the_preview_has_fetched_the_data(
-    use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "error",
+    [DataError("It is not here yet.", ""), PermissionError(13, "Permission denied", "a.csv")],
+    ids=["absent", "unreadable"],
+)
+async def test_preset_that_could_not_look_looks_again_after_the_preview(
+    error: Exception, use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_worker(fakes.preview())
-    is_fetched = threading.Event()
-
-    def read(*arguments: Any) -> dict[str, str]:
-        if not is_fetched.is_set():
-            raise PermissionError(13, "Permission denied", "rows.jsonl")
-        return {field: app.screen.form.texts[field] for field in PRESET_FIELDS}  # no change
-
-    monkeypatch.setattr(setup, "preset_texts", read)
     app = PTuneApp()
+
+    def read_fetched(*_: Any) -> dict[str, str]:
+        if app.session.preview is None:
+            raise error
+        return preset_texts(None, DataConfig())  # nothing that the form does not hold
+
+    monkeypatch.setattr(setup, "preset_texts", read_fetched)
     async with opened(app, size=(80, 24)) as pilot:
         assert isinstance(app.screen, SetupScreen)
-        preset = app.screen.form.rows["preset"]
-        error = preset.query_one(".field-error", Static)
+        preset, start = app.screen.form.rows["preset"], app.screen.query_one("#start", Button)
         preset.text = "balanced"
-        await wait_for(pilot, lambda: "Permission denied" in str(error.render()))
-        assert app.screen.query_one("#start", Button).disabled
-        is_fetched.set()
-        await pilot.press("f6")
-        await wait_for(pilot, lambda: not app.screen.query_one("#start", Button).disabled)
-        assert str(error.render()) == ""
+        await wait_for(pilot, lambda: preset.has_class("-wrong"))
+        assert start.disabled
+        app.screen.action_preview()
+        await wait_for(pilot, lambda: not start.disabled)
+        assert not preset.has_class("-wrong")
+
+
+@pytest.mark.parametrize(("place", "button"), [("setup", "#start"), ("export", "#export-start")])
+async def test_new_work_waits_for_a_table_that_is_made(
+    home: Path, place: str, button: str, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.comparing(), fakes.FOREVER)
+    fakes.write_run(home / "runs" / "one", fakes.finished())
+    app = PTuneApp(place)
+    async with opened(app, size=(80, 24)) as pilot:
+        start = app.screen.query_one(button, Button)
+        await wait_for(pilot, lambda: not start.disabled)
+        app.session.comparison.start_table(CompareTask(Lineup(run="one"), None, ""))
+        await wait_for(pilot, lambda: start.disabled)
+        assert start.label.plain == "Comparing..."
+        await pilot.press("f5")
+        assert app.session.run is None
+        assert app.session.export is None
+        app.session.comparison.cancel_table()
+        await wait_for(pilot, lambda: not start.disabled)
 
 
 async def test_an_earlier_prompt_is_asked_for_only_where_it_is_the_start() -> None:

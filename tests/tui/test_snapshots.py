@@ -83,7 +83,13 @@ def test_runs_without_a_run(
         pytest.param(("down", "down", "space", "down", "space", "v"), id="compared"),
     ],
 )
-def test_runs(snap_compare: Compare, size: tuple[int, int], keys: tuple[str, ...]) -> None:
+def test_runs(
+    snap_compare: Compare,
+    size: tuple[int, int],
+    keys: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ptune_tui.runs._clock", lambda: fakes.START + 5 * 3600)
     app = PTuneApp(clock=lambda: fakes.START + 5 * 3600)
     assert snap_compare(app, terminal_size=size, run_before=runs_after(*keys))
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ if sys.platform == "win32":
 
 from pseudo_terminal import PseudoTerminal
 
+from ptune_tui.tui.terminal import TerminalWatch
 from tests.tui import fakes
 
 Open = Callable[..., PseudoTerminal]
@@ -93,6 +95,19 @@ def test_losing_the_terminal_ends_the_app_and_not_the_run(open_app: Open, home: 
     finally:
         worker.kill()
         worker.communicate()
+
+
+def test_a_hang_up_while_it_leaves_still_has_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers: list[object] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: timers.append(timer))
+    codes: list[int] = []
+    watch = TerminalWatch(codes.append)
+    watch._end(128 + signal.SIGTERM)
+    watch._give_up()
+    watch._give_up()
+    assert watch.is_lost
+    assert len(timers) == 1
+    assert codes == [128 + signal.SIGTERM]
 
 
 def test_shrinking_the_terminal_shows_a_sentence_and_growing_it_the_place(open_app: Open) -> None:

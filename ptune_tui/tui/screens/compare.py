@@ -200,7 +200,7 @@ class CompareScreen(CompareViews):
         """What is wrong, or what else can be done, in one line beside the buttons."""
         session, form = self.ptune.session, self.form
         warning = session.comparison.damage
-        if session.is_training or session.is_exporting:
+        if session.is_busy and not session.comparison.is_making_table:
             warning = "waits until the other work has ended"
         elif form.lineup is None or form.rows is None:
             warning = "a field of the form is wrong"
@@ -211,9 +211,7 @@ class CompareScreen(CompareViews):
         line.show_text(warning or self.hint())
 
     def _is_free(self) -> bool:
-        session = self.ptune.session
-        busy = session.is_training or session.is_exporting or session.comparison.is_making_table
-        return not busy
+        return not self.ptune.session.is_busy
 
     def _can_start(self) -> bool:
         return None not in (self.form.lineup, self.form.rows) and self._is_free()

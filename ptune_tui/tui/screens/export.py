@@ -148,8 +148,7 @@ class ExportScreen(PlaceScreen):
         session = self.ptune.session
         start = self.query_one("#export-start", Button)
         start.disabled = not self._can_start()
-        words = "Exporting..." if session.is_exporting else "Training..."
-        start.label = words if session.is_exporting or session.is_training else "Export"
+        start.label = f"{session.doing.capitalize()}..." if session.is_busy else "Export"
         self.query_one("#export-form").disabled = session.is_exporting
         self.query_one("#export-cancel").display = session.is_exporting
         self.query_one("#export-chat").display = self._has_bundle()
@@ -160,8 +159,7 @@ class ExportScreen(PlaceScreen):
             self.query_one("#export-chat").focus()
 
     def _can_start(self) -> bool:
-        session = self.ptune.session
-        return self.choice is not None and not (session.is_exporting or session.is_training)
+        return self.choice is not None and not self.ptune.session.is_busy
 
     def _has_bundle(self) -> bool:
         export = self.ptune.session.export

@@ -213,7 +213,7 @@ class SetupScreen(PlaceScreen):
     def _can_work(self) -> bool:
         """Whether the form is right and filled in, and the machine free."""
         is_ready = self.config is not None and self._filled_for == self._to_fill_for()
-        return is_ready and not self.ptune.session.is_training
+        return is_ready and not self.ptune.session.is_busy
 
     def _to_fill_for(self) -> tuple[str, DataConfig | None]:
         """The preset, and the data that it looks at."""
@@ -232,7 +232,7 @@ class SetupScreen(PlaceScreen):
             self._settle()  # it may have fetched what the preset and the estimate look at
         button = self.query_one("#start", Button)
         button.disabled = self.query_one("#find-rate", Button).disabled = not self._can_work()
-        button.label = "Training..." if session.is_training else "Start training"
+        button.label = f"{session.doing.capitalize()}..." if session.is_busy else "Start training"
 
     def _is_stale(self) -> bool:
         """Whether the rows that are shown are of another form."""
@@ -284,7 +284,7 @@ class SetupScreen(PlaceScreen):
         except (PTuneError, OSError) as error:
             self.form.rows[PRESET].show_problem(explain(error).message)
             return
-        self.form.rows[PRESET].show_problem("")
+        self.form.rows[PRESET].show_problem(self.form.problems.get(PRESET, ""))
         self._filled_for = wanted
         word = "default" if preset is None else name
         self.form.write(changes(self.form.texts, self._filled, filled))

@@ -1,0 +1,100 @@
+"""What goes on beside what: one piece of work at a time, and no model that nobody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ptune_tui.config import RunConfig
+from ptune_tui.events import TaskFailed
+from ptune_tui.lineup import Lineup
+from ptune_tui.tasks import CompareTask, ExportTask
+from ptune_tui.tui.session import Session, read_run
+from tests.tui import fakes
+from tests.tui.conftest import UseWorker
+
+Start = Callable[[Session, Path], None]
+LINEUP = Lineup(run="run")
+
+
+def train(session: Session, _: Path) -> None:
+    session.start_run(RunConfig())
+
+
+def resume(session: Session, run: Path) -> None:
+    session.show_run(read_run(run))
+    assert session.can_resume
+    session.resume_run()
+
+
+def export(session: Session, run: Path) -> None:
+    session.start_export(ExportTask(str(run.absolute()), "bundle", "one"))
+
+
+def find_rate(session: Session, _: Path) -> None:
+    session.start_rate_test(RunConfig())
+
+
+def compare(session: Session, _: Path) -> None:
+    session.comparison.start_table(CompareTask(LINEUP, None, "ptune eval run"))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that was cut off, and can be resumed."""
+    monkeypatch.setattr("ptune_tui.jobs.FRESH_SECONDS", 0.0)
+    failed = TaskFailed("resources", "It was killed.", "", "log")
+    return fakes.write_run(tmp_path / "run", [*fakes.running(), failed])
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (train, "training"),
+        (resume, "training"),
+        (export, "exporting"),
+        (find_rate, "finding a rate"),
+        (compare, "comparing"),
+    ],
+)
+def test_work_ends_the_models_that_answer_and_holds_other_work(
+    start: Start, words: str, run: Path, use_worker: UseWorker
+) -> None:
+    use_worker([], fakes.FOREVER)
+    session = Session()
+    session.comparison.ask(LINEUP, "a text")
+    answers = session.comparison.answers
+    assert answers is not None
+    assert not session.is_busy  # a model that waits for the next text holds nothing
+    start(session, run)
+    assert answers.state.is_cancelled
+    assert session.doing == words
+    assert session.is_busy
+    assert not session.can_resume
+
+
+def test_a_run_that_goes_on_elsewhere_hides_no_table_that_is_made(
+    tmp_path: Path, use_worker: UseWorker
+) -> None:
+    use_worker([], fakes.FOREVER)
+    session = Session()
+    compare(session, tmp_path)
+    session.show_run(read_run(fakes.write_run(tmp_path / "r", fakes.running(), is_held=True)))
+    assert session.at_work == [session.run, session.comparison.table]
+
+
+def test_a_run_that_is_deleted_takes_only_its_own_export_along(
+    run: Path, tmp_path: Path, use_worker: UseWorker
+) -> None:
+    use_worker([])
+    session = Session()
+    other = fakes.write_run(tmp_path / "other", fakes.finished())
+    session.show_run(read_run(run))
+    export(session, other)
+    session.forget_run(run)
+    assert session.run is None
+    assert session.export is not None
+    session.forget_run(other)
+    assert session.export is None
