@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 PLACES = ("runs", "setup", "train", "compare", "export", "chat")
 MIN_WIDTH, MIN_HEIGHT = 60, 20
+SECONDS_TO_SET_ASIDE = 1.0  # behind its first frames
+_COLLECTED_AFTER = (10_000, 10, 50)  # new objects, and rounds of the generation below
 
 
 class PlaceBar(Static):
@@ -65,6 +68,16 @@ class TooSmall(Static):
         )
 
 
+def _set_aside() -> None:
+    """Take the widgets and modules of a place out of the rounds of the garbage collector.
+
+    It would look at all of them again and again, and a key waits for that: 30 to 40 ms of a core.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTED_AFTER)
+
+
 class PlaceScreen(Screen[None]):
     """A place."""
 
@@ -90,6 +103,10 @@ class PlaceScreen(Screen[None]):
     def compose_body(self) -> ComposeResult:
         """The place's own widgets."""
         yield from ()
+
+    def on_mount(self) -> None:
+        """Set what lasts aside, once it is there."""
+        self.set_timer(SECONDS_TO_SET_ASIDE, _set_aside)
 
     def show_state(self) -> None:
         """Draw what the session holds now."""
