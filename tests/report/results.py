@@ -114,9 +114,9 @@ def evaluation(labels: list[str] | None = None, texts: list[str] | None = None) 
         labels=labels,
         contenders=[contender(key, labels, number) for number, key in enumerate(TITLES)],
         tests=[
-            PairTest(TITLES["tuned"], TITLES["base"], 122, 30, 2.1e-14),
-            PairTest(TITLES["tuned"], TITLES["lora"], 61, 37, 0.0196),
-            PairTest(TITLES["tuned"], TITLES["bundle"], 5, 3, 0.727),
+            PairTest(TITLES["tuned"], TITLES["base"], 122, 30, 2.1e-14, difference=0.106),
+            PairTest(TITLES["tuned"], TITLES["lora"], 61, 37, 0.0196, difference=0.028),
+            PairTest(TITLES["tuned"], TITLES["bundle"], 5, 3, 0.727, difference=0.002),
         ],
         flips=flips,
         forgetting=[
