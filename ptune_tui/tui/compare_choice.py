@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def read_lineup(
             problems["instruction"] = "for free text none can be proposed: write one, or untick it"
         if instruction is not None and instruction.count("{prompt}") > 1:
             problems["instruction"] = "write {prompt} once, where the text goes"
-    train = texts["train"].strip() or None
+    train = os.path.expanduser(texts["train"].strip()) or None
     if "few_shot" in keys and subject.run is None and train is None:
         problems["train"] = "a bundle does not know its rows: name some, or untick few-shot"
     if "few_shot" in keys and train is not None:
@@ -138,7 +139,7 @@ def read_rows(
     if data == VALIDATION:
         data = None
     elif data == OWN_FILE:
-        data = texts["file"].strip()
+        data = os.path.expanduser(texts["file"].strip())
         problems |= _data_problem("file", data)
     if data is None and subject is not None and subject.run is None:
         problems["data"] = "a bundle has no rows of its own"
@@ -203,11 +204,8 @@ def bundle_of(texts: Mapping[str, str], subject: Subject) -> tuple[Path | None, 
         folder = subject.bundle
     else:
         text = texts["bundle"].strip()
-        folder = Path(text) if text else None
-    try:
-        return folder, None if folder is None else read_card(folder.expanduser())
-    except RuntimeError:  # no such user
-        return folder, None
+        folder = Path(os.path.expanduser(text)) if text else None  # as it is without such a user
+    return folder, None if folder is None else read_card(folder)
 
 
 def labels_of(subject: Subject, card: BundleCard | None, prompt: str) -> list[str] | None:

@@ -67,7 +67,7 @@ class TableState:
                 pass
 
 
-@dataclass
+@dataclass(eq=False)  # the same text may be asked twice
 class AskedText:
     """A text, and what was answered so far.
 

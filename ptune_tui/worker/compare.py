@@ -30,7 +30,6 @@ from ptune_tui.events import (
     StageStarted,
     TaskFinished,
 )
-from ptune_tui.kept_tables import add_table
 from ptune_tui.lineup import ORDER, Lineup
 from ptune_tui.metrics import accuracy, macro_f1
 from ptune_tui.results import EVALUATION_FILE, Evaluation, ForgettingProbe, finite, write_result
@@ -81,7 +80,6 @@ def compare(task: CompareTask, folder: Path, channel: Channel) -> Iterator[Event
     write_result(folder / EVALUATION_FILE, evaluation)
     if lineup.run:
         run = Path(lineup.run)
-        add_table(run, evaluation)
         is_quick = task.max_rows is not None or len(lines.answers) == 1
         for sentence in keep_table(run, evaluation, is_quick=is_quick):
             yield Notice("table", sentence)

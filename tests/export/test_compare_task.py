@@ -26,9 +26,9 @@ from ptune_tui.events import (
     TextAnswered,
     encode_line,
 )
-from ptune_tui.kept_tables import TABLES_FOLDER, add_table, kept_tables
+from ptune_tui.kept_tables import TABLES_FOLDER, kept_tables
 from ptune_tui.lineup import Lineup
-from ptune_tui.results import Evaluation, read_evaluation
+from ptune_tui.results import EVALUATION_FILE, Evaluation, read_evaluation
 from ptune_tui.rows import read_rows
 from ptune_tui.run_table import prompt_hash
 from ptune_tui.table_keeping import keep_table
@@ -193,12 +193,13 @@ def test_earlier_tables_stay_with_the_run_and_a_fuller_one_stands_for_it(
     run = Path(shutil.copytree(compared.run, tmp_path / "run"))
     full = compared.table
     quick = replace(full, num_rows=2, made_at=full.made_at + 5)
-    add_table(run, quick)
     (sentence,) = keep_table(run, quick, is_quick=True)
     assert sentence.startswith("not written")
+    other = replace(full, num_rows=7, data_hash="ab", made_at=full.made_at + 9)
+    keep_table(run, other, is_quick=False)
+    (run / EVALUATION_FILE).unlink()  # what stood before is in the folder all the same
     (run / TABLES_FOLDER / "broken.json").write_text("{")
     tables, problems = kept_tables(run)
-    # The one of `evaluation.json` is in the folder, too, and counts once.
-    assert [kept.evaluation.num_rows for kept in tables] == [2, full.num_rows]
+    assert [kept.evaluation.num_rows for kept in tables] == [7, 2, full.num_rows]
     assert len(problems) == 1
     assert "broken.json is damaged" in problems[0]

@@ -132,6 +132,22 @@ def test_a_bundle_has_neither_rows_nor_examples_of_its_own(tmp_path: Path) -> No
     assert (lineup.run, lineup.keys, lineup.precisions) == (None, ("base",), ("fast",))
 
 
+def test_a_path_may_begin_at_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bundle = fakes.write_bundle(tmp_path / "bundle")
+    lineup, _ = read_lineup(
+        {**TEXTS, "bundle": "~/bundle", "prompt": "commands"}, {"tuned", "fast"}, RUN
+    )
+    assert lineup is not None
+    assert lineup.bundle == str(bundle)
+    (tmp_path / "rows.csv").write_text("prompt,response\na,b\n")
+    rows, _ = read_rows({**TEXTS, "data": OWN_FILE, "file": "~/rows.csv"}, RUN)
+    assert rows is not None
+    assert rows.data == str(tmp_path / "rows.csv")
+
+
 def test_rows_are_the_run_s_own_or_a_file_that_is_there(tmp_path: Path) -> None:
     assert read_rows(TEXTS, RUN) == (RowsChoice(None, 200), {})
     own = {**TEXTS, "data": OWN_FILE, "file": str(tmp_path / "rows.csv"), "rows": ""}

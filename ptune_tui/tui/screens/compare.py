@@ -65,8 +65,10 @@ class CompareScreen(CompareViews):
         self.query_one("#compare").display = False
 
     def on_screen_resume(self) -> None:
-        """Read the runs again: another one may have ended."""
+        """Read runs and tables again: others may have come meanwhile."""
         self._read_subjects()
+        if self._tables_of is not None:
+            self._read_tables(self._tables_of)
         super().on_screen_resume()
 
     def on_resize(self) -> None:

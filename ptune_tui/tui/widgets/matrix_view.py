@@ -37,7 +37,7 @@ class MatrixView(Vertical):
         Args:
             line (ContenderScores | None): Of the table; None for none.
         """
-        picture = (id(line), self.app.theme)
+        picture = (line, self.app.theme)
         if picture == self._drawn:
             return
         self._drawn = picture
