@@ -46,7 +46,7 @@ class PseudoTerminal:
             stdin=self.child,
             stdout=self.child,
             stderr=self.child,
-            env={**os.environ, "TERM": "xterm-256color", **environment},
+            env={**_without_size(os.environ), "TERM": "xterm-256color", **environment},
             preexec_fn=_take_terminal,
         )
 
@@ -137,6 +137,11 @@ class PseudoTerminal:
 
     def _set_size(self, size: tuple[int, int]) -> None:
         fcntl.ioctl(self.child, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
+
+
+def _without_size(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables without those that stand for a terminal's size, whatever size it has."""
+    return {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
 
 
 def _take_terminal() -> None:

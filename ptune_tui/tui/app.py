@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Static
+from textual.worker import WorkerFailed
 
 from ptune_tui.errors import PTuneError, explain
 from ptune_tui.settings import Remembered, remember
@@ -154,6 +156,12 @@ class PTuneApp(App[None]):
         for problem in self._problems:
             self.notify(problem, severity="warning", timeout=PROBLEM_SECONDS, markup=False)
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember("theme", theme.name))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """End with a fault, unless a worker misses its widgets because the app closes."""
+        is_late = isinstance(error, WorkerFailed) and isinstance(error.error, NoMatches)
+        if self.is_running or not is_late:
+            super()._handle_exception(error)
 
     def get_css_variables(self) -> dict[str, str]:
         """The theme's colours, and that of the lines around boxes, which differs from the paper."""

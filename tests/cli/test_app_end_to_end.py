@@ -51,7 +51,7 @@ def test_from_the_start_to_a_bundle_that_answers(terminal: PseudoTerminal) -> No
     assert run_config(run) is not None
     terminal.press("enter")
     terminal.wait_for("$ ptune export")
-    terminal.wait_for("Export ")
+    terminal.wait_for("needs about")
     terminal.press("enter")
     terminal.wait_for("Chat with it", 120)
     bundle = run / "bundle"

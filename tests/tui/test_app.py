@@ -108,3 +108,17 @@ async def test_idle_app_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(TrainScreen, "show_state", lambda self: drawn.append(self))
         await asyncio.sleep(0.6)
         assert drawn == []
+
+
+async def test_what_was_being_read_when_the_app_closes_is_no_fault() -> None:
+    app = PTuneApp("runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+
+        async def read() -> None:
+            while app.is_running:
+                await asyncio.sleep(0.001)
+            app.screen.query_one("#gone")
+
+        app.run_worker(read())
+    assert app.return_code != 1
