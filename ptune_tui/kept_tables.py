@@ -41,6 +41,20 @@ def add_table(run: Path, evaluation: Evaluation) -> Path:
     return path
 
 
+def keep_standing(run: Path) -> None:
+    """Put the table that stands for a run beside the earlier ones, before another takes its place.
+
+    Args:
+        run (Path): The run's folder.
+    """
+    try:
+        standing = read_result(run / EVALUATION_FILE, Evaluation)
+    except DataError:
+        return  # a damaged one is replaced, as it always was
+    if standing is not None:
+        add_table(run, standing)
+
+
 def kept_tables(run: Path) -> tuple[list[KeptTable], list[str]]:
     """All tables of a run, the latest first, and what is wrong with those that cannot be read.
 

@@ -20,74 +20,6 @@ from ptune_tui.models import local_model
 
 
 def _numbers(
-    hidden_size: int,
-    num_layers: int,
-    intermediate_size: int,
-    vocab_size: int,
-    num_heads: int,
-    num_key_value_heads: int,
-    head_size: int,
-    *,
-    is_tied: bool,
-    has_query_biases: bool = False,
-) -> ModelNumbers:
-    biases = (num_heads + 2 * num_key_value_heads) * head_size if has_query_biases else 0
-    return ModelNumbers(
-        hidden_size,
-        num_layers,
-        intermediate_size,
-        vocab_size,
-        num_heads,
-        num_key_value_heads,
-        head_size,
-        is_tied,
-        embedding_size=hidden_size,
-        is_fusable=True,
-        num_vector_weights=num_layers * (2 * hidden_size + biases) + hidden_size,
-    )
-
-
-def _qwen(
-    hidden_size: int,
-    num_layers: int,
-    intermediate_size: int,
-    num_heads: int,
-    num_key_value_heads: int,
-    head_size: int,
-    *,
-    is_tied: bool,
-    vocab_size: int = 151936,
-) -> ModelNumbers:
-    return _numbers(
-        hidden_size,
-        num_layers,
-        intermediate_size,
-        vocab_size,
-        num_heads,
-        num_key_value_heads,
-        head_size,
-        is_tied=is_tied,
-        has_query_biases=True,
-    )
-
-
-# From small to large.
-KNOWN_MODELS: dict[str, ModelNumbers] = {
-    "SmolLM2-135M": DEFAULT_MODEL_NUMBERS,
-    "SmolLM2-360M": _numbers(960, 32, 2560, 49152, 15, 5, 64, is_tied=True),
-    "Qwen2.5-0.5B": _qwen(896, 24, 4864, 14, 2, 64, is_tied=True),
-    "Llama-3.2-1B": _numbers(2048, 16, 8192, 128256, 32, 8, 64, is_tied=True),
-    "Qwen2.5-1.5B": _qwen(1536, 28, 8960, 12, 2, 128, is_tied=True),
-    "SmolLM2-1.7B": _numbers(2048, 24, 8192, 49152, 32, 32, 64, is_tied=True),
-    "Qwen2.5-3B": _qwen(2048, 36, 11008, 16, 2, 128, is_tied=True),
-    "Llama-3.2-3B": _numbers(3072, 28, 8192, 128256, 24, 8, 128, is_tied=True),
-    "Mistral-7B": _numbers(4096, 32, 14336, 32768, 32, 8, 128, is_tied=False),
-    "Qwen2.5-7B": _qwen(3584, 28, 18944, 28, 4, 128, is_tied=False, vocab_size=152064),
-    "Llama-3.1-8B": _numbers(4096, 32, 14336, 128256, 32, 8, 128, is_tied=False),
-}
-
-
-def _of_family(
     family: str,
     hidden_size: int,
     num_layers: int,
@@ -113,14 +45,30 @@ def _of_family(
     return numbers_of_config(stated, family)
 
 
+# From small to large.
+KNOWN_MODELS: dict[str, ModelNumbers] = {
+    "SmolLM2-135M": DEFAULT_MODEL_NUMBERS,
+    "SmolLM2-360M": _numbers("llama", 960, 32, 2560, 49152, 15, 5, 64, is_tied=True),
+    "Qwen2.5-0.5B": _numbers("qwen2", 896, 24, 4864, 151936, 14, 2, 64, is_tied=True),
+    "Llama-3.2-1B": _numbers("llama", 2048, 16, 8192, 128256, 32, 8, 64, is_tied=True),
+    "Qwen2.5-1.5B": _numbers("qwen2", 1536, 28, 8960, 151936, 12, 2, 128, is_tied=True),
+    "SmolLM2-1.7B": _numbers("llama", 2048, 24, 8192, 49152, 32, 32, 64, is_tied=True),
+    "Qwen2.5-3B": _numbers("qwen2", 2048, 36, 11008, 151936, 16, 2, 128, is_tied=True),
+    "Llama-3.2-3B": _numbers("llama", 3072, 28, 8192, 128256, 24, 8, 128, is_tied=True),
+    "Mistral-7B": _numbers("mistral", 4096, 32, 14336, 32768, 32, 8, 128, is_tied=False),
+    "Qwen2.5-7B": _numbers("qwen2", 3584, 28, 18944, 152064, 28, 4, 128, is_tied=False),
+    "Llama-3.1-8B": _numbers("llama", 4096, 32, 14336, 128256, 32, 8, 128, is_tied=False),
+}
+
+
 # Families whose layers are not those of Llama and Qwen2, so `bench/on_cuda.py` builds none of them.
 KNOWN_OF_OTHER_FAMILIES: dict[str, ModelNumbers] = {
-    "Gemma-3-270M": _of_family("gemma3_text", 640, 18, 2048, 262144, 4, 1, 256, is_tied=True),
-    "Qwen3-0.6B": _of_family("qwen3", 1024, 28, 3072, 151936, 16, 8, 128, is_tied=True),
-    "Gemma-3-1B": _of_family("gemma3_text", 1152, 26, 6912, 262144, 4, 1, 256, is_tied=True),
-    "Qwen3-1.7B": _of_family("qwen3", 2048, 28, 6144, 151936, 16, 8, 128, is_tied=True),
-    "SmolLM3-3B": _of_family("smollm3", 2048, 36, 11008, 128256, 16, 4, 128, is_tied=True),
-    "Phi-3-mini-4k": _of_family("phi3", 3072, 32, 8192, 32064, 32, 32, 96, is_tied=False),
+    "Gemma-3-270M": _numbers("gemma3_text", 640, 18, 2048, 262144, 4, 1, 256, is_tied=True),
+    "Qwen3-0.6B": _numbers("qwen3", 1024, 28, 3072, 151936, 16, 8, 128, is_tied=True),
+    "Gemma-3-1B": _numbers("gemma3_text", 1152, 26, 6912, 262144, 4, 1, 256, is_tied=True),
+    "Qwen3-1.7B": _numbers("qwen3", 2048, 28, 6144, 151936, 16, 8, 128, is_tied=True),
+    "SmolLM3-3B": _numbers("smollm3", 2048, 36, 11008, 128256, 16, 4, 128, is_tied=True),
+    "Phi-3-mini-4k": _numbers("phi3", 3072, 32, 8192, 32064, 32, 32, 96, is_tied=False),
 }
 
 _ALL = KNOWN_MODELS | KNOWN_OF_OTHER_FAMILIES

@@ -28,7 +28,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.kept_tables import TABLES_FOLDER, kept_tables
 from ptune_tui.lineup import Lineup
-from ptune_tui.results import EVALUATION_FILE, Evaluation, read_evaluation
+from ptune_tui.results import EVALUATION_FILE, Evaluation, read_evaluation, write_result
 from ptune_tui.rows import read_rows
 from ptune_tui.run_table import prompt_hash
 from ptune_tui.table_keeping import keep_table
@@ -191,6 +191,7 @@ def test_earlier_tables_stay_with_the_run_and_a_fuller_one_stands_for_it(
     compared: Compared, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(compared.run, tmp_path / "run"))
+    shutil.rmtree(run / TABLES_FOLDER)
     full = compared.table
     quick = replace(full, num_rows=2, made_at=full.made_at + 5)
     (sentence,) = keep_table(run, quick, is_quick=True)
@@ -198,8 +199,10 @@ def test_earlier_tables_stay_with_the_run_and_a_fuller_one_stands_for_it(
     other = replace(full, num_rows=7, data_hash="ab", made_at=full.made_at + 9)
     keep_table(run, other, is_quick=False)
     (run / EVALUATION_FILE).unlink()  # what stood before is in the folder all the same
+    write_result(run / EVALUATION_FILE, replace(other, prompt_hash="earlier", made_at=1.0))
+    keep_table(run, other, is_quick=False)  # of another prompt, too
     (run / TABLES_FOLDER / "broken.json").write_text("{")
     tables, problems = kept_tables(run)
-    assert [kept.evaluation.num_rows for kept in tables] == [7, 2, full.num_rows]
+    assert [kept.evaluation.num_rows for kept in tables] == [7, 2, full.num_rows, 7]
     assert len(problems) == 1
     assert "broken.json is damaged" in problems[0]
