@@ -14,6 +14,7 @@ from ptune_tui.bundles import BundleCard, read_card
 from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.export_choice import FORCE
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.run_panels import Problem
@@ -96,6 +97,27 @@ async def test_folder_for_another_program_has_no_precision_and_no_chat(
         await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
         assert screen.check_action("chat", ()) is None
         assert app.session.bundle is None
+
+
+async def test_what_was_just_exported_is_no_fault_of_the_form(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exported(runs / "gguf"))
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        row(screen, "make").text = "GGUF folder"
+        await settled(pilot)
+        await pilot.click("#export-start")
+        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        Path(row(screen, "to").text).mkdir(parents=True)
+        await screen._look()
+        assert not row(screen, "taken").display
+        assert "--format gguf" in written(screen, "#export-command")
+        row(screen, "weights").text = FORCE  # another one, to the same folder
+        await settled(pilot)
+        assert row(screen, "taken").display
+        assert "a field is wrong" in written(screen, "#export-command")
 
 
 async def test_wrong_base_and_wrong_name_are_said_before_the_start(runs: Path) -> None:

@@ -88,8 +88,7 @@ class CompareViews(PlaceScreen):
         """Copy the table as Markdown."""
         evaluation = self.shown_table()
         if evaluation is not None:
-            self.app.copy_to_clipboard("\n".join(markdown_lines(evaluation)))
-            self.notify("The table is copied as Markdown.")
+            self.ptune.copy_text("\n".join(markdown_lines(evaluation)), "the table as Markdown")
 
     def action_show_view(self, view: View) -> None:
         """Show a part."""

@@ -55,6 +55,7 @@ class ExportScreen(PlaceScreen):
         self._texts: dict[str, str] = {}
         self._preset: tuple[str, ...] = ()  # the run and what to make of it, of the last presets
         self._num_bundles = 0
+        self._started: tuple[dict[str, str], str] = ({}, "")  # the last one's form and command
 
     def compose_body(self) -> ComposeResult:
         """The form, the command, the buttons; beside or below them the checklist."""
@@ -103,6 +104,7 @@ class ExportScreen(PlaceScreen):
             return
         try:
             self.ptune.session.start_export(self.choice.task())
+            self._started = (self._texts, self.choice.command())
         except (PTuneError, OSError) as error:
             self.ptune.tell_error(error)
         self.refresh_place()
@@ -124,8 +126,7 @@ class ExportScreen(PlaceScreen):
     def action_copy(self) -> None:
         """Copy the command that does the same."""
         if self.choice is not None:
-            self.ptune.copy_to_clipboard(self.choice.command())
-            self.notify("The command is copied.")
+            self.ptune.copy_text(self.choice.command(), "the command")
 
     def on_field_row_changed(self) -> None:
         """Check again."""
@@ -215,21 +216,29 @@ class ExportScreen(PlaceScreen):
     def _form(self) -> dict[str, str]:
         return {field.name: self._row(field.name).text for field in FIELDS}
 
+    def _is_made(self) -> bool:
+        """Whether the form still says what was exported last: then it is there, as it should be."""
+        export = self.ptune.session.export
+        is_done = export is not None and export.state.done is not None
+        return is_done and self._texts == self._started[0]
+
     def _show_checked(self, checked: CheckedForm) -> None:
-        make = self._texts["make"]
+        make, is_made = self._texts["make"], self._is_made()
         shown = {
             "precision": make in MAKES[:2],
             "name": make in MAKES[:2],
             "dtype": make == "transformers folder",
-            "taken": checked.is_taken and not self.ptune.session.is_exporting,
+            "taken": checked.is_taken and not self.ptune.session.is_exporting and not is_made,
         }
         for name, is_shown in shown.items():
             self._row(name).display = is_shown
         self.choice = checked.choice
+        problems = {} if is_made else checked.problems
         for field in FIELDS:
-            self._row(field.name).show_problem(checked.problems.get(field.name, ""))
-        command = f"$ {self.choice.command()}" if self.choice else "$ (a field is wrong)"
-        self.query_one("#export-command", Steady).show_text(command)
+            self._row(field.name).show_problem(problems.get(field.name, ""))
+        command = self.choice.command() if self.choice else "(a field is wrong)"
+        command = self._started[1] if is_made else command
+        self.query_one("#export-command", Steady).show_text(f"$ {command}")
         line = self.query_one("#export-space", Steady)
         line.set_class(not checked.has_room, "-too-little")
         mark = "✓" if checked.has_room else "✗"

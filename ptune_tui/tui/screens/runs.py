@@ -173,8 +173,7 @@ class RunsScreen(PlaceScreen):
         """Copy the run's path, through the terminal."""
         run = self.highlighted
         if run is not None:
-            self.app.copy_to_clipboard(str(run.path.absolute()))
-            self.notify(f"Copied: {run.path}", markup=False)
+            self.ptune.copy_text(str(run.path.absolute()), f"the path {run.path}")
 
     def action_delete(self) -> None:
         """Ask, then delete the run."""

@@ -144,8 +144,7 @@ class SetupScreen(PlaceScreen):
     def action_copy(self) -> None:
         """Copy the command that does the same."""
         if self.config is not None:
-            self.ptune.copy_to_clipboard(train_command(self.config))
-            self.notify("The command is copied.")
+            self.ptune.copy_text(train_command(self.config), "the command")
 
     def action_all_fields(self) -> None:
         """Show every field, or only those that most runs set."""
