@@ -37,7 +37,7 @@ from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.run_status import run_status
-from ptune_tui.tui.widgets.curve import RateAxis
+from ptune_tui.tui.widgets.axes import TensAxis, UpAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
 from ptune_tui.tui.widgets.run_panels import ending_lines, scores_text
@@ -285,9 +285,22 @@ def test_size_of_a_folder_is_that_of_its_training_split(tmp_path: Path) -> None:
 
 
 def test_rates_are_named_on_their_axis() -> None:
-    axis = RateAxis()
+    axis = TensAxis()
     assert axis.get_ticks_and_labels(-3.05, -0.9)[1] == ["0.001", "0.003", "0.01", "0.03", "0.1"]
     assert axis.get_ticks_and_labels(-3.05, 2.05)[1] == ["0.001", "0.01", "0.1", "1", "10", "100"]
+
+
+@pytest.mark.parametrize("num_rows", [4, 5, 7, 10, 30])
+@pytest.mark.parametrize(("low", "high"), [(0.02, 2.61), (-1.0, 7.3), (1e-5, 9.6e-5), (3.0, 3.04)])
+def test_ticks_of_an_axis_that_goes_up_never_share_a_row(
+    num_rows: int, low: float, high: float
+) -> None:
+    ticks, labels = UpAxis(lambda: num_rows).get_ticks_and_labels(low, high)
+    assert 1 <= len(ticks) == len(set(labels)) <= max(3, num_rows // 2 + 1)
+    rows = [round((tick - low) / (high - low) * (num_rows - 1)) for tick in ticks]
+    assert len(set(rows)) == len(rows)
+    assert all(len(label) <= 5 for label in labels)
+    assert [float(label) for label in labels] == pytest.approx(ticks, abs=1e-9)
 
 
 def test_running_stage_counts_seconds_and_says_how_far_it_is() -> None:

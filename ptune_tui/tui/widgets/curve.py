@@ -15,15 +15,15 @@ from textual.containers import Container
 from textual.content import Content
 from textual.widgets import Static
 from textual_plot import HiResMode, PlotWidget
-from textual_plot.axis_formatter import AxisFormatter, NumericAxisFormatter
+from textual_plot.axis_formatter import AxisFormatter
 
 from ptune_tui.series import Point, decimate
+from ptune_tui.tui.widgets.axes import TensAxis, UpAxis
 
 if TYPE_CHECKING:
     from ptune_tui.settings import Charts
 
 MODES = {"braille": HiResMode.BRAILLE, "blocks": HiResMode.QUADRANT}
-MAX_TICKS = 6
 MARKERS = "●■▲◆✚★"  # of several curves, in order
 NUM_MARKERS = 8  # on a curve as long as the axis
 
@@ -41,24 +41,6 @@ class Line:
     points: Sequence[Point]
     marker: str
     colour: str
-
-
-class RateAxis(AxisFormatter):  # type: ignore[misc]
-    """Ticks of an axis that counts in powers of ten: 0.01, 0.03, 0.1, ..."""
-
-    def get_ticks(self, min_: float, max_: float, max_ticks: int = MAX_TICKS) -> list[float]:
-        """Ones and threes, or only ones where those would be too many."""
-        first, last = int(min_ // 1), int(max_ // 1) + 1
-        ones = [float(power) for power in range(first, last + 1)]
-        threes = [power + 0.47712125 for power in ones]
-        ticks = [tick for tick in sorted([*ones, *threes]) if min_ <= tick <= max_]
-        if len(ticks) > max_ticks:
-            return [tick for tick in ones if min_ <= tick <= max_]
-        return ticks
-
-    def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:
-        """The rates themselves."""
-        return [f"{float(f'{10**tick:.1g}'):g}" for tick in ticks]
 
 
 class Curve(Container, can_focus=True):
@@ -96,6 +78,7 @@ class Curve(Container, can_focus=True):
         plot.margin_top, plot.margin_bottom, plot.margin_left = 0, 1, 6
         if self._axis is not None:
             plot.set_x_formatter(self._axis)
+        self.count_up_in_tens(False)
 
     def wait_for(self, what: str) -> None:
         """Say why there is no curve yet.
@@ -164,8 +147,9 @@ class Curve(Container, can_focus=True):
 
     def count_up_in_tens(self, in_tens: bool) -> None:
         """Label the upper axis's powers of ten, or plain numbers."""
-        formatter = RateAxis() if in_tens else NumericAxisFormatter()
-        self.query_one(PlotWidget).set_y_formatter(formatter)
+        plot = self.query_one(PlotWidget)
+        axis = TensAxis if in_tens else UpAxis
+        plot.set_y_formatter(axis(lambda: plot.size.height - plot.margin_bottom))
 
 
 def marker_points(points: Sequence[Point], right: float, shift: float) -> list[Point]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 from ptune_tui.tui.rate_state import RateState
-from ptune_tui.tui.widgets.curve import Curve, RateAxis
+from ptune_tui.tui.widgets.axes import TensAxis
+from ptune_tui.tui.widgets.curve import Curve
 
 
 class RateChart(Curve):
     """The curve of a range test."""
 
     def __init__(self) -> None:
-        super().__init__("After the first rate.", id="rate-chart", axis=RateAxis())
+        super().__init__("After the first rate.", id="rate-chart", axis=TensAxis())
         self._drawn: tuple[object, ...] | None = None
 
     def on_mount(self) -> None:
