@@ -118,6 +118,16 @@ class Flip(Struct, frozen=True):
         return answer.strip() in {text.strip() for text in (self.expected, *self.references)}
 
 
+class AnsweredRow(Struct, frozen=True):
+    """A row, and what every line of the table answers."""
+
+    row: int  # counted from 1
+    prompt: str
+    expected: str
+    answers: list[str]  # in the order of `Evaluation.contenders`
+    references: list[str] = []  # further right answers
+
+
 class ForgettingProbe(Struct, frozen=True):
     """What the prompt costs elsewhere: a text's perplexity, or a fixed question."""
 
@@ -144,6 +154,7 @@ class Evaluation(Struct, frozen=True):
     flips_to: str = ""
     notes: list[str] = []  # what was left out, and why
     prompt_hash: str = ""  # sha256 of a run's adapter when this was made; "" for a bundle
+    answered: list[AnsweredRow] = []  # the first rows; see `evaluation.answered`
 
     def contender(self, title: str) -> ContenderScores | None:
         """The line of a title."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ptune_tui import __version__
+from ptune_tui.evaluation.answered import answered_rows
 from ptune_tui.evaluation.bootstrap import FloatArray, Resamples
 from ptune_tui.evaluation.comparisons import corrected, label_test, text_test
 from ptune_tui.evaluation.contenders import ContenderAnswers, contender_scores, references
@@ -86,6 +87,11 @@ def assemble(given: Answered, resamples: Resamples) -> Evaluation:
         flips_from=given.flips_from,
         flips_to=given.target if given.flips_from else "",
         notes=notes,
+        answered=answered_rows(
+            given.rows,
+            [contender.answers for contender in given.contenders],
+            is_closed=given.labels is not None,
+        ),
     )
 
 

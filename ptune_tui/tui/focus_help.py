@@ -114,10 +114,10 @@ _BY_ID = {
         ),
     ),
     "flips": FocusHelp(
-        "the rows that flipped",
+        "the rows of the table",
         (
-            "+ became right with the prompt, - became wrong, · differs and is wrong in both.",
-            "The row under the cursor stands below in full.",
+            "+ became right with the prompt, - became wrong, · differs otherwise.",
+            "The row under the cursor stands below in full, with what every line answers.",
             _MOVE,
         ),
     ),

@@ -7,12 +7,13 @@ from typing import Literal, get_args
 
 from textual.content import Content
 
+from ptune_tui.evaluation.answered import flips_between, rows_between
 from ptune_tui.evaluation.table import heading, points, summary_lines, table_lines, target_line
 from ptune_tui.results import CalibrationBin, ContenderScores, Evaluation, Flip
 from ptune_tui.tui.compare_state import LineProgress, TableState
 from ptune_tui.tui.wording import seconds_text, share_text
 
-FlipKind = Literal["all", "won", "lost", "other"]
+FlipKind = Literal["flipped", "won", "lost", "other", "every row"]
 FLIP_KINDS: tuple[FlipKind, ...] = get_args(FlipKind)
 BAR_WIDTH = 20
 _MAX_PAIRS = 5
@@ -65,14 +66,19 @@ def _progress_line(line: LineProgress, now: float, is_running: bool) -> str:
     return f"{words}   {line.done}/{line.total}" if is_running and line.total else words
 
 
-def chosen_flips(evaluation: Evaluation, kind: FlipKind) -> list[Flip]:
-    """Rows that flipped, of one kind.
+def chosen_flips(evaluation: Evaluation, before: str, kind: FlipKind) -> list[Flip]:
+    """Rows of one kind, from a line's answers to the target's.
 
     Args:
         evaluation (Evaluation): The table.
-        kind (FlipKind): Became right, became wrong, or differ and are wrong in both.
+        before (str): Title of the line.
+        kind (FlipKind): Those that flipped; became right; became wrong; differ and are wrong in
+            both; or all, whether they flipped or not.
     """
-    return [flip for flip in evaluation.flips if kind in ("all", flip_kind(flip))]
+    if kind == "every row":
+        return rows_between(evaluation, before, evaluation.flips_to)
+    flips = flips_between(evaluation, before, evaluation.flips_to)
+    return [flip for flip in flips if kind in ("flipped", flip_kind(flip))]
 
 
 def flip_kind(flip: Flip) -> FlipKind:
@@ -80,29 +86,59 @@ def flip_kind(flip: Flip) -> FlipKind:
     return "won" if flip.is_gain else "lost" if flip.is_loss else "other"
 
 
-def flip_text(flip: Flip, evaluation: Evaluation) -> Content:
-    """A row that flipped, in full.
+def flip_mark(flip: Flip) -> tuple[str, str]:
+    """A row's mark and its style."""
+    marks = {"won": ("+", "$text-success"), "lost": ("-", "$text-error")}
+    same = "" if flip.before == flip.after else "·"
+    return marks.get(flip_kind(flip), (same, ""))
+
+
+def flip_text(flip: Flip, evaluation: Evaluation, before: str) -> Content:
+    """A row in full, with what every line answers.
 
     Args:
         flip (Flip): The row.
         evaluation (Evaluation): Its table.
+        before (str): Title of the line it flipped from.
     """
-    ways = {"won": ("became right", "$text-success"), "lost": ("became wrong", "$text-error")}
-    word, style = ways.get(flip_kind(flip), ("differs, wrong in both", ""))
-    expected = " | ".join(dict.fromkeys([flip.expected, *flip.references]))
+    expected = list(dict.fromkeys([flip.expected, *flip.references]))
+    right = {answer.strip() for answer in expected}
+    parts: list[Content] = []
+    for title, answer in _answers(flip, evaluation, before):
+        mark = ("✓ ", "$text-success") if answer.strip() in right else ("✗ ", "$text-error")
+        parts.append(
+            Content.assemble(mark, (f"{title}: ", "dim"), answer.strip() or "(nothing)", "\n")
+        )
     return Content.assemble(
-        (f"row {flip.row} {word}", f"bold {style}"),
+        (f"row {flip.row} {_change(flip)}", f"bold {flip_mark(flip)[1]}"),
         "\n",
-        (f"{evaluation.flips_from}: ", "dim"),
-        flip.before.strip() or "(nothing)",
-        "\n",
-        (f"{evaluation.flips_to}: ", "dim"),
-        flip.after.strip() or "(nothing)",
-        ("\nexpected: ", "dim"),
-        expected,
+        *parts,
+        ("expected: ", "dim"),
+        " | ".join(expected),
         "\n\n",
         flip.prompt,
     )
+
+
+def _answers(flip: Flip, evaluation: Evaluation, before: str) -> Iterator[tuple[str, str]]:
+    """Of every line; of the two alone where the table does not hold the others'."""
+    if flip.row <= len(evaluation.answered):
+        titles = (line.title for line in evaluation.contenders)
+        yield from zip(titles, evaluation.answered[flip.row - 1].answers, strict=True)
+    else:
+        yield before, flip.before
+        yield evaluation.flips_to, flip.after
+
+
+def _change(flip: Flip) -> str:
+    if flip.is_gain:
+        return "became right"
+    if flip.is_loss:
+        return "became wrong"
+    if flip.before == flip.after:
+        return "is answered the same"
+    right = {answer.strip() for answer in (flip.expected, *flip.references)}
+    return f"differs, {'right' if flip.after.strip() in right else 'wrong'} in both"
 
 
 def confused_lines(line: ContenderScores) -> Iterator[Content]:

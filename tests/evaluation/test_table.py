@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score
 
 from ptune_tui.cli.evaluation_request import parse_baselines
 from ptune_tui.errors import DataError, UsageError
+from ptune_tui.evaluation.answered import flips_between, rows_between
 from ptune_tui.evaluation.assembly import Answered, assemble, flipped
 from ptune_tui.evaluation.bootstrap import Resamples
 from ptune_tui.evaluation.contenders import ContenderAnswers
@@ -31,6 +32,7 @@ EXPECTED = ["a", "b", "c"] * 10
 BASE = ["a"] * 30
 TUNED = [*EXPECTED[:-6], "a", "a", "a", "b", "a", "a"]
 FEW_SHOT = "few-shot (100 examples)"
+TITLES = ["base (zero-shot)", FEW_SHOT, "tuned prompt", "bundle (throughput)"]
 
 
 def answers(key: ContenderKey, title: str, given: list[str], certain: bool) -> ContenderAnswers:
@@ -74,6 +76,20 @@ def test_flips_go_both_ways_and_are_counted(tmp_path: Path) -> None:
         (28, "a", "a", "b")
     ]
     assert "16 rows became right, 1 became wrong, of 30" in flip_counts(found)
+
+
+def test_every_row_keeps_the_answers_of_all_lines(tmp_path: Path) -> None:
+    found = evaluation(tmp_path, ["a", "b", "c"])
+    kept = [dict(zip(TITLES, row.answers, strict=True)) for row in found.answered]
+    assert [row[FEW_SHOT] for row in kept] == BASE
+    assert [row["bundle (throughput)"] for row in kept] == TUNED
+    assert [row.expected for row in found.answered] == EXPECTED
+    assert flips_between(found, "base (zero-shot)", "tuned prompt") == found.flips
+    others = flips_between(found, FEW_SHOT, "tuned prompt")
+    assert [flip.row for flip in others] == [flip.row for flip in found.flips]
+    assert flips_between(found, "bundle (throughput)", "tuned prompt") == []
+    every = rows_between(found, "bundle (throughput)", "base (zero-shot)")
+    assert [(flip.before, flip.after) for flip in every] == list(zip(TUNED, BASE, strict=True))
 
 
 def test_of_labels_a_flip_is_right_where_the_accuracy_says_so() -> None:

@@ -12,6 +12,7 @@ from ptune_tui.inspection import (
     TokenFindings,
 )
 from ptune_tui.results import (
+    AnsweredRow,
     CalibrationBin,
     ClassScore,
     ContenderKey,
@@ -107,6 +108,12 @@ def evaluation(labels: list[str] | None = None, texts: list[str] | None = None) 
         for number, text in enumerate(texts)
     ]
     flips.append(Flip(871, "neither", labels[0], "maybe", "perhaps"))
+    turned = {flip.row: flip for flip in flips}
+    rows = [
+        turned.get(number)
+        or Flip(number, f"a film, number {number}", labels[number % 2], labels[0], labels[0])
+        for number in range(1, 41)
+    ]
     return Evaluation(
         data="validation.jsonl",
         data_hash="0c6a1f7e" * 8,
@@ -126,7 +133,17 @@ def evaluation(labels: list[str] | None = None, texts: list[str] | None = None) 
         made_at=1_795_700_000.0,
         version="0.1.0",
         command="ptune eval my-run --data validation.jsonl",
+        answered=[
+            AnsweredRow(row.row, row.prompt, row.expected, _everybody(row, labels[1]))
+            for row in rows
+        ],
     )
+
+
+def _everybody(row: Flip, label: str) -> list[str]:
+    """The flip's answers for base and tuned prompt, the tuned ones for the bundle."""
+    known = {"base": row.before, "tuned": row.after, "bundle": row.after}
+    return [known.get(key, label) for key in TITLES]
 
 
 def learning_curve() -> LearningCurve:

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, DataTable, Input, Static
 
+from ptune_tui.evaluation.answered import flips_between
 from ptune_tui.events import AskText, TaskFailed, TaskFinished, decode_command
 from ptune_tui.kept_tables import add_table
 from ptune_tui.lineup import Lineup
@@ -138,7 +139,19 @@ async def test_a_table_that_is_made_is_shown_in_all_its_parts(
         assert flips.row_count == len([flip for flip in table(0).flips if flip.is_gain])
         await pilot.press("down")
         await pilot.pause()
-        assert "became right" in written(screen, "#flip-text")
+        shown = written(screen, "#flip-text")
+        assert "became right" in shown
+        assert all(f"{line.title}: " in shown for line in table(0).contenders)
+        await pilot.press("w", "w", "w")
+        assert flips.row_count == len(table(0).answered)  # every row, flipped or not
+        await pilot.press("down")
+        await pilot.pause()
+        assert "is answered the same" in written(screen, "#flip-text")
+        await pilot.press("home", "w", "l")  # from the next line, the instruction
+        await pilot.pause()
+        assert "→ tuned prompt" in written(screen, "#flip-counts")
+        instruction = table(0).contenders[1].title
+        assert flips.row_count == len(flips_between(table(0), instruction, "tuned prompt")) > 0
         await pilot.press("v")
         assert screen.query_one("#matrix", DataTable).row_count == 2
         assert "answered" in written(screen, "#confused")

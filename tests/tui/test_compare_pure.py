@@ -212,8 +212,10 @@ def test_answers_stand_below_their_text_with_time_and_rivals() -> None:
 
 def test_rows_that_flipped_are_told_apart() -> None:
     table = evaluation()
-    kinds = {kind: chosen_flips(table, kind) for kind in ("won", "lost", "other")}  # type: ignore[arg-type]
-    assert sum(map(len, kinds.values())) == len(chosen_flips(table, "all")) == len(table.flips)
+    before = table.flips_from
+    kinds = {kind: chosen_flips(table, before, kind) for kind in ("won", "lost", "other")}  # type: ignore[arg-type]
+    flipped = chosen_flips(table, before, "flipped")
+    assert sum(map(len, kinds.values())) == len(flipped) == len(table.flips)
     assert all(flip.after == flip.expected for flip in kinds["won"])
     assert all(flip.before == flip.expected for flip in kinds["lost"])
     assert kinds["other"] == [Flip(871, "neither", "negative", "maybe", "perhaps")]

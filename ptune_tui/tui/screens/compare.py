@@ -83,7 +83,7 @@ class CompareScreen(CompareViews):
             "stop": comparison.is_making_table or comparison.is_answering,
             "copy": evaluation is not None,
             "next_table": evaluation is not None,
-            "next_line": evaluation is not None and self.shown_view in OF_A_LINE,
+            "next_line": evaluation is not None and self.shown_view in (*OF_A_LINE, "rows"),
             "next_flips": evaluation is not None and self.shown_view == "rows",
             "next_view": bool(self.found),
             "ask": bool(self.found),

@@ -32,7 +32,7 @@ HINTS: dict[View, tuple[str, ...]] = {
     "choose": ("compare.ask",),
     "text": ("compare.leave",),
     "table": ("compare.ask", "compare.table"),
-    "rows": ("compare.flips",),
+    "rows": ("compare.flips", "compare.line"),
     "confusion": ("compare.line",),
     "classes": ("compare.line",),
     "calibration": ("compare.line",),

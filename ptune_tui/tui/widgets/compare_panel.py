@@ -46,9 +46,11 @@ class ComparePanel(Vertical):
         super().__init__(id="compare-panel")
         self.evaluation: Evaluation | None = None
         self.view: View = "table"
-        self.flip_kind: FlipKind = "all"
+        self.flip_kind: FlipKind = "flipped"
         self._tables: dict[str, Evaluation] = {}
         self._line = ""
+        self._before = ""
+        self._offered: tuple[list[str], str] = ([], "")
 
     def compose(self) -> ComposeResult:
         """What went wrong, the choices, and the parts."""
@@ -97,12 +99,24 @@ class ComparePanel(Vertical):
         if len(known) > 1:
             box.value = known[(known.index(str(box.value)) + 1) % len(known)]
 
+    @property
+    def line_titles(self) -> list[str]:
+        """The lines that the shown part can be of; of the rows: that they can be flipped from."""
+        if self.evaluation is None:
+            return []
+        titles = [line.title for line in self.evaluation.contenders]
+        if self.view != "rows":
+            return titles
+        if not self.evaluation.answered:
+            return [self.evaluation.flips_from] if self.evaluation.flips_from else []
+        return [title for title in titles if title != self.evaluation.flips_to]
+
     def next_line(self) -> None:
         """Show the parts of the next line."""
-        if self.evaluation is not None:
-            titles = [line.title for line in self.evaluation.contenders]
-            at = titles.index(self._line)
-            self.query_one("#shown-line", Choice).value = titles[(at + 1) % len(titles)]
+        titles = self.line_titles
+        if titles:
+            box = self.query_one("#shown-line", Choice)
+            box.value = titles[(titles.index(str(box.value)) + 1) % len(titles)]
 
     def show_flips(self, kind: FlipKind) -> None:
         """Show a kind of the rows that flipped.
@@ -119,10 +133,10 @@ class ComparePanel(Vertical):
         if self._line not in titles and evaluation is not None:
             known = evaluation.flips_to or titles[-1]
             self._line = known if known in titles else titles[-1]
-        box = self.query_one("#shown-line", Choice)
-        with self.prevent(Select.Changed):
-            box.set_options([(title, title) for title in titles])
-            box.value = self._line if self._line in titles else titles[0]
+        if evaluation is not None and (
+            self._before not in titles or self._before == evaluation.flips_to
+        ):
+            self._before = evaluation.flips_from
         self.draw()
 
     @on(Select.Changed, "#shown-table")
@@ -135,7 +149,10 @@ class ComparePanel(Vertical):
     @on(Select.Changed, "#shown-line")
     def _line_chosen(self, event: Select.Changed) -> None:
         event.stop()
-        self._line = str(event.value)
+        if self.view == "rows":
+            self._before = str(event.value)
+        else:
+            self._line = str(event.value)
         self.draw()
 
     def on_resize(self) -> None:
@@ -157,13 +174,13 @@ class ComparePanel(Vertical):
         for part in self.query(".view"):
             part.display = part.id == f"view-{view}"
         self.query_one("#compare-head").display = evaluation is not None and view != "text"
-        self.query_one("#shown-line").display = view in OF_A_LINE
+        self._offer_lines()
         if evaluation is None:
             return
         if view == "table":
             self._show("table", list(score_lines(evaluation, max(40, self.size.width - 3))))
         elif view == "rows":
-            self.query_one(FlipView).show(evaluation, self.flip_kind)
+            self.query_one(FlipView).show(evaluation, self._before, self.flip_kind)
         elif view == "confusion":
             self.query_one(MatrixView).show(self.line)
         elif view == "classes":
@@ -173,6 +190,17 @@ class ComparePanel(Vertical):
             self._show(
                 "calibration", list(calibration_lines(line)) if line else [Content(NO_LABELS)]
             )
+
+    def _offer_lines(self) -> None:
+        titles, box = self.line_titles, self.query_one("#shown-line", Choice)
+        box.display = self.view in OF_A_LINE or (self.view == "rows" and len(titles) > 1)
+        shown = self._before if self.view == "rows" else self._line
+        # Only where it changed: a box that is open would close.
+        if box.display and titles and (titles, shown) != self._offered:
+            self._offered = (titles, shown)
+            with self.prevent(Select.Changed):
+                box.set_options([(title, title) for title in titles])
+                box.value = shown
 
     def _class_part(self) -> list[Content]:
         line, evaluation = self.line, self.evaluation

@@ -1,4 +1,4 @@
-"""The rows that flipped: a list, and the one under the cursor in full."""
+"""A table's rows: those that flipped, or all; the one under the cursor in full."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from textual.content import Content
 from textual.widgets import DataTable
 
 from ptune_tui.results import Evaluation, Flip
-from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind, chosen_flips, flip_kind, flip_text
+from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind, chosen_flips, flip_mark, flip_text
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import one_line
 
 MAX_ROWS = 1000  # that are listed; more would take seconds to lay out
-_MARKS: dict[FlipKind, str] = {"won": "+", "lost": "-", "other": "·"}
 _COLUMNS = {"row": 6, "": 2, "before": 13, "after": 13, "expected": 13, "text": 12}
 
 
@@ -26,7 +25,8 @@ class FlipView(Vertical):
         super().__init__(id="view-rows", classes="view")
         self._flips: list[Flip] = []
         self._evaluation: Evaluation | None = None
-        self._kind: FlipKind = "all"
+        self._before = ""
+        self._kind: FlipKind = "flipped"
         self._drawn: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
@@ -36,25 +36,28 @@ class FlipView(Vertical):
         with VerticalScroll(id="flip-box", can_focus=False):
             yield Steady("", id="flip-text")
 
-    def show(self, evaluation: Evaluation | None, kind: FlipKind) -> None:
+    def show(self, evaluation: Evaluation | None, before: str, kind: FlipKind) -> None:
         """Draw the rows of a kind.
 
         Args:
             evaluation (Evaluation | None): The table.
+            before (str): Title of the line whose answers stand before the target's.
             kind (FlipKind): Which of them.
         """
-        picture = (id(evaluation), kind, self.app.theme, self.size.width)
+        picture = (id(evaluation), before, kind, self.app.theme, self.size.width)
         if picture == self._drawn:
             return
-        self._drawn, self._evaluation, self._kind = picture, evaluation, kind
-        self._flips = chosen_flips(evaluation, kind)[:MAX_ROWS] if evaluation else []
-        self.query_one("#flip-counts", Steady).show_text(_kinds(evaluation, kind))
+        self._drawn, self._evaluation = picture, evaluation
+        self._before, self._kind = before, kind
+        rows = chosen_flips(evaluation, before, kind) if evaluation and before else []
+        self._flips = rows[:MAX_ROWS]
+        self.query_one("#flip-counts", Steady).show_text(_kinds(evaluation, before, kind))
         self._fill()
         self._show_row()
 
     def on_resize(self) -> None:
         """The text takes the width that there is."""
-        self.show(self._evaluation, self._kind)
+        self.show(self._evaluation, self._before, self._kind)
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self, event: DataTable.RowHighlighted) -> None:
@@ -69,15 +72,14 @@ class FlipView(Vertical):
         for name, width in columns.items():
             table.add_column(Text(name), width=width)
         colours = self.app.theme_variables
-        styles = {"won": colours["text-success"], "lost": colours["text-error"]}
         names = list(_COLUMNS)[1:]
         for flip in self._flips:
-            kind = flip_kind(flip)
-            texts = (_MARKS[kind], flip.before, flip.after, flip.expected, flip.prompt)
+            mark, style = flip_mark(flip)
+            texts = (mark, flip.before, flip.after, flip.expected, flip.prompt)
             cells = [
                 _cell(text, columns[name] - 1) for name, text in zip(names, texts, strict=True)
             ]
-            cells[0].stylize(styles.get(kind, ""))
+            cells[0].stylize(colours[style[1:]] if style else "")
             table.add_row(Text(str(flip.row)), *cells)
 
     def _show_row(self) -> None:
@@ -86,23 +88,23 @@ class FlipView(Vertical):
         if self._evaluation is None or not 0 <= row < len(self._flips):
             text.show_text("")
         else:
-            text.show_text(flip_text(self._flips[row], self._evaluation))
+            text.show_text(flip_text(self._flips[row], self._evaluation, self._before))
 
 
-def _kinds(evaluation: Evaluation | None, shown: FlipKind) -> Content:
+def _kinds(evaluation: Evaluation | None, before: str, shown: FlipKind) -> Content:
     """The kinds with their counts; a click shows one."""
     if evaluation is None:
         return Content("")
-    if not evaluation.flips_from:
+    if not before:
         return Content("The table has one line alone: nothing to flip from.")
     parts = []
     for kind in FLIP_KINDS:
-        words = f"{kind} {len(chosen_flips(evaluation, kind))}"
+        words = f"{kind} {len(chosen_flips(evaluation, before, kind))}"
         if kind == shown:
             parts.append(Content.styled(f"[{words}]", "bold"))
         else:
             parts.append(Content.from_markup(f"[@click=screen.show_flips('{kind}')] {words} [/]"))
-    ways = f"  {evaluation.flips_from} → {evaluation.flips_to}"
+    ways = f"  {before} → {evaluation.flips_to}"
     return Content("").join([*parts, Content.styled(ways, "dim")])
 
 
