@@ -167,6 +167,18 @@ def data_files(precision: Precision) -> tuple[str, ...]:
     return (DATA_FILE, INTEGERS_FILE) if precision == "throughput" else (DATA_FILE,)
 
 
+def read_bytes(manifest: Manifest) -> dict[str, int]:
+    """Bytes of the files that each precision reads: its graph and weights; some share weights."""
+    return {
+        precision: sum(
+            manifest.files[name].num_bytes
+            for name in (manifest.graphs[precision], *data_files(precision))
+        )
+        for precision in PRECISIONS
+        if precision in manifest.graphs
+    }
+
+
 def hash_file(path: Path) -> FileRecord:
     """sha256 and size of a file."""
     with path.open("rb") as file:

@@ -203,6 +203,9 @@ def _bundle(event: ExportDone) -> str:
     if event.seconds_per_answer:
         times = (f"{name} {1e3 * value:.0f} ms" for name, value in event.seconds_per_answer.items())
         words += f" (measured here, an answer: {', '.join(times)})"
+    if event.read_bytes:
+        sizes = (f"{name} {value / 1e6:.0f} MB" for name, value in event.read_bytes.items())
+        words += f"\n  graph and weights: {', '.join(sizes)}; what they share is there once"
     return words
 
 

@@ -50,12 +50,14 @@ class ExportDone(Struct, frozen=True, tag=True):
         num_bytes: Of all its files.
         precision: What it answers in.
         seconds_per_answer: What an answer takes in each precision, where that chose it.
+        read_bytes: Of graph and weights of each precision; some share weights.
     """
 
     path: str
     num_bytes: int
     precision: str = ""
     seconds_per_answer: dict[str, float] = {}
+    read_bytes: dict[str, int] = {}
 
 
 class TextAnswered(Struct, frozen=True, tag=True):

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from export.addition import PromptAddition
-from export.bundle import read_manifest, total_bytes
+from export.bundle import read_bytes, read_manifest, total_bytes
 from export.exported_model import ExportedModel
 from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Skipped, Traced, is_integer_grid
 from export.gguf_folder import GGUFFolder
@@ -103,10 +103,13 @@ def _export_graphs(task: ExportTask, tuned: TunedModel, channel: Channel) -> Ite
             yield Notice(f"no-{step.what}", step.reason, step.hint)
         else:
             yield from _built(step, time.perf_counter() - building)
-    precision = ""
+    done = ExportDone(task.destination, total_bytes(destination), "", seconds)
     if task.format == "bundle":
-        precision = read_manifest(destination).default_precision
-    yield ExportDone(task.destination, total_bytes(destination), precision, seconds)
+        manifest = read_manifest(destination)
+        done = msgspec.structs.replace(
+            done, precision=manifest.default_precision, read_bytes=read_bytes(manifest)
+        )
+    yield done
 
 
 def _export_folder(task: ExportTask, tuned: TunedModel, channel: Channel) -> Iterator[Event]:

@@ -65,6 +65,11 @@ def test_a_throughput_that_is_slower_is_not_shipped(
     done = auto_export(exported, bundle, monkeypatch, fast=1.0, exact=2.0, throughput=3.0)
     assert done.precision == "fast"
     assert done.seconds_per_answer == {"fast": 1.0, "exact": 2.0, "throughput": 3.0}
+    weights = (bundle / "model.data").stat().st_size
+    assert done.read_bytes == {
+        "fast": weights + (bundle / "model.onnx").stat().st_size,
+        "exact": weights + (bundle / "exact.onnx").stat().st_size,
+    }
     assert not list(bundle.glob("throughput*"))
     assert set(read_manifest(bundle).graphs) == {"fast", "exact"}
     told = {"manifest.json", "README.md"}

@@ -261,7 +261,10 @@ def exported(bundle: Path) -> list[Event]:
         ParityMeasured("throughput", 0.084, 0.0123, 0.941, 3, 8, False),
         failing,
         StageFinished("parity", 9.0),
-        ExportDone(str(bundle), 130 << 20, "fast", {"exact": 0.412, "fast": 0.187}),
+        ExportDone(
+            *(str(bundle), 130 << 20, "fast", {"exact": 0.412, "fast": 0.187}),
+            read_bytes={"exact": 125 << 20, "fast": 124 << 20},
+        ),
         TaskFinished(11.0),
     ]
 

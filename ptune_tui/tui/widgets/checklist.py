@@ -19,7 +19,9 @@ _WORDS: dict[Stage, str] = {
     "parity": "compare with torch",
     "write": "put in place",
 }
-_HEAD = f"  {'precision':<11}{'rel.err':>8}{'KL':>9}{'top-1':>9}{'texts':>7}{'answer':>9}"
+_HEAD = (
+    f"  {'precision':<11}{'rel.err':>8}{'KL':>9}{'top-1':>9}{'texts':>7}{'answer':>9}{'size':>9}"
+)
 
 
 class Checklist(Steady):
@@ -71,14 +73,16 @@ def step_text(stage: StageState, now: float) -> str:
 
 
 def _parity_line(parity: ParityMeasured, state: ExportState) -> Content:
-    """One precision: what the comparison found, and what an answer takes where that is known."""
+    """One precision: what the comparison found, an answer's time and what it reads, where known."""
     times = state.done.seconds_per_answer if state.done else {}
     seconds = times.get(parity.precision)
+    size = state.done.read_bytes.get(parity.precision) if state.done else None
     figures = (
         f"{parity.relative_error:>8.0e}{parity.kl_divergence:>9.0e}"
         f"{share_text(parity.top1_agreement):>9}"
         f"{f'{parity.identical_texts}/{parity.num_texts}':>7}"
         f"{'' if seconds is None else answer_time(seconds):>9}"
+        f"{'' if size is None else bytes_text(size):>9}"
     )
     style = "$text-success" if parity.passed else "bold $text-error"
     mark = "✓" if parity.passed else "✗"
