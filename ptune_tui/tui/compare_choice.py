@@ -26,8 +26,15 @@ KEYS: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned")
 
 FIELDS = (
     Field("of", "compare", "a run that has a prompt, or a bundle", NOT_READ, (NOT_READ,)),
-    Field("folder", "folder", "of a run or of a bundle", "", unset=""),
-    Field("bundle", "its bundle", "answers beside torch; empty: torch alone", "", unset="none"),
+    Field("folder", "folder", "of a run or of a bundle", "", unset="", path="folder"),
+    Field(
+        "bundle",
+        "its bundle",
+        "answers beside torch; empty: torch alone",
+        "",
+        unset="none",
+        path="folder",
+    ),
     Field("prompt", "prompt", "which of the bundle's prompts", NO_PROMPT, (NO_PROMPT,)),
     Field(
         "instruction",
@@ -50,9 +57,10 @@ FIELDS = (
         "rows to take examples of; empty: the run's",
         "",
         unset="the run's",
+        path="data",
     ),
     Field("data", "data", "rows that the table is made of", VALIDATION, (VALIDATION,)),
-    Field("file", "data file", "a file, a folder, or a hub id", "", unset=""),
+    Field("file", "data file", "a file, a folder, or a hub id", "", unset="", path="data"),
     Field("rows", "first rows", "of the data; empty: all of them", "200", number=int, unset="all"),
 )
 

@@ -222,8 +222,11 @@ def test_data_sets(
 
 
 @both_sizes
-def test_files(snap_compare: Compare, size: tuple[int, int], some_data: None) -> None:
-    prepare = page_after("d", "b", words="2 labels")
+@pytest.mark.parametrize("keys", [(), ("slash", "a")], ids=["opened", "written"])
+def test_files(
+    snap_compare: Compare, size: tuple[int, int], keys: tuple[str, ...], some_data: None
+) -> None:
+    prepare = page_after("d", "b", *keys, words="2 labels")
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
 

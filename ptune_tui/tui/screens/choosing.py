@@ -19,14 +19,16 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from ptune_tui.errors import PTuneError
+from ptune_tui.tui.path_completion import OFFERED, Completion, PathKind, listed
 from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.path_input import PathInput
 from ptune_tui.tui.widgets.steady import Steady
 
 Take = Callable[[str], None]
 LOOK_SECONDS = 0.2  # after the last key, before an entry is looked at
 
 
-class WrittenLine(Input):
+class WrittenLine(PathInput):
     """The line to write in; down goes to the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "screen.to_list", show=False)]
@@ -43,6 +45,7 @@ class ChoosingScreen(PlaceScreen):
     AUTO_FOCUS = "#choices"
     TITLE_TEXT: ClassVar[str] = ""
     WRITE_HINT: ClassVar[str] = ""
+    PATH_KIND: ClassVar[PathKind] = "folder"
 
     def __init__(self, take: Take) -> None:
         super().__init__()
@@ -52,18 +55,22 @@ class ChoosingScreen(PlaceScreen):
 
     def compose_body(self) -> ComposeResult:
         """The line, the list with its heading, and the details."""
-        line = WrittenLine(placeholder=self.WRITE_HINT, compact=True, id="written")
-        line.cursor_blink = False
         with Horizontal(id="written-line"):
             yield Steady(self.TITLE_TEXT, id="choosing-title")
-            yield line
+            yield self.written_line()
         yield Steady("", id="written-problem")
+        yield Steady("", id="written-candidates")
         with Horizontal(id="choosing-body"):
             with VerticalScroll(id="choices-box", can_focus=False):
                 yield Steady("", id="choices-heading")
                 yield OptionList(id="choices", compact=True)
             with VerticalScroll(id="choice-details"):
                 yield Steady("", id="choice-text")
+
+    def written_line(self) -> WrittenLine:
+        """The line to write in."""
+        offered = OFFERED[self.PATH_KIND]
+        return WrittenLine("", offered, placeholder=self.WRITE_HINT, id="written")
 
     def on_mount(self) -> None:
         """Name the box, and read what there is to choose from."""
@@ -163,6 +170,20 @@ class ChoosingScreen(PlaceScreen):
     def _written(self) -> None:
         self.show_problem("")
         self.refresh_place()
+
+    @on(PathInput.Completed)
+    def _completed(self, event: PathInput.Completed) -> None:
+        self.show_candidates(event.completion)
+
+    def show_candidates(self, completion: Completion) -> None:
+        """Show what the line may become.
+
+        Args:
+            completion (Completion): What was found.
+        """
+        line, names = self.query_one("#written-candidates", Steady), completion.candidates
+        line.show_text(listed(names, self.size.width - 4) if len(names) > 1 else "")
+        line.display = len(names) > 1
 
     @on(OptionList.OptionHighlighted, "#choices")
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:

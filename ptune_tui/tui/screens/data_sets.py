@@ -16,9 +16,10 @@ from ptune_tui.config import DataConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.reading.formats import FORMATS
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.data_choice import DataRow, data_rows, describe_data, is_data_file
+from ptune_tui.tui.data_choice import DataRow, data_rows, describe_data
 from ptune_tui.tui.fields import DATA, VALIDATION, form_fields
 from ptune_tui.tui.form_values import checked
+from ptune_tui.tui.path_completion import PathKind, is_data_file
 from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
 
@@ -33,6 +34,7 @@ class DataSetsScreen(ChoosingScreen):
     """
 
     PLACE: ClassVar[str] = "data"
+    PATH_KIND: ClassVar[PathKind] = "data"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("data")]
     WRITE_HINT: ClassVar[str] = "press / to write a path, FOLDER:SPLIT, or a hub id: owner/name"
 

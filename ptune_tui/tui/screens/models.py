@@ -19,10 +19,10 @@ from ptune_tui.tui.model_choice import (
     ModelRow,
     describe_model,
     fit_word,
-    is_model_file,
     is_model_folder,
     model_rows,
 )
+from ptune_tui.tui.path_completion import PathKind, is_model_file
 from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
 from ptune_tui.tui.widgets.steady import Steady
@@ -41,6 +41,7 @@ class ModelsScreen(ChoosingScreen):
     """
 
     PLACE: ClassVar[str] = "models"
+    PATH_KIND: ClassVar[PathKind] = "model"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("models")]
     TITLE_TEXT: ClassVar[str] = "model"
     WRITE_HINT: ClassVar[str] = "press / to write a path or a hub id: owner/name"

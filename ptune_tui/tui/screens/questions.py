@@ -168,7 +168,7 @@ def help_text(place: Place, keymap: Keymap, focused: FocusHelp | None) -> Conten
     everywhere = [_line(row, keymap) for row in ACTIONS if row.place == "app"]
     more = [
         _entry("^p", "Every action by its name."),
-        _entry("tab", "The next field; shift+tab the one before."),
+        _entry("tab", "The next field, or the rest of a path; shift+tab the field before."),
     ]
     return Content("\n").join([*lines, *own, Content(""), *everywhere, *more])
 
