@@ -16,13 +16,15 @@ from ptune_tui.reading import source
 from ptune_tui.tasks import CompareTask
 from ptune_tui.tui.compare_subjects import Subject, precisions_of
 from ptune_tui.tui.fields import Field, builtin_sets
+from ptune_tui.tui.wording import seconds_text
 
 OWN_FOLDER = "a folder of mine"
 OWN_FILE = "a file of mine"
 VALIDATION = "its validation rows"
 NOT_READ = "..."  # while the runs are being read
 NO_PROMPT = "-"  # where no bundle is asked
-KEYS: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned")
+KEYS: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned", "lora")
+_OF_A_RUN = ("tuned", "lora")
 
 FIELDS = (
     Field("of", "compare", "a run that has a prompt, or a bundle", NOT_READ, (NOT_READ,)),
@@ -54,7 +56,7 @@ FIELDS = (
     Field(
         "train",
         "examples from",
-        "rows to take examples of; empty: the run's",
+        "rows for few-shot and LoRA; empty: the run's",
         "",
         unset="the run's",
         path="data",
@@ -96,10 +98,12 @@ def read_lineup(
     if bundle is not None and card is None:
         problems["bundle"] = "there is no bundle; leave it empty for torch alone"
     precisions = [name for name in precisions_of(card) if name in ticked] if card else []
-    keys = tuple(key for key in KEYS if key in ticked and (subject.run or key != "tuned"))
+    keys = tuple(key for key in keys_of(subject) if key in ticked)
     is_tuned = "tuned" in keys or bool(precisions)
     if not is_tuned:
         problems["lines"] = "tick the tuned prompt or a precision of the bundle"
+    if "lora" in keys and subject.training_seconds is None:
+        problems["lines"] = "LoRA gets the run's time, and this run has none: untick it"
     num_examples, problem = _number(texts["examples"])
     if problem and "few_shot" in keys:
         problems["examples"] = problem
@@ -113,7 +117,8 @@ def read_lineup(
     train = os.path.expanduser(texts["train"].strip()) or None
     if "few_shot" in keys and subject.run is None and train is None:
         problems["train"] = "a bundle does not know its rows: name some, or untick few-shot"
-    if "few_shot" in keys and train is not None:
+    reads_train = not {"few_shot", "lora"}.isdisjoint(keys)
+    if reads_train and train is not None:
         problems |= _data_problem("train", train)
     if problems:
         return None, problems
@@ -125,7 +130,7 @@ def read_lineup(
         keys=keys,
         instruction=instruction if "instruction" in keys else None,
         num_examples=num_examples if "few_shot" in keys else None,
-        train=source.absolute(train) if train and "few_shot" in keys else None,
+        train=source.absolute(train) if train and reads_train else None,
     )
     return lineup, {}
 
@@ -214,6 +219,25 @@ def bundle_of(texts: Mapping[str, str], subject: Subject) -> tuple[Path | None, 
         text = texts["bundle"].strip()
         folder = Path(os.path.expanduser(text)) if text else None  # as it is without such a user
     return folder, None if folder is None else read_card(folder)
+
+
+def keys_of(subject: Subject) -> list[ContenderKey]:
+    """The lines beside the bundle's that can be compared: some need a run.
+
+    Args:
+        subject (Subject): What is compared.
+    """
+    return [key for key in KEYS if subject.run is not None or key not in _OF_A_RUN]
+
+
+def lora_note(subject: Subject) -> str:
+    """How long LoRA takes; empty where it cannot be had.
+
+    Args:
+        subject (Subject): What is compared.
+    """
+    seconds = subject.training_seconds
+    return "" if seconds is None else f"+ {seconds_text(seconds)} of training"
 
 
 def labels_of(subject: Subject, card: BundleCard | None, prompt: str) -> list[str] | None:

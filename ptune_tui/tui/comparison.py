@@ -82,9 +82,10 @@ class Comparison:
         """Have a text answered; a worker that has these models already is asked again.
 
         Args:
-            lineup (Lineup): Who answers.
+            lineup (Lineup): Who is compared; LoRA does not answer.
             text (str): What is asked.
         """
+        lineup = lineup.of_texts()
         if self.answers is None or not self.answers.is_active or self._answering != lineup:
             self.stop_answers()
             me = Lock(os.getpid(), psutil.Process().create_time())

@@ -106,6 +106,8 @@ _BY_ID = {
         (
             "Base: the template alone. Instruction: a text above it. Few-shot: training rows above "
             "it. Tuned: the prompt, computed by torch.",
+            "LoRA: an adapter in float32, trained anew for the table on the same rows, for as long "
+            "as the run. It does not answer texts of your own.",
             "The bundle answers once for each precision that is ticked. Space ticks.",
         ),
     ),

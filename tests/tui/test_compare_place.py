@@ -75,6 +75,8 @@ async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) 
         lines = screen.query_one(LineChoice)
         assert lines.ticked == {"base", "instruction", "few_shot", "tuned", "fast"}
         await pilot.click("#tick-few_shot")
+        assert "+ 4 min 30 s of training" in written(screen, "#lora-note")
+        await pilot.click("#tick-lora")
         screen.query_one("#tick-exact").focus()
         await pilot.press("space")
         row(screen, "prompt").text = "commands"
@@ -91,7 +93,7 @@ async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) 
             bundle=str(run / "bundle"),
             prompt="commands",
             precisions=("fast", "exact"),
-            keys=("base", "instruction", "tuned"),
+            keys=("base", "instruction", "tuned", "lora"),
         )
         assert (task.data, task.max_rows) == (None, 30)
         assert screen.shown_view == "table"

@@ -23,6 +23,8 @@ from ptune_tui.tui.compare_choice import (
     command,
     data_choices,
     default_ticks,
+    keys_of,
+    lora_note,
     read_lineup,
     read_rows,
 )
@@ -38,7 +40,7 @@ from ptune_tui.tui.table_views import (
 from tests.report.results import evaluation
 from tests.tui import fakes
 
-RUN = Subject("run mine", Path("/runs/mine"), None, labels=["a", "b"])
+RUN = Subject("run mine", Path("/runs/mine"), None, labels=["a", "b"], training_seconds=75.0)
 TEXTS = {field.name: field.default for field in FIELDS}
 ALL = {"base", "instruction", "few_shot", "tuned", "fast", "exact"}
 
@@ -86,6 +88,25 @@ def test_form_of_a_run_and_its_bundle_is_a_lineup_and_a_command(tmp_path: Path) 
     alone, _ = read_lineup(TEXTS, {"tuned"}, RUN)
     assert alone is not None
     assert command(alone, RowsChoice(None, None), RUN) == "ptune eval mine --baselines none"
+
+
+def test_lora_is_a_line_of_a_run_and_reads_its_rows(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("prompt,response\na,b\n")
+    lineup, problems = read_lineup({**TEXTS, "train": str(rows)}, {"base", "tuned", "lora"}, RUN)
+    assert problems == {}
+    assert lineup is not None
+    assert lineup.keys == ("base", "tuned", "lora")
+    assert command(lineup, RowsChoice(None, 30), RUN) == (
+        f"ptune eval mine --max-rows 30 --baselines base,lora --train {rows}"
+    )
+    assert lora_note(RUN) == "+ 1 min 15 s of training"
+    assert lineup.of_texts().keys == ("base", "tuned")
+    untrained = Subject("run mine", Path("/runs/mine"), None)
+    assert "untick it" in read_lineup(TEXTS, {"tuned", "lora"}, untrained)[1]["lines"]
+    bundle = of_bundle(tmp_path / "bundle")
+    assert keys_of(bundle) == ["base", "instruction", "few_shot"]
+    assert lora_note(bundle) == ""
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ from ptune_tui.tui.compare_choice import (
     bundle_of,
     data_choices,
     default_ticks,
+    keys_of,
     labels_of,
+    lora_note,
     read_lineup,
     read_rows,
 )
@@ -137,12 +139,7 @@ class CompareForm(Form):
         lines = self.query_one(LineChoice)
         default = default_ticks(subject, card, prompt)
         kept = lines.ticked & set(KEYS)
-        lines.offer(
-            [
-                *(key for key in KEYS if subject.run or key != "tuned"),
-                *(precisions_of(card) if card else []),
-            ]
-        )
+        lines.offer([*keys_of(subject), *(precisions_of(card) if card else [])], lora_note(subject))
         lines.tick((default - set(KEYS)) | kept if keeps else default)
 
     def _show_rows(self, texts: dict[str, str], ticked: set[str]) -> None:
@@ -155,7 +152,7 @@ class CompareForm(Form):
             "prompt": card is not None and len(card.prompts) > 1,
             "instruction": "instruction" in ticked,
             "examples": "few_shot" in ticked,
-            "train": "few_shot" in ticked,
+            "train": not ticked.isdisjoint(("few_shot", "lora")),
             "file": texts["data"] == OWN_FILE,
         }
         for name, is_shown in shown.items():
