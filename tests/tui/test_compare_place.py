@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,9 +16,11 @@ from ptune_tui.kept_tables import add_table
 from ptune_tui.lineup import Lineup
 from ptune_tui.results import Evaluation, write_result
 from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, read_task
+from ptune_tui.tui import compare_choice
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.questions import LeaveScreen
+from ptune_tui.tui.widgets import compare_form
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
@@ -81,7 +85,7 @@ async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) 
         await pilot.press("space")
         row(screen, "prompt").text = "commands"
         row(screen, "rows").text = "30"
-        await pilot.pause()
+        await settled(pilot)
         assert "--precision fast" in written(screen, "#compare-command")
         await pilot.press("f5")
         comparison = app.session.comparison
@@ -241,7 +245,7 @@ async def test_a_folder_of_mine_and_a_wrong_one(home: Path, run: Path, tmp_path:
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "of").text = "a folder of mine"
-        await pilot.pause()
+        await settled(pilot)
         assert row(screen, "folder").has_class("-wrong")
         assert screen.check_action("start", ()) is None
         row(screen, "folder").text = str(bundle)
@@ -252,6 +256,32 @@ async def test_a_folder_of_mine_and_a_wrong_one(home: Path, run: Path, tmp_path:
         await wait_for(pilot, lambda: screen.check_action("start", ()))
         command = written(screen, "#compare-command")
         assert f"ptune eval {bundle} --data support_inbox" in command
+
+
+async def test_what_lies_on_the_disk_is_read_once_and_beside_the_event_loop(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def noted(read: Callable[[Path], object]) -> Callable[[Path], object]:
+        def noting(folder: Path) -> object:
+            readers.append(threading.current_thread())
+            return read(folder)
+
+        return noting
+
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        monkeypatch.setattr(compare_choice, "read_card", noted(compare_choice.read_card))
+        monkeypatch.setattr(compare_form, "subject_of", noted(compare_form.subject_of))
+        row(screen, "rows").text = "3"
+        await settled(pilot)
+        assert len(readers) == 1
+        row(screen, "of").text = "a folder of mine"
+        row(screen, "folder").text = str(run)
+        await wait_for(pilot, lambda: screen.check_action("start", ()))
+        assert threading.main_thread() not in readers
 
 
 async def test_a_bundle_that_the_app_was_opened_with_is_compared_first(

@@ -91,10 +91,10 @@ class CompareScreen(CompareViews):
         return None if allowed.get(action) is False else super().check_action(action, parameters)
 
     @on(Button.Pressed, "#compare-start")
-    def action_start(self) -> None:
+    async def action_start(self) -> None:
         """Make the table that the form says."""
         form = self.form
-        form.check()  # the disk may have changed since the last key
+        await form.look()  # the disk may have changed since the last key
         subject, lineup, rows = form.subject, form.lineup, form.rows
         if subject is None or lineup is None or rows is None or not self._can_start():
             return
@@ -230,7 +230,7 @@ class CompareScreen(CompareViews):
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
         if self.found:
-            self.form.offer(self.found, chosen if is_first else None)
+            await self.form.offer(self.found, chosen if is_first else None)
             if self.is_current and self.focused is None:
                 self.query_one("#compare-start").focus()
         self.refresh_place()
