@@ -76,6 +76,7 @@ async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) 
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         assert screen.shown_view == "choose"
+        assert screen.focused is screen.query_one("#compare-start")
         lines = screen.query_one(LineChoice)
         assert lines.ticked == {"base", "instruction", "few_shot", "tuned", "fast"}
         await pilot.click("#tick-few_shot")
@@ -237,6 +238,31 @@ async def test_a_comparison_that_fails_says_why(run: Path, use_worker: UseWorker
         await wait_for(pilot, lambda: problem.display)
         assert "The weights are others." in str(problem.render())
         assert screen.check_action("start", ()) is True
+
+
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "failed"])
+async def test_an_earlier_table_is_told_from_the_one_that_was_not_made(
+    run: Path, use_worker: UseWorker, is_stopped: bool
+) -> None:
+    add_table(run, table(fakes.START - 7200, 100))
+    failure = TaskFailed("model", "The weights are others.", "Take that model.", "/log")
+    use_worker(fakes.comparing() if is_stopped else [failure], fakes.FOREVER * is_stopped)
+    app = PTuneApp("compare", clock=lambda: fakes.START)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        line = screen.query_one("#earlier-table", Steady)
+        assert not line.display
+        await pilot.press("f5")
+        if is_stopped:
+            await wait_for(pilot, lambda: "80.3 %" in written(screen, "#table-text"))
+            assert not line.display
+            await pilot.press("s")
+        await wait_for(pilot, lambda: line.display)
+        what = "□ The last comparison was stopped" if is_stopped else "✗ The last comparison failed"
+        assert line.plain == f"{what} and made no table; this is an earlier table."
+        assert "100 rows" in written(screen, "#table-text")
+        await pilot.press("v")  # the rows that flipped are of that table, too
+        assert line.display
 
 
 async def test_a_folder_of_mine_and_a_wrong_one(home: Path, run: Path, tmp_path: Path) -> None:

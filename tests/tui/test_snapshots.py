@@ -591,6 +591,18 @@ def test_compare_failed(
 
 
 @both_sizes
+def test_compare_failed_beside_an_earlier_table(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker, compare_run: Path
+) -> None:
+    add_table(compare_run, replace(evaluation(), made_at=fakes.START - 7200))
+    failure = TaskFailed("model", "The model is not here any more.", "Fetch it.", "/home/user/log")
+    use_worker([*fakes.comparing(num_done=0), failure])
+    app = PTuneApp("compare", clock=clock)
+    prepare = comparing("f5", until=lambda app: not app.session.comparison.is_making_table)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
 @pytest.mark.usefixtures("compare_run")
 def test_compare_own_text(
     snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
