@@ -255,7 +255,7 @@ class PTuneApp(App[None]):
         from ptune_tui.tui.screens.questions import LeaveScreen
 
         work = self.session.work_that_goes_on
-        if self._leaves_after_run or work is None:
+        if self._leaves_after_run or not work:
             self._leave()
         elif not isinstance(self.screen, LeaveScreen):
             screen = LeaveScreen(work, is_paused=self.session.is_paused)

@@ -151,13 +151,14 @@ class Session:
         return bool(self.doing)
 
     @property
-    def work_that_goes_on(self) -> Work | None:
+    def work_that_goes_on(self) -> list[Work]:
         """What would have to be ended or left behind, were the app to close."""
-        if self.is_training:
-            return "training"
-        if self.is_exporting:
-            return "export"
-        return "comparison" if self.comparison.is_making_table else None
+        known: dict[Work, bool] = {
+            "training": self.is_training,
+            "export": self.is_exporting,
+            "comparison": self.comparison.is_making_table,
+        }
+        return [work for work, goes_on in known.items() if goes_on]
 
     @property
     def at_work(self) -> list[Followed[RunState] | Followed[ExportState] | Followed[TableState]]:

@@ -15,6 +15,8 @@ from ptune_tui.command_line import written_template
 from ptune_tui.endings import gone_folder as gone
 from ptune_tui.events import TaskFailed
 from ptune_tui.kept_tables import add_table
+from ptune_tui.lineup import Lineup
+from ptune_tui.tasks import CompareTask
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
@@ -688,6 +690,22 @@ def test_help(snap_compare: Compare) -> None:
 def test_leaving(snap_compare: Compare, tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
     assert snap_compare(PTuneApp(attach=run, clock=clock), press=["q"])
+
+
+def test_leaving_several(snap_compare: Compare, tmp_path: Path, use_worker: UseWorker) -> None:
+    use_worker(fakes.comparing(), fakes.FOREVER)
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    app = PTuneApp(attach=run, clock=clock)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        comparison = app.session.comparison
+        comparison.start_table(CompareTask(Lineup(run=str(run), keys=("base",)), None, "again"))
+        await wait_for(pilot, lambda: app.status_text() == "▸ comparing")
+        await pilot.press("q")
+        await pilot.pause(0.6)
+
+    assert snap_compare(app, run_before=prepare)
 
 
 @pytest.mark.parametrize("place", ["runs", "setup", "train", "compare", "export", "chat"])
