@@ -232,9 +232,8 @@ class CompareScreen(CompareViews):
         chosen = next((each.word for each in found if each.is_of(shown, session.bundle)), None)
         if found:
             await self.form.offer(found, chosen if is_first else None)
-        self.found = (
-            found  # nothing is drawn before the form is read: a button would lose the focus
-        )
+        # Nothing is drawn before the form is read: its button would lose the focus.
+        self.found = found
         self.query_one("#no-subject", Static).update(self.nothing_to_compare())
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
