@@ -245,7 +245,7 @@ def test_earlier_prompts_are_runs_and_adapters(tmp_path: Path) -> None:
     adapter.mkdir(parents=True)
     (adapter / "adapter_config.json").write_text("{}")
     page = prompt_folders("", lambda _: None)
-    assert page.check_written(str(run)) == str(run)
-    assert page.check_written(str(adapter)) == str(adapter)
+    assert page.choosing.check_written(str(run)) == str(run)
+    assert page.choosing.check_written(str(adapter)) == str(adapter)
     with pytest.raises(UsageError, match="holds no prompt"):
-        page.check_written(str(tmp_path))
+        page.choosing.check_written(str(tmp_path))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -19,13 +21,37 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from ptune_tui.errors import PTuneError
-from ptune_tui.tui.path_completion import OFFERED, Completion, PathKind, listed
+from ptune_tui.tui.path_completion import Completion, listed
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.path_input import PathInput
 from ptune_tui.tui.widgets.steady import Steady
 
 Take = Callable[[str], None]
 LOOK_SECONDS = 0.2  # after the last key, before an entry is looked at
+
+
+@dataclass(frozen=True)
+class Choosing:
+    """What is chosen on a page, and what is known of it.
+
+    Attributes:
+        title: What stands before the line.
+        write_hint: What stands in the line while it is empty.
+        is_offered: Whether the line is completed by a file.
+        check_written: What the form's field is to hold for a text; raises a `PTuneError` that says
+            why it cannot be used.
+        describe: What is known of an entry, a sentence each. Called off the event loop.
+        heading: What stands above the list.
+        keeps_text: Whether one writes on behind what the line holds.
+    """
+
+    title: str
+    write_hint: str
+    is_offered: Callable[[Path], bool]
+    check_written: Callable[[str], str]
+    describe: Callable[[str], list[str]]
+    heading: str = ""
+    keeps_text: bool = False
 
 
 class WrittenLine(PathInput):
@@ -37,61 +63,47 @@ class WrittenLine(PathInput):
 class ChoosingScreen(PlaceScreen):
     """A page over the form. A choice is given to `take`, and the page goes away.
 
+    A page fills the list by itself, when it is mounted.
+
     Args:
+        choosing (Choosing): What is chosen.
         take (Callable[[str], None]): Called with what the form's field is to hold.
     """
 
     TAB: ClassVar[str] = "setup"
     AUTO_FOCUS = "#choices"
-    TITLE_TEXT: ClassVar[str] = ""
-    WRITE_HINT: ClassVar[str] = ""
-    PATH_KIND: ClassVar[PathKind] = "folder"
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, choosing: Choosing, take: Take) -> None:
         super().__init__()
+        self.choosing = choosing
         self.take = take
         self._looked_at = ""
         self._settling: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         """The line, the list with its heading, and the details."""
+        choosing = self.choosing
         with Horizontal(id="written-line"):
-            yield Steady(self.TITLE_TEXT, id="choosing-title")
-            yield self.written_line()
+            yield Steady(choosing.title, id="choosing-title")
+            yield WrittenLine(
+                "",
+                choosing.is_offered,
+                placeholder=choosing.write_hint,
+                id="written",
+                keeps_text=choosing.keeps_text,
+            )
         yield Steady("", id="written-problem")
         yield Steady("", id="written-candidates")
         with Horizontal(id="choosing-body"):
             with VerticalScroll(id="choices-box", can_focus=False):
-                yield Steady("", id="choices-heading")
+                yield Steady(choosing.heading, id="choices-heading")
                 yield OptionList(id="choices", compact=True)
             with VerticalScroll(id="choice-details"):
                 yield Steady("", id="choice-text")
 
-    def written_line(self) -> WrittenLine:
-        """The line to write in."""
-        offered = OFFERED[self.PATH_KIND]
-        return WrittenLine("", offered, placeholder=self.WRITE_HINT, id="written")
-
     def on_mount(self) -> None:
-        """Name the box, and read what there is to choose from."""
+        """Name the box."""
         self.query_one("#choice-details").border_title = "what it is"
-        self.fill()
-
-    def fill(self) -> None:
-        """Put the entries into the list."""
-        raise NotImplementedError
-
-    def check_written(self, text: str) -> str:
-        """What the form's field is to hold for a text.
-
-        Raises:
-            PTuneError: It cannot be used; the message says why.
-        """
-        raise NotImplementedError
-
-    def describe(self, source: str) -> list[str]:
-        """What is known of an entry, a sentence each. Called off the event loop."""
-        raise NotImplementedError
 
     @property
     def highlighted(self) -> str | None:
@@ -127,7 +139,7 @@ class ChoosingScreen(PlaceScreen):
         if not wanted:
             return
         try:
-            value = self.check_written(wanted)
+            value = self.choosing.check_written(wanted)
         except PTuneError as error:
             self.show_problem(error.message)
             return
@@ -202,7 +214,7 @@ class ChoosingScreen(PlaceScreen):
     async def _look(self) -> None:
         source = self._looked_at
         self._show_details([f"Looking at {source} ..."])
-        lines = await asyncio.to_thread(self.describe, source)
+        lines = await asyncio.to_thread(self.choosing.describe, source)
         if source == self._looked_at:
             self._show_details(lines)
 

@@ -17,8 +17,7 @@ from ptune_tui.errors import PTuneError, UsageError, explain
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.folder_entries import FolderEntries, FolderEntry, entries_of
 from ptune_tui.tui.path_completion import Completion, written_parts
-from ptune_tui.tui.screens.choosing import ChoosingScreen, Take, WrittenLine
-from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.screens.choosing import Choosing, ChoosingScreen, Take
 from ptune_tui.tui.wording import bytes_text, path_text
 from ptune_tui.tui.written_path import written_path
 
@@ -40,8 +39,6 @@ class FilesScreen(ChoosingScreen):
 
     PLACE: ClassVar[str] = "files"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("files")]
-    TITLE_TEXT: ClassVar[str] = "folder"
-    WRITE_HINT: ClassVar[str] = "press / to write a path"
 
     def __init__(
         self,
@@ -54,7 +51,16 @@ class FilesScreen(ChoosingScreen):
         take: Take,
         is_whole: Callable[[Path], bool] = lambda _: False,
     ) -> None:
-        super().__init__(take)
+        choosing = Choosing(
+            "folder",
+            "press / to write a path",
+            is_offered,
+            self._check_written,
+            self._describe,
+            f"{wanted}:",
+            keeps_text=True,
+        )
+        super().__init__(choosing, take)
         self.wanted = wanted
         self.folder = beside(near)
         self._near = str(self.folder / Path(near).name)
@@ -63,15 +69,8 @@ class FilesScreen(ChoosingScreen):
         self._about = about
         self._is_whole = is_whole
 
-    def written_line(self) -> WrittenLine:
-        """One writes on behind the folder that is shown."""
-        return WrittenLine(
-            "", self._is_offered, placeholder=self.WRITE_HINT, id="written", keeps_text=True
-        )
-
-    def fill(self) -> None:
+    def on_mount(self) -> None:
         """Read the folder."""
-        self.query_one("#choices-heading", Steady).show_text(f"{self.wanted}:")
         self._open(self.folder)
 
     def action_up(self) -> None:
@@ -101,7 +100,7 @@ class FilesScreen(ChoosingScreen):
         else:
             self.action_take()
 
-    def check_written(self, text: str) -> str:
+    def _check_written(self, text: str) -> str:
         """What can be taken, as an absolute path."""
         path = self.folder if text == UP else written_path(text)
         path.stat()
@@ -115,7 +114,7 @@ class FilesScreen(ChoosingScreen):
         except OSError as error:
             self.show_problem(explain(error).message)
 
-    def describe(self, source: str) -> list[str]:
+    def _describe(self, source: str) -> list[str]:
         """What is known of an entry."""
         path = self.folder if source == UP else Path(source)
         try:
