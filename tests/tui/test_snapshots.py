@@ -112,7 +112,7 @@ def test_setup_with_a_preview(
         await settle(pilot)
         await pilot.press("f6")
         session = pilot.app.session  # type: ignore[attr-defined]
-        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        await wait_for(pilot, lambda: session.trials.preview and session.trials.preview.state.made)
         await pilot.pause(0.3)
 
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
@@ -251,14 +251,14 @@ def test_template(
         await page_after("t")(pilot)
         await pilot.press("f6")
         session = pilot.app.session  # type: ignore[attr-defined]
-        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        await wait_for(pilot, lambda: session.trials.preview and session.trials.preview.state.made)
         area = pilot.app.screen.query_one(TextArea)
         area.text = text
         area.focus()
         await pilot.pause(0.6)
         if text.endswith(":"):
             await pilot.press("f6")
-            await wait_for(pilot, lambda: not session.preview.is_active)
+            await wait_for(pilot, lambda: not session.trials.preview.is_active)
         await pilot.pause(0.3)
         await settled(pilot)
 
