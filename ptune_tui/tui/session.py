@@ -1,4 +1,4 @@
-"""What the app is working on: a run, its export, a preview, a range test, a bundle to talk to.
+"""What the app is working on: a run, its export, trials, comparisons, a bundle to talk to.
 
 Draws nothing; the app polls it.
 """

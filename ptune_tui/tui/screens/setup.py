@@ -222,13 +222,12 @@ class SetupScreen(PlaceScreen):
     def show_state(self) -> None:
         """Draw the preview and the button."""
         session = self.ptune.session
-        state = session.trials.preview.state if session.trials.preview else None
+        preview = session.trials.preview
+        state = preview.state if preview else None
         is_local = session.trials.is_model_here(self.form.texts.get(MODEL, ""))
         self.query_one(PreviewPane).show(state, is_local=is_local, is_stale=self._is_stale())
         was_previewing = self._is_previewing
-        self._is_previewing = (
-            session.trials.preview is not None and session.trials.preview.is_active
-        )
+        self._is_previewing = preview is not None and preview.is_active
         if was_previewing and not self._is_previewing:
             self._settle()  # it may have fetched what the preset and the estimate look at
         button = self.query_one("#start", Button)
