@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ptune_tui.evaluation.keys import ContenderKey
 
@@ -23,11 +24,11 @@ class Lineup(Struct, frozen=True):
         bundle: A bundle's folder: onnxruntime computes a line for each of `precisions`.
         prompt: Which of the bundle's prompts; None where it has just one.
         precisions: Of the bundle.
-        keys: Of base, instruction, few_shot and tuned: those that are compared.
+        keys: Of base, instruction, few_shot, tuned and lora: those that are compared.
         instruction: None: proposed from the labels.
         num_examples: Of few-shot; None: by the number of labels.
-        train: Rows for the examples; None: those of the run.
-        seed: Of the examples.
+        train: Rows for the examples and for LoRA; None: those of the run.
+        seed: Of the examples, and of LoRA.
     """
 
     run: str | None = None
@@ -39,3 +40,7 @@ class Lineup(Struct, frozen=True):
     num_examples: int | None = None
     train: str | None = None
     seed: int = 0
+
+    def of_texts(self) -> Lineup:
+        """Those that answer a text: LoRA would have to be trained first."""
+        return replace(self, keys=tuple(key for key in self.keys if key != "lora"))

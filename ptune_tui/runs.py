@@ -39,6 +39,7 @@ class RunSummary(Struct, frozen=True):
     max_steps: int
     started: float | None  # seconds since the epoch
     seconds: float
+    training_seconds: float | None  # validations included; None before the first step
     error: str | None
     num_unreadable_lines: int  # damaged, or of a later protocol
 
@@ -93,6 +94,7 @@ class RunReader:
             max_steps=step.max_steps if step else config.training.max_steps,
             started=fold.started,
             seconds=_seconds(fold, is_held),
+            training_seconds=step.elapsed_seconds if step else None,
             error=ending.message if isinstance(ending, TaskFailed) else None,
             num_unreadable_lines=fold.num_unreadable_lines,
         )
@@ -126,10 +128,7 @@ def training_seconds(run: Path) -> float | None:
     Args:
         run (Path): Its folder.
     """
-    fold = RunFold()
-    for line in LineFollower(run / EVENTS_FILE).new_lines():
-        fold.add_line(line)
-    return None if fold.last_step is None else fold.last_step.elapsed_seconds
+    return summarise(run).training_seconds
 
 
 def run_folders(folder: Path) -> Iterator[Path]:

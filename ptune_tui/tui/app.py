@@ -192,7 +192,7 @@ class PTuneApp(App[None]):
             return "▸ exporting"
         if self.session.comparison.is_making_table:
             return "▸ comparing"
-        if self.session.is_finding_rate:
+        if self.session.trials.is_finding_rate:
             return "▸ finding a rate"
         if run is None:
             return ""
@@ -255,7 +255,7 @@ class PTuneApp(App[None]):
         from ptune_tui.tui.screens.questions import LeaveScreen
 
         work = self.session.work_that_goes_on
-        if self._leaves_after_run or work is None:
+        if self._leaves_after_run or not work:
             self._leave()
         elif not isinstance(self.screen, LeaveScreen):
             screen = LeaveScreen(work, is_paused=self.session.is_paused)
@@ -291,8 +291,8 @@ class PTuneApp(App[None]):
         self._leave()
 
     def _leave(self, return_code: int = 0) -> None:
-        self.session.end_preview()
-        self.session.end_rate_test()
+        self.session.trials.end_preview()
+        self.session.trials.end_rate_test()
         self.session.comparison.stop_answers()
         self.exit(return_code=return_code)
 

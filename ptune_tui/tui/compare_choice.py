@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,22 +12,30 @@ from typing import get_args
 from ptune_tui.bundles import BundleCard, read_card
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.lineup import LinePrecision, Lineup
-from ptune_tui.reading import source
 from ptune_tui.tasks import CompareTask
-from ptune_tui.tui.compare_subjects import Subject, precisions_of
+from ptune_tui.tui.compare_subjects import Subject
 from ptune_tui.tui.fields import Field, builtin_sets
+from ptune_tui.tui.wording import seconds_text
 
 OWN_FOLDER = "a folder of mine"
 OWN_FILE = "a file of mine"
 VALIDATION = "its validation rows"
 NOT_READ = "..."  # while the runs are being read
 NO_PROMPT = "-"  # where no bundle is asked
-KEYS: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned")
+KEYS: tuple[ContenderKey, ...] = ("base", "instruction", "few_shot", "tuned", "lora")
+_OF_A_RUN = ("tuned", "lora")
 
 FIELDS = (
     Field("of", "compare", "a run that has a prompt, or a bundle", NOT_READ, (NOT_READ,)),
-    Field("folder", "folder", "of a run or of a bundle", "", unset=""),
-    Field("bundle", "its bundle", "answers beside torch; empty: torch alone", "", unset="none"),
+    Field("folder", "folder", "of a run or of a bundle", "", unset="", path="folder"),
+    Field(
+        "bundle",
+        "its bundle",
+        "answers beside torch; empty: torch alone",
+        "",
+        unset="none",
+        path="folder",
+    ),
     Field("prompt", "prompt", "which of the bundle's prompts", NO_PROMPT, (NO_PROMPT,)),
     Field(
         "instruction",
@@ -47,12 +55,13 @@ FIELDS = (
     Field(
         "train",
         "examples from",
-        "rows to take examples of; empty: the run's",
+        "rows for few-shot and LoRA; empty: the run's",
         "",
         unset="the run's",
+        path="data",
     ),
     Field("data", "data", "rows that the table is made of", VALIDATION, (VALIDATION,)),
-    Field("file", "data file", "a file, a folder, or a hub id", "", unset=""),
+    Field("file", "data file", "a file, a folder, or a hub id", "", unset="", path="data"),
     Field("rows", "first rows", "of the data; empty: all of them", "200", number=int, unset="all"),
 )
 
@@ -70,82 +79,20 @@ class RowsChoice:
     max_rows: int | None
 
 
-def read_lineup(
-    texts: Mapping[str, str], ticked: Set[str], subject: Subject | None
-) -> tuple[Lineup | None, dict[str, str]]:
-    """Who is compared, and what is wrong by field. Looks at the disk.
+@dataclass(frozen=True)
+class NamedBundle:
+    """The bundle of a form.
 
-    Args:
-        texts (Mapping[str, str]): The form, by name of the field.
-        ticked (Set[str]): The lines that are ticked, by key or precision.
-        subject (Subject | None): What the form names.
+    Attributes:
+        folder: Where it is said to lie; None for no bundle.
+        card: What it holds; None where there is none.
     """
-    if subject is None:
-        is_missing = texts["of"] == OWN_FOLDER
-        return None, {"folder": "there is neither a run nor a bundle"} if is_missing else {}
-    problems = {}
-    bundle, card = bundle_of(texts, subject)
-    if bundle is not None and card is None:
-        problems["bundle"] = "there is no bundle; leave it empty for torch alone"
-    precisions = [name for name in precisions_of(card) if name in ticked] if card else []
-    keys = tuple(key for key in KEYS if key in ticked and (subject.run or key != "tuned"))
-    is_tuned = "tuned" in keys or bool(precisions)
-    if not is_tuned:
-        problems["lines"] = "tick the tuned prompt or a precision of the bundle"
-    num_examples, problem = _number(texts["examples"])
-    if problem and "few_shot" in keys:
-        problems["examples"] = problem
-    instruction = texts["instruction"].replace("\\n", "\n").strip() or None
-    labels = labels_of(subject, card, texts["prompt"])
-    if "instruction" in keys:
-        if instruction is None and labels is None:
-            problems["instruction"] = "for free text none can be proposed: write one, or untick it"
-        if instruction is not None and instruction.count("{prompt}") > 1:
-            problems["instruction"] = "write {prompt} once, where the text goes"
-    train = os.path.expanduser(texts["train"].strip()) or None
-    if "few_shot" in keys and subject.run is None and train is None:
-        problems["train"] = "a bundle does not know its rows: name some, or untick few-shot"
-    if "few_shot" in keys and train is not None:
-        problems |= _data_problem("train", train)
-    if problems:
-        return None, problems
-    lineup = Lineup(
-        run=str(subject.run.absolute()) if subject.run else None,
-        bundle=str(bundle.absolute()) if bundle and precisions else None,
-        prompt=texts["prompt"] if precisions and texts["prompt"] != NO_PROMPT else None,
-        precisions=tuple(precisions),
-        keys=keys,
-        instruction=instruction if "instruction" in keys else None,
-        num_examples=num_examples if "few_shot" in keys else None,
-        train=source.absolute(train) if train and "few_shot" in keys else None,
-    )
-    return lineup, {}
+
+    folder: Path | None
+    card: BundleCard | None
 
 
-def read_rows(
-    texts: Mapping[str, str], subject: Subject | None
-) -> tuple[RowsChoice | None, dict[str, str]]:
-    """On which rows, and what is wrong by field. Looks at the disk.
-
-    Args:
-        texts (Mapping[str, str]): The form, by name of the field.
-        subject (Subject | None): What the form names.
-    """
-    problems = {}
-    max_rows, problem = _number(texts["rows"])
-    if problem:
-        problems["rows"] = problem
-    data: str | None = texts["data"]
-    if data == VALIDATION:
-        data = None
-    elif data == OWN_FILE:
-        data = os.path.expanduser(texts["file"].strip())
-        problems |= _data_problem("file", data)
-    if data is None and subject is not None and subject.run is None:
-        problems["data"] = "a bundle has no rows of its own"
-    if problems or subject is None:
-        return None, problems
-    return RowsChoice(source.absolute(data) if data else None, max_rows), {}
+NO_BUNDLE = NamedBundle(None, None)
 
 
 def compare_task(lineup: Lineup, rows: RowsChoice, subject: Subject) -> CompareTask:
@@ -193,7 +140,7 @@ def _short(path: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
-def bundle_of(texts: Mapping[str, str], subject: Subject) -> tuple[Path | None, BundleCard | None]:
+def bundle_of(texts: Mapping[str, str], subject: Subject) -> NamedBundle:
     """The bundle that the form names, and its card where there is one.
 
     Args:
@@ -205,7 +152,26 @@ def bundle_of(texts: Mapping[str, str], subject: Subject) -> tuple[Path | None, 
     else:
         text = texts["bundle"].strip()
         folder = Path(os.path.expanduser(text)) if text else None  # as it is without such a user
-    return folder, None if folder is None else read_card(folder)
+    return NamedBundle(folder, None if folder is None else read_card(folder))
+
+
+def keys_of(subject: Subject) -> list[ContenderKey]:
+    """The lines beside the bundle's that can be compared: some need a run.
+
+    Args:
+        subject (Subject): What is compared.
+    """
+    return [key for key in KEYS if subject.run is not None or key not in _OF_A_RUN]
+
+
+def lora_note(subject: Subject) -> str:
+    """How long LoRA takes; empty where it cannot be had.
+
+    Args:
+        subject (Subject): What is compared.
+    """
+    seconds = subject.training_seconds
+    return "" if seconds is None else f"+ {seconds_text(seconds)} of training"
 
 
 def labels_of(subject: Subject, card: BundleCard | None, prompt: str) -> list[str] | None:
@@ -246,23 +212,3 @@ def default_ticks(subject: Subject, card: BundleCard | None, prompt: str) -> set
     if card is not None and card.default_precision in get_args(LinePrecision):
         ticks.add(card.default_precision)
     return ticks
-
-
-def _number(text: str) -> tuple[int | None, str]:
-    """A whole number above 0 or nothing, and what is wrong with it."""
-    text = text.strip()
-    if not text:
-        return None, ""
-    if not text.isdecimal() or int(text) < 1:
-        return None, f"a whole number above 0 is needed, not `{text}`"
-    return int(text), ""
-
-
-def _data_problem(name: str, text: str) -> dict[str, str]:
-    if not text:
-        return {name: "name a file, a folder or a hub id"}
-    try:
-        is_known = text in builtin_sets() or source.is_known(text)
-    except OSError as error:  # a folder that may not be read, a name that is too long
-        return {name: f"it cannot be looked at: {error}"}
-    return {} if is_known else {name: f"there is no file {text}"}

@@ -44,6 +44,8 @@ class Subject:
         config: The run's configuration.
         labels: The run's closed set; None for free text, and for a bundle.
         about: A few words beside it.
+        training_seconds: How long the run trained, which LoRA is given, too; None for a bundle, and
+            for a run without a step.
     """
 
     word: str
@@ -52,6 +54,7 @@ class Subject:
     config: RunConfig | None = None
     labels: list[str] | None = None
     about: str = ""
+    training_seconds: float | None = None
 
     def is_of(self, run: Path | None, bundle: Path | None) -> bool:
         """Whether it is a run, or where there is none, a bundle.
@@ -111,6 +114,7 @@ def _of_source(source: ExportSource) -> Subject:
         source.config,
         run_labels(source.path),
         "" if accuracy is None else f"best {share_text(accuracy)}",
+        source.summary.training_seconds,
     )
 
 

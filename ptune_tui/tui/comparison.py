@@ -51,16 +51,17 @@ class Comparison:
         answers = self.answers
         return answers is not None and answers.is_active and answers.state.is_waiting
 
-    def is_of_bundle(self, bundle: Path | None) -> bool:
-        """Whether the last table is of a bundle, and of no run.
+    def is_of(self, run: Path | None, bundle: Path | None) -> bool:
+        """Whether the last table is, or was to be, that of a run, or of a bundle without one.
 
         Args:
-            bundle (Path | None): Which one.
+            run (Path | None): The run's folder.
+            bundle (Path | None): The bundle's.
         """
         lineup = self.lineup
-        if bundle is None or lineup is None or lineup.run is not None:
-            return False
-        return lineup.bundle == str(bundle.absolute())
+        if lineup is None or run is not None:
+            return lineup is not None and run is not None and lineup.run == str(run.absolute())
+        return lineup.run is None and bundle is not None and lineup.bundle == str(bundle.absolute())
 
     def start_table(self, task: CompareTask) -> None:
         """Make a table.
@@ -82,9 +83,10 @@ class Comparison:
         """Have a text answered; a worker that has these models already is asked again.
 
         Args:
-            lineup (Lineup): Who answers.
+            lineup (Lineup): Who is compared; LoRA does not answer.
             text (str): What is asked.
         """
+        lineup = lineup.of_texts()
         if self.answers is None or not self.answers.is_active or self._answering != lineup:
             self.stop_answers()
             me = Lock(os.getpid(), psutil.Process().create_time())

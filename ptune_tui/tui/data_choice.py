@@ -13,12 +13,12 @@ import msgspec
 import ptune_tui
 from ptune_tui.config import DataConfig
 from ptune_tui.paths import data_sets_folder, runs_folder
-from ptune_tui.reading.formats import KINDS, kind_of
 from ptune_tui.reading.source import is_here
 from ptune_tui.runs import run_folders
 from ptune_tui.tasks import TrainTask, read_task
 from ptune_tui.tui.data_look import DataLook, look_at
 from ptune_tui.tui.fields import builtin_sets
+from ptune_tui.tui.path_completion import is_data_file
 
 Origin = Literal["built in", "used before", "in this folder", "fetched before"]
 
@@ -48,11 +48,6 @@ def data_rows() -> list[DataRow]:
     for row in (*_builtin(), *_used(), *_in_this_folder(), *_fetched()):
         rows.setdefault(row.source, row)
     return list(rows.values())
-
-
-def is_data_file(path: Path) -> bool:
-    """Whether a file is of a type that is read."""
-    return kind_of(path) in KINDS
 
 
 def describe_data(data: DataConfig, *, is_validation: bool = False) -> list[str]:

@@ -53,7 +53,13 @@ FIELDS = (
         get_args(ExportPrecision),
     ),
     Field("name", "prompt's name", "what the bundle calls the prompt", "prompt"),
-    Field("to", "folder", "where it goes; nothing is put there unless all went well", ""),
+    Field(
+        "to",
+        "folder",
+        "where it goes; nothing is put there unless all went well",
+        "",
+        path="folder",
+    ),
     Field("taken", "if it is there", "an earlier export", KEEP, (KEEP, REPLACE)),
     Field(
         "dtype",

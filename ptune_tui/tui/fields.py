@@ -17,6 +17,7 @@ import ptune_tui
 from ptune_tui import models
 from ptune_tui.config import RunConfig, field_names
 from ptune_tui.presets import PresetName
+from ptune_tui.tui.path_completion import PathKind
 
 PRESET = "preset"  # of the form only: it fills other fields
 NO_PRESET = "none"
@@ -79,6 +80,12 @@ _CHOOSERS: dict[str, Chooser] = {
     RESPONSE_FIELD: "template",
     OWN_PROMPT: "earlier prompt",
 }
+_PATHS: dict[str, PathKind] = {
+    MODEL: "model",
+    DATA: "data",
+    VALIDATION: "data",
+    OWN_PROMPT: "folder",
+}
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class Field:
         unset: What stands beside it where it is left empty.
         chooser: The page that Enter opens to choose its value; None where there is none.
         is_switch: Whether it is true or false, chosen as `ON` or `OFF`.
+        path: What is completed in it, where it takes a path.
     """
 
     name: str
@@ -106,6 +114,7 @@ class Field:
     unset: str = "automatic"
     chooser: Chooser | None = None
     is_switch: bool = False
+    path: PathKind | None = None
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,7 @@ def _field_of(name: str) -> Field:
         unset=_UNSET.get(name, "automatic"),
         chooser=_CHOOSERS.get(name),
         is_switch=isinstance(kind.type, msgspec.inspect.BoolType),
+        path=_PATHS.get(name),
     )
 
 

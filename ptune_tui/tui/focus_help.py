@@ -23,7 +23,12 @@ class FocusHelp:
 
 
 _MOVE = "Up, Down, Page Up and Page Down move through it."
+_PATHS = (
+    "Tab or Right writes the rest of a path as far as it is certain, ~ is your own folder, and "
+    "what is hidden is offered once a dot is written."
+)
 _BY_ID = {
+    "written": FocusHelp("the line to write in", (_PATHS, "Down leads to the list.")),
     "runs-table": FocusHelp(
         "the table of runs",
         (
@@ -101,6 +106,8 @@ _BY_ID = {
         (
             "Base: the template alone. Instruction: a text above it. Few-shot: training rows above "
             "it. Tuned: the prompt, computed by torch.",
+            "LoRA: an adapter in float32, trained anew for the table on the same rows, for as long "
+            "as the run. It does not answer texts of your own.",
             "The bundle answers once for each precision that is ticked. Space ticks.",
         ),
     ),
@@ -177,6 +184,7 @@ def focus_help(focused: Widget | None) -> FocusHelp | None:
 
 def _field_help(field: Field) -> FocusHelp:
     lines = [f"{field.help[:1].upper()}{field.help[1:]}."]
+    lines += [_PATHS] if field.path is not None else []
     lines.append(f"Default: {field.default or field.unset or 'none'}.")
     if field.choices:
         lines.append(f"One of: {', '.join(field.choices)}.")

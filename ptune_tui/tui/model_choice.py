@@ -121,11 +121,6 @@ def _where(source: str, path: Path | None) -> str:
     return "It is not on this disk."
 
 
-def is_model_file(path: Path) -> bool:
-    """Whether a file is one that a model may be in."""
-    return path.suffix.lower() == ".gguf"
-
-
 def is_model_folder(path: Path) -> bool:
     """Whether a folder holds a model: a configuration and weights, or one GGUF file."""
     try:

@@ -1,4 +1,4 @@
-"""What the app is working on: a run, its export, a preview, a range test, a bundle to talk to.
+"""What the app is working on: a run, its export, trials, comparisons, a bundle to talk to.
 
 Draws nothing; the app polls it.
 """
@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Literal
 
 from ptune_tui import jobs
 from ptune_tui.bundles import MANIFEST_FILE
-from ptune_tui.config import DataConfig, ModelConfig, RunConfig
+from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
-from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import (
     ExportTask,
-    FindRateTask,
-    PreviewTask,
     TrainTask,
     new_folder,
     with_absolute_paths,
@@ -31,10 +28,8 @@ from ptune_tui.tui.compare_state import TableState
 from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.followed import Followed, end
-from ptune_tui.tui.preview_state import PreviewState
-from ptune_tui.tui.progress import progress_of
-from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.trials import Trials
 
 if TYPE_CHECKING:
     from ptune_tui.chats import ChatProcess
@@ -82,8 +77,7 @@ class Session:
         run: The training run that is shown.
         run_config: Its configuration.
         export: The last export.
-        preview: The data preview.
-        rate: The range test of learning rates.
+        trials: What is tried before a run.
         bundle: What the chat opens.
         prompt: Which of its prompts answers first; None for the first.
         num_bundles: How many bundles were written: the one that is open may have changed.
@@ -101,13 +95,11 @@ class Session:
         self.run: Followed[RunState] | None = None
         self.run_config: RunConfig | None = None
         self.export: Followed[ExportState] | None = None
-        self.preview: Followed[PreviewState] | None = None
-        self.rate: Followed[RateState] | None = None
+        self.trials = Trials()
         self.listing = RunListing()
         self.chat: ChatProcess | None = None
         self.comparison = Comparison()
         self._activity: list[bool] = []
-        self._models_here: dict[str, bool] = {}
 
     @property
     def is_training(self) -> bool:
@@ -130,11 +122,6 @@ class Session:
         return self.export is not None and self.export.is_active
 
     @property
-    def is_finding_rate(self) -> bool:
-        """Whether a range test goes on."""
-        return self.rate is not None and self.rate.is_active
-
-    @property
     def doing(self) -> str:
         """What goes on that leaves no room for other work, in words; empty for nothing."""
         if self.is_training:
@@ -143,7 +130,7 @@ class Session:
             return "exporting"
         if self.comparison.is_making_table:
             return "comparing"
-        return "finding a rate" if self.is_finding_rate else ""
+        return "finding a rate" if self.trials.is_finding_rate else ""
 
     @property
     def is_busy(self) -> bool:
@@ -151,13 +138,14 @@ class Session:
         return bool(self.doing)
 
     @property
-    def work_that_goes_on(self) -> Work | None:
+    def work_that_goes_on(self) -> list[Work]:
         """What would have to be ended or left behind, were the app to close."""
-        if self.is_training:
-            return "training"
-        if self.is_exporting:
-            return "export"
-        return "comparison" if self.comparison.is_making_table else None
+        known: dict[Work, bool] = {
+            "training": self.is_training,
+            "export": self.is_exporting,
+            "comparison": self.comparison.is_making_table,
+        }
+        return [work for work, goes_on in known.items() if goes_on]
 
     @property
     def at_work(self) -> list[Followed[RunState] | Followed[ExportState] | Followed[TableState]]:
@@ -304,45 +292,15 @@ class Session:
             self.export.state.is_cancelled = True
             end(self.export)
 
-    def start_preview(self, model: ModelConfig, data: DataConfig) -> None:
-        """Tokenise the first rows; an earlier preview of the same data is shown meanwhile."""
-        state = self.preview.state if self.preview else None
-        before = state.made if state and state.asked.data.train == data.train else None
-        self.end_preview()
-        task = PreviewTask(model, data)
-        job = jobs.start(jobs.new_task_folder("preview"), task)
-        self.preview = Followed(job, PreviewState(progress_of(()), task, before))
-
-    def look_for_model(self, source: str) -> None:
-        """See whether a model is on this disk. Reads folders; not for the event loop."""
-        self._models_here[source] = local_model(source) is not None
-
-    def is_model_here(self, source: str) -> bool:
-        """Whether a model was on this disk when it was looked for."""
-        return self._models_here.get(source, False)
-
-    def end_preview(self) -> None:
-        """End a preview that still goes on."""
-        end(self.preview)
-        self.preview = None
-
     def start_rate_test(self, config: RunConfig) -> None:
         """Try rising learning rates, in place of an earlier test."""
-        self.end_rate_test()
-        self.comparison.stop_answers()
-        folder = jobs.new_task_folder("find-rate")
-        job = jobs.start(folder, FindRateTask(with_absolute_paths(config)))
-        self.rate = Followed(job, RateState())
-
-    def end_rate_test(self) -> None:
-        """End a range test that still goes on."""
-        end(self.rate)
-        self.rate = None
+        self.comparison.stop_answers()  # it needs their memory
+        self.trials.start_rate_test(config)
 
     def poll(self) -> bool:
         """Take in all new events; says whether there were any, or any job is or was active."""
         changed, was_exporting = False, self.is_exporting
-        all_followed = (self.run, self.export, self.preview, self.rate)
+        all_followed = (self.run, self.export, self.trials.preview, self.trials.rate)
         for followed in all_followed:
             if followed is not None and followed.is_active:
                 followed.poll()

@@ -56,6 +56,17 @@ def progress_lines(state: TableState, now: float) -> Iterator[Content]:
         yield Content.styled(f"- {words}", "dim")
 
 
+def made_nothing(state: TableState) -> str:
+    """What became of a comparison that has ended without a table.
+
+    Args:
+        state (TableState): The worker's events, folded.
+    """
+    if state.is_cancelled:
+        return "□ The last comparison was stopped and made no table"
+    return "✗ The last comparison failed and made no table"
+
+
 def _progress_line(line: LineProgress, now: float, is_running: bool) -> str:
     mark = "▸" if is_running else "-" if line.seconds is None else "✓"
     seconds = max(0.0, now - line.started) if line.seconds is None else line.seconds

@@ -32,11 +32,12 @@ from ptune_tui.results import EVALUATION_FILE, Evaluation, read_evaluation, writ
 from ptune_tui.rows import read_rows
 from ptune_tui.run_table import prompt_hash
 from ptune_tui.table_keeping import keep_table
-from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, Lock
+from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, AnswerTask, CompareTask, Lock
 from ptune_tui.worker.answer import answer
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.compare import compare
 from tests.export.conftest import Exported
+from tests.tui.fakes import step
 
 ME = Lock(os.getpid(), psutil.Process().create_time())
 
@@ -54,19 +55,21 @@ class Compared:
 def compared(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Compared:
     folder = tmp_path_factory.mktemp("compare")
     run = Path(shutil.copytree(exported.run, folder / "run"))
+    with (run / EVENTS_FILE).open("ab") as events:  # LoRA gets the time of its last step
+        events.write(encode_line(step(1)))
     lineup = Lineup(
         run=str(run),
         bundle=str(exported.bundle),
         precisions=("fast", "exact"),
-        keys=("base", "instruction", "few_shot", "tuned"),
+        keys=("base", "instruction", "few_shot", "tuned", "lora"),
         num_examples=3,
     )
     (folder / "task").mkdir()
     task = CompareTask(lineup, None, "ptune eval run")
-    events = list(compare(task, folder / "task", Channel(folder / "task")))
+    said = list(compare(task, folder / "task", Channel(folder / "task")))
     table = read_evaluation(run)
     assert table is not None
-    return Compared(run, table, events)
+    return Compared(run, table, said)
 
 
 def test_a_table_has_torch_and_each_precision_of_the_bundle_beside_each_other(
@@ -74,15 +77,16 @@ def test_a_table_has_torch_and_each_precision_of_the_bundle_beside_each_other(
 ) -> None:
     table = compared.table
     assert [line.key for line in table.contenders] == [
-        "base", "instruction", "few_shot", "tuned", "bundle", "bundle",
+        "base", "instruction", "few_shot", "tuned", "bundle", "bundle", "lora",
     ]  # fmt: skip
-    assert [line.title for line in table.contenders[-2:]] == ["bundle (fast)", "bundle (exact)"]
+    titles = [line.title for line in table.contenders[-3:]]
+    assert titles == ["bundle (fast)", "bundle (exact)", "LoRA r=8 (same time)"]
     assert (table.flips_from, table.flips_to) == ("base (zero-shot)", "tuned prompt")
     tuned, exact = table.contenders[3], table.contenders[5]
     # What is shipped answers as what was trained.
     assert exact.confusion == tuned.confusion
     said = [event.contender for event in compared.events if isinstance(event, EvaluationDone)]
-    assert said == [line.title for line in table.contenders]
+    assert sorted(said) == sorted(line.title for line in table.contenders)  # torch comes first
     assert table.prompt_hash == prompt_hash(compared.run)
     assert table.forgetting
 

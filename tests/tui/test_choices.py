@@ -14,12 +14,14 @@ from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.tasks import TASK_FILE, TrainTask, write_task
 from ptune_tui.tui import data_look
-from ptune_tui.tui.data_choice import data_rows, is_data_file, look_lines
+from ptune_tui.tui.data_choice import data_rows, look_lines
 from ptune_tui.tui.data_look import look_at
-from ptune_tui.tui.model_choice import describe_model, is_model_file, is_model_folder, model_rows
+from ptune_tui.tui.folder_entries import entries_of
+from ptune_tui.tui.model_choice import describe_model, is_model_folder, model_rows
+from ptune_tui.tui.path_completion import is_data_file, is_model_file
 from ptune_tui.tui.preset_form import data_size
 from ptune_tui.tui.screens.earlier_prompt import prompt_folders
-from ptune_tui.tui.screens.files import beside, entries_of
+from ptune_tui.tui.screens.files import beside
 from tests.tui import fakes
 
 
@@ -140,12 +142,12 @@ def test_folder_shows_what_is_wanted_only(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "b.gguf").write_bytes(b"abc")
     (tmp_path / "a.jsonl").write_bytes(b"")
-    models = entries_of(tmp_path, is_model_file, is_model_folder)
+    models = entries_of(tmp_path, is_model_file, is_model_folder).entries
     assert [(entry.path.name, entry.is_whole, entry.num_bytes) for entry in models] == [
         ("Model", True, 0),
         ("b.gguf", False, 3),
     ]
-    data = entries_of(tmp_path, is_data_file, lambda _: False)
+    data = entries_of(tmp_path, is_data_file, lambda _: False).entries
     assert [entry.path.name for entry in data] == ["Model", "a.jsonl"]
     assert beside(str(tmp_path / "a.jsonl")) == tmp_path
     assert beside("support_inbox") == Path.cwd()
@@ -163,7 +165,7 @@ def test_folder_shows_the_rest_where_an_entry_cannot_be_read(tmp_path: Path) -> 
     def is_whole(_: Path) -> bool:
         raise PermissionError
 
-    found = entries_of(tmp_path, is_data_file, is_whole)
+    found = entries_of(tmp_path, is_data_file, is_whole).entries
     assert [entry.path.name for entry in found] == ["b.jsonl"]
 
 
@@ -243,7 +245,7 @@ def test_earlier_prompts_are_runs_and_adapters(tmp_path: Path) -> None:
     adapter.mkdir(parents=True)
     (adapter / "adapter_config.json").write_text("{}")
     page = prompt_folders("", lambda _: None)
-    assert page.check_written(str(run)) == str(run)
-    assert page.check_written(str(adapter)) == str(adapter)
+    assert page.choosing.check_written(str(run)) == str(run)
+    assert page.choosing.check_written(str(adapter)) == str(adapter)
     with pytest.raises(UsageError, match="holds no prompt"):
-        page.check_written(str(tmp_path))
+        page.choosing.check_written(str(tmp_path))

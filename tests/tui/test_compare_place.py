@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,9 +17,11 @@ from ptune_tui.kept_tables import add_table
 from ptune_tui.lineup import Lineup
 from ptune_tui.results import Evaluation, write_result
 from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, read_task
+from ptune_tui.tui import compare_choice
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.questions import LeaveScreen
+from ptune_tui.tui.widgets import compare_form
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
@@ -73,14 +77,17 @@ async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) 
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         assert screen.shown_view == "choose"
+        assert screen.focused is screen.query_one("#compare-start")
         lines = screen.query_one(LineChoice)
         assert lines.ticked == {"base", "instruction", "few_shot", "tuned", "fast"}
         await pilot.click("#tick-few_shot")
+        assert "+ 4 min 30 s of training" in written(screen, "#lora-note")
+        await pilot.click("#tick-lora")
         screen.query_one("#tick-exact").focus()
         await pilot.press("space")
         row(screen, "prompt").text = "commands"
         row(screen, "rows").text = "30"
-        await pilot.pause()
+        await settled(pilot)
         assert "--precision fast" in written(screen, "#compare-command")
         await pilot.press("f5")
         comparison = app.session.comparison
@@ -92,7 +99,7 @@ async def test_form_makes_the_task_of_a_table(run: Path, use_worker: UseWorker) 
             bundle=str(run / "bundle"),
             prompt="commands",
             precisions=("fast", "exact"),
-            keys=("base", "instruction", "tuned"),
+            keys=("base", "instruction", "tuned", "lora"),
         )
         assert (task.data, task.max_rows) == (None, 30)
         assert screen.shown_view == "table"
@@ -246,13 +253,38 @@ async def test_a_comparison_that_fails_says_why(run: Path, use_worker: UseWorker
         assert screen.check_action("start", ()) is True
 
 
+@pytest.mark.parametrize("is_stopped", [True, False], ids=["stopped", "failed"])
+async def test_an_earlier_table_is_told_from_the_one_that_was_not_made(
+    run: Path, use_worker: UseWorker, is_stopped: bool
+) -> None:
+    add_table(run, table(fakes.START - 7200, 100))
+    failure = TaskFailed("model", "The weights are others.", "Take that model.", "/log")
+    use_worker(fakes.comparing() if is_stopped else [failure], fakes.FOREVER * is_stopped)
+    app = PTuneApp("compare", clock=lambda: fakes.START)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        line = screen.query_one("#earlier-table", Steady)
+        assert not line.display
+        await pilot.press("f5")
+        if is_stopped:
+            await wait_for(pilot, lambda: "80.3 %" in written(screen, "#table-text"))
+            assert not line.display
+            await pilot.press("s")
+        await wait_for(pilot, lambda: line.display)
+        what = "□ The last comparison was stopped" if is_stopped else "✗ The last comparison failed"
+        assert line.plain == f"{what} and made no table; this is an earlier table."
+        assert "100 rows" in written(screen, "#table-text")
+        await pilot.press("v")  # the rows that flipped are of that table, too
+        assert line.display
+
+
 async def test_a_folder_of_mine_and_a_wrong_one(home: Path, run: Path, tmp_path: Path) -> None:
     bundle = fakes.write_bundle(tmp_path / "elsewhere")
     app = PTuneApp("compare")
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         row(screen, "of").text = "a folder of mine"
-        await pilot.pause()
+        await settled(pilot)
         assert row(screen, "folder").has_class("-wrong")
         assert screen.check_action("start", ()) is None
         row(screen, "folder").text = str(bundle)
@@ -263,6 +295,32 @@ async def test_a_folder_of_mine_and_a_wrong_one(home: Path, run: Path, tmp_path:
         await wait_for(pilot, lambda: screen.check_action("start", ()))
         command = written(screen, "#compare-command")
         assert f"ptune eval {bundle} --data support_inbox" in command
+
+
+async def test_what_lies_on_the_disk_is_read_once_and_beside_the_event_loop(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: list[threading.Thread] = []
+
+    def noted(read: Callable[[Path], object]) -> Callable[[Path], object]:
+        def noting(folder: Path) -> object:
+            readers.append(threading.current_thread())
+            return read(folder)
+
+        return noting
+
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        monkeypatch.setattr(compare_choice, "read_card", noted(compare_choice.read_card))
+        monkeypatch.setattr(compare_form, "subject_of", noted(compare_form.subject_of))
+        row(screen, "rows").text = "3"
+        await settled(pilot)
+        assert len(readers) == 1
+        row(screen, "of").text = "a folder of mine"
+        row(screen, "folder").text = str(run)
+        await wait_for(pilot, lambda: screen.check_action("start", ()))
+        assert threading.main_thread() not in readers
 
 
 async def test_a_bundle_that_the_app_was_opened_with_is_compared_first(

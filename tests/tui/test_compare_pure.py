@@ -15,16 +15,18 @@ from ptune_tui.lineup import Lineup
 from ptune_tui.results import ContenderScores, Flip, write_result
 from ptune_tui.run_listing import RunListing
 from ptune_tui.tui.answer_views import answer_lines
+from ptune_tui.tui.compare_check import read_lineup, read_rows
 from ptune_tui.tui.compare_choice import (
     FIELDS,
     OWN_FILE,
     VALIDATION,
     RowsChoice,
+    bundle_of,
     command,
     data_choices,
     default_ticks,
-    read_lineup,
-    read_rows,
+    keys_of,
+    lora_note,
 )
 from ptune_tui.tui.compare_state import AnswersState, AskedText, TableState
 from ptune_tui.tui.compare_subjects import Subject, subject_of, subjects, tables_of
@@ -38,9 +40,15 @@ from ptune_tui.tui.table_views import (
 from tests.report.results import evaluation
 from tests.tui import fakes
 
-RUN = Subject("run mine", Path("/runs/mine"), None, labels=["a", "b"])
+RUN = Subject("run mine", Path("/runs/mine"), None, labels=["a", "b"], training_seconds=75.0)
 TEXTS = {field.name: field.default for field in FIELDS}
 ALL = {"base", "instruction", "few_shot", "tuned", "fast", "exact"}
+
+
+def lineup_of(
+    texts: dict[str, str], ticked: set[str], subject: Subject
+) -> tuple[Lineup | None, dict[str, str]]:
+    return read_lineup(texts, ticked, subject, bundle_of(texts, subject))
 
 
 def of_bundle(folder: Path) -> Subject:
@@ -65,7 +73,7 @@ def test_runs_stand_before_bundles_and_bring_their_own(home: Path, tmp_path: Pat
 def test_form_of_a_run_and_its_bundle_is_a_lineup_and_a_command(tmp_path: Path) -> None:
     bundle = fakes.write_bundle(tmp_path / "bundle")
     texts = {**TEXTS, "bundle": str(bundle), "prompt": "commands", "instruction": "Say a or b."}
-    lineup, problems = read_lineup({**texts, "examples": "4"}, ALL, RUN)
+    lineup, problems = lineup_of({**texts, "examples": "4"}, ALL, RUN)
     assert problems == {}
     assert lineup == Lineup(
         run="/runs/mine",
@@ -83,9 +91,28 @@ def test_form_of_a_run_and_its_bundle_is_a_lineup_and_a_command(tmp_path: Path) 
         "ptune eval mine --data trec.jsonl --max-rows 30 "
         "--baselines bundle --bundle bundle --prompt commands --precision exact"
     )
-    alone, _ = read_lineup(TEXTS, {"tuned"}, RUN)
+    alone, _ = lineup_of(TEXTS, {"tuned"}, RUN)
     assert alone is not None
     assert command(alone, RowsChoice(None, None), RUN) == "ptune eval mine --baselines none"
+
+
+def test_lora_is_a_line_of_a_run_and_reads_its_rows(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("prompt,response\na,b\n")
+    lineup, problems = lineup_of({**TEXTS, "train": str(rows)}, {"base", "tuned", "lora"}, RUN)
+    assert problems == {}
+    assert lineup is not None
+    assert lineup.keys == ("base", "tuned", "lora")
+    assert command(lineup, RowsChoice(None, 30), RUN) == (
+        f"ptune eval mine --max-rows 30 --baselines base,lora --train {rows}"
+    )
+    assert lora_note(RUN) == "+ 1 min 15 s of training"
+    assert lineup.of_texts().keys == ("base", "tuned")
+    untrained = Subject("run mine", Path("/runs/mine"), None)
+    assert "untick it" in lineup_of(TEXTS, {"tuned", "lora"}, untrained)[1]["lines"]
+    bundle = of_bundle(tmp_path / "bundle")
+    assert keys_of(bundle) == ["base", "instruction", "few_shot"]
+    assert lora_note(bundle) == ""
 
 
 @pytest.mark.parametrize(
@@ -106,7 +133,7 @@ def test_form_of_a_run_and_its_bundle_is_a_lineup_and_a_command(tmp_path: Path) 
 def test_what_is_wrong_with_a_lineup_is_said_at_its_field(
     changes: dict[str, str], ticked: set[str], field: str, words: str
 ) -> None:
-    lineup, problems = read_lineup({**TEXTS, **changes}, ticked, RUN)
+    lineup, problems = lineup_of({**TEXTS, **changes}, ticked, RUN)
     assert lineup is None
     assert list(problems) == [field]
     assert words in problems[field]
@@ -115,7 +142,7 @@ def test_what_is_wrong_with_a_lineup_is_said_at_its_field(
 def test_free_text_has_no_instruction_of_its_own() -> None:
     text = Subject("run mine", Path("/runs/mine"), None, labels=None)
     assert default_ticks(text, None, "-") == {"base", "few_shot", "tuned"}
-    assert "instruction" in read_lineup(TEXTS, {"tuned", "instruction"}, text)[1]
+    assert "instruction" in lineup_of(TEXTS, {"tuned", "instruction"}, text)[1]
     assert default_ticks(RUN, None, "-") == {"base", "few_shot", "tuned", "instruction"}
 
 
@@ -125,9 +152,9 @@ def test_a_bundle_has_neither_rows_nor_examples_of_its_own(tmp_path: Path) -> No
     assert default_ticks(subject, card, "commands") == {"base", "instruction", "fast"}
     assert VALIDATION not in data_choices(subject)
     texts = {**TEXTS, "prompt": "commands"}
-    assert list(read_lineup(texts, {"fast", "few_shot"}, subject)[1]) == ["train"]
+    assert list(lineup_of(texts, {"fast", "few_shot"}, subject)[1]) == ["train"]
     assert list(read_rows(TEXTS, subject)[1]) == ["data"]
-    lineup, _ = read_lineup(texts, {"fast", "base", "tuned"}, subject)
+    lineup, _ = lineup_of(texts, {"fast", "base", "tuned"}, subject)
     assert lineup is not None
     assert (lineup.run, lineup.keys, lineup.precisions) == (None, ("base",), ("fast",))
 
@@ -137,7 +164,7 @@ def test_a_path_may_begin_at_the_home_folder(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     bundle = fakes.write_bundle(tmp_path / "bundle")
-    lineup, _ = read_lineup(
+    lineup, _ = lineup_of(
         {**TEXTS, "bundle": "~/bundle", "prompt": "commands"}, {"tuned", "fast"}, RUN
     )
     assert lineup is not None

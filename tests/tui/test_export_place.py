@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from ptune_tui.bundles import BundleCard, read_card
+from ptune_tui.events import Event, Notice
 from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
@@ -18,6 +19,7 @@ from ptune_tui.tui.export_choice import FORCE
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.run_panels import Problem
+from ptune_tui.tui.widgets.steady import Steady
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
 from tests.tui.helpers import opened, settled, wait_for
@@ -99,6 +101,22 @@ async def test_folder_for_another_program_has_no_precision_and_no_chat(
         assert app.session.bundle is None
 
 
+async def test_what_a_bundle_answers_in_is_seen_however_much_is_said_of_it(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    notices: list[Event] = [Notice("slow", f"Number {n}.") for n in range(12)]
+    use_worker([*notices, *fakes.exported(runs / "one" / "bundle")])
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.click("#export-start")
+        line = screen.query_one("#export-ending", Steady)
+        await wait_for(pilot, lambda: line.plain.startswith("✓ answers in fast · 130 MiB"))
+        await settled(pilot)
+        assert screen.query_one("#checks-box").max_scroll_y > 0
+        assert screen.query_one("#checks-box").region.contains_region(line.region)
+
+
 async def test_what_was_just_exported_is_no_fault_of_the_form(
     runs: Path, use_worker: UseWorker
 ) -> None:
@@ -161,7 +179,9 @@ async def test_cancelled_export_says_that_nothing_is_there(use_worker: UseWorker
         assert screen.check_action("start", ()) is None
         await pilot.press("s")
         await wait_for(pilot, lambda: not app.session.is_exporting)
-        await wait_for(pilot, lambda: "nothing was put in place" in written(screen, "#checks"))
+        await wait_for(
+            pilot, lambda: "nothing was put in place" in written(screen, "#export-ending")
+        )
         assert not screen.query_one(Problem).display
         assert screen.check_action("start", ()) is True
 

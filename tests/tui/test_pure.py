@@ -37,6 +37,8 @@ from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.run_status import run_status
+from ptune_tui.tui.screens.questions import work_words
+from ptune_tui.tui.session import Work
 from ptune_tui.tui.widgets.axes import TensAxis, UpAxis
 from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
@@ -457,3 +459,22 @@ def test_a_curve_that_grows_is_thinned_as_it_is_at_once() -> None:
     assert thinned.follow(back) == [point for point in back if math.isfinite(point[1])]
     other = [(float(step), 1.0) for step in range(6000)]
     assert thinned.follow(other)[0] == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("work", "is_paused", "words"),
+    [
+        (["training"], False, "The training still goes on."),
+        (["training"], True, "The training is paused."),
+        (["export"], False, "The export still goes on."),
+        (["training", "comparison"], True, "The training is paused. The comparison still goes on."),
+        (["training", "export"], False, "The training and the export still go on."),
+        (
+            ["training", "export", "comparison"],
+            False,
+            "The training, the export and the comparison still go on.",
+        ),
+    ],
+)
+def test_all_work_is_named_on_leaving(work: list[Work], is_paused: bool, words: str) -> None:
+    assert work_words(work, is_paused) == words

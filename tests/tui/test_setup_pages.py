@@ -149,8 +149,10 @@ async def test_template_begins_with_that_of_the_same_data_only(
     use_worker([made, TaskFinished(0.1)])
     app = PTuneApp()
     async with opened(app, size=NARROW) as pilot:
-        app.session.start_preview(RunConfig().model, RunConfig().data)
-        await wait_for(pilot, lambda: app.session.preview and app.session.preview.state.made)
+        app.session.trials.start_preview(RunConfig().model, RunConfig().data)
+        await wait_for(
+            pilot, lambda: app.session.trials.preview and app.session.trials.preview.state.made
+        )
         for data, text in (("home_commands", PLAIN), ("support_inbox", "Mine: {prompt}")):
             known = DataConfig(train=data)
             texts = dict.fromkeys((TEMPLATE, PROMPT_FIELD, RESPONSE_FIELD), "")
@@ -250,7 +252,7 @@ async def test_template_is_rendered_as_it_is_written(
         area.text = "News: {{ title }} - {{ body }}\nTopic:"
 
         def asked() -> PreviewTask | None:
-            preview = app.session.preview
+            preview = app.session.trials.preview
             task = read_task(preview.job.folder) if preview else None
             return task if isinstance(task, PreviewTask) else None
 

@@ -129,7 +129,7 @@ async def test_preset_that_could_not_look_looks_again_after_the_preview(
     app = PTuneApp()
 
     def read_fetched(*_: Any) -> dict[str, str]:
-        if app.session.preview is None:
+        if app.session.trials.preview is None:
             raise error
         return preset_texts(None, DataConfig())  # nothing that the form does not hold
 
@@ -190,8 +190,8 @@ async def test_rate_that_is_found_is_taken_over(
         assert "the method's own" in str(rate.query_one(".field-default", Label).render())
         await pilot.press("f7")
         await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
-        assert app.session.rate is not None
-        task = read_task(app.session.rate.job.folder)
+        assert app.session.trials.rate is not None
+        task = read_task(app.session.trials.rate.job.folder)
         assert isinstance(task, FindRateTask)
         assert task.config.data.train == "support_inbox"
         await wait_for(pilot, lambda: app.screen.check_action("take_rate", ()))
@@ -210,9 +210,11 @@ async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWo
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("f7")
-        await wait_for(pilot, lambda: app.session.rate and app.session.rate.state.tried)
-        assert app.session.rate is not None
-        job = app.session.rate.job
+        await wait_for(
+            pilot, lambda: app.session.trials.rate and app.session.trials.rate.state.tried
+        )
+        assert app.session.trials.rate is not None
+        job = app.session.trials.rate.job
         assert app.screen.check_action("take_rate", ()) is None
         await pilot.press("3", "2")
         await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
@@ -227,7 +229,9 @@ async def test_rate_test_that_fails_says_why(use_worker: UseWorker) -> None:
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("f7")
-        await wait_for(pilot, lambda: app.session.rate and app.session.rate.state.task.is_over)
+        await wait_for(
+            pilot, lambda: app.session.trials.rate and app.session.trials.rate.state.task.is_over
+        )
         await pilot.pause(0.3)
         text = str(app.screen.query_one("#rate-sentence", Static).render())
         assert text == "✗ There is no data file. Give a path."
@@ -241,5 +245,5 @@ async def test_preview_is_made_by_a_worker(use_worker: UseWorker) -> None:
         assert "F6" in str(text.render())
         await pilot.press("f6")
         await wait_for(pilot, lambda: "[returns|<|im_end|>]" in str(text.render()))
-        assert app.session.preview is not None
-        assert isinstance(read_task(app.session.preview.job.folder), PreviewTask)
+        assert app.session.trials.preview is not None
+        assert isinstance(read_task(app.session.trials.preview.job.folder), PreviewTask)

@@ -15,6 +15,8 @@ from ptune_tui.command_line import written_template
 from ptune_tui.endings import gone_folder as gone
 from ptune_tui.events import TaskFailed
 from ptune_tui.kept_tables import add_table
+from ptune_tui.lineup import Lineup
+from ptune_tui.tasks import CompareTask
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
@@ -110,7 +112,7 @@ def test_setup_with_a_preview(
         await settle(pilot)
         await pilot.press("f6")
         session = pilot.app.session  # type: ignore[attr-defined]
-        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        await wait_for(pilot, lambda: session.trials.preview and session.trials.preview.state.made)
         await pilot.pause(0.3)
 
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
@@ -222,8 +224,11 @@ def test_data_sets(
 
 
 @both_sizes
-def test_files(snap_compare: Compare, size: tuple[int, int], some_data: None) -> None:
-    prepare = page_after("d", "b", words="2 labels")
+@pytest.mark.parametrize("keys", [(), ("slash", "a")], ids=["opened", "written"])
+def test_files(
+    snap_compare: Compare, size: tuple[int, int], keys: tuple[str, ...], some_data: None
+) -> None:
+    prepare = page_after("d", "b", *keys, words="2 labels")
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
 
 
@@ -246,14 +251,14 @@ def test_template(
         await page_after("t")(pilot)
         await pilot.press("f6")
         session = pilot.app.session  # type: ignore[attr-defined]
-        await wait_for(pilot, lambda: session.preview and session.preview.state.made)
+        await wait_for(pilot, lambda: session.trials.preview and session.trials.preview.state.made)
         area = pilot.app.screen.query_one(TextArea)
         area.text = text
         area.focus()
         await pilot.pause(0.6)
         if text.endswith(":"):
             await pilot.press("f6")
-            await wait_for(pilot, lambda: not session.preview.is_active)
+            await wait_for(pilot, lambda: not session.trials.preview.is_active)
         await pilot.pause(0.3)
         await settled(pilot)
 
@@ -588,6 +593,18 @@ def test_compare_failed(
 
 
 @both_sizes
+def test_compare_failed_beside_an_earlier_table(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker, compare_run: Path
+) -> None:
+    add_table(compare_run, replace(evaluation(), made_at=fakes.START - 7200))
+    failure = TaskFailed("model", "The model is not here any more.", "Fetch it.", "/home/user/log")
+    use_worker([*fakes.comparing(num_done=0), failure])
+    app = PTuneApp("compare", clock=clock)
+    prepare = comparing("f5", until=lambda app: not app.session.comparison.is_making_table)
+    assert snap_compare(app, terminal_size=size, run_before=prepare)
+
+
+@both_sizes
 @pytest.mark.usefixtures("compare_run")
 def test_compare_own_text(
     snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
@@ -673,6 +690,22 @@ def test_help(snap_compare: Compare) -> None:
 def test_leaving(snap_compare: Compare, tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
     assert snap_compare(PTuneApp(attach=run, clock=clock), press=["q"])
+
+
+def test_leaving_several(snap_compare: Compare, tmp_path: Path, use_worker: UseWorker) -> None:
+    use_worker(fakes.comparing(), fakes.FOREVER)
+    run = fakes.write_run(tmp_path / "run", fakes.running(), is_held=True)
+    app = PTuneApp(attach=run, clock=clock)
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        comparison = app.session.comparison
+        comparison.start_table(CompareTask(Lineup(run=str(run), keys=("base",)), None, "again"))
+        await wait_for(pilot, lambda: app.status_text() == "▸ comparing")
+        await pilot.press("q")
+        await pilot.pause(0.6)
+
+    assert snap_compare(app, run_before=prepare)
 
 
 @pytest.mark.parametrize("place", ["runs", "setup", "train", "compare", "export", "chat"])

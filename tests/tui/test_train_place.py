@@ -18,7 +18,7 @@ from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
-from tests.tui.helpers import commands, opened, run_folder, wait_for
+from tests.tui.helpers import commands, opened, run_folder, settled, wait_for
 
 
 async def test_stop_and_evaluate_are_sent_and_disabled_afterwards(use_worker: UseWorker) -> None:
@@ -263,3 +263,15 @@ async def test_discard_ends_a_run_that_does_not_listen(
     assert commands(app) == [Stop(save=False)]
     assert app.session.run is not None
     assert not app.session.run.job.is_alive()
+
+
+async def test_a_failed_run_keeps_its_chart_and_stages_where_room_is_short(tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.running())  # killed: the longest of problems
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        await settled(pilot)
+        chart, stages = app.screen.query_one("#chart"), app.screen.query_one("#stages-box")
+        assert app.screen.query_one("#problem").display
+        assert chart.size.height >= 7  # a plot of four rows between its axes
+        assert stages.max_scroll_y == 0
+        assert stages.region.bottom <= app.screen.query_one("Footer").region.y

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -19,14 +21,40 @@ from textual.widgets import Input, OptionList
 from textual.widgets.option_list import Option
 
 from ptune_tui.errors import PTuneError
+from ptune_tui.tui.path_completion import Completion, listed
 from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.path_input import PathInput
 from ptune_tui.tui.widgets.steady import Steady
 
 Take = Callable[[str], None]
 LOOK_SECONDS = 0.2  # after the last key, before an entry is looked at
 
 
-class WrittenLine(Input):
+@dataclass(frozen=True)
+class Choosing:
+    """What is chosen on a page, and what is known of it.
+
+    Attributes:
+        title: What stands before the line.
+        write_hint: What stands in the line while it is empty.
+        is_offered: Whether the line is completed by a file.
+        check_written: What the form's field is to hold for a text; raises a `PTuneError` that says
+            why it cannot be used.
+        describe: What is known of an entry, a sentence each. Called off the event loop.
+        heading: What stands above the list.
+        keeps_text: Whether one writes on behind what the line holds.
+    """
+
+    title: str
+    write_hint: str
+    is_offered: Callable[[Path], bool]
+    check_written: Callable[[str], str]
+    describe: Callable[[str], list[str]]
+    heading: str = ""
+    keeps_text: bool = False
+
+
+class WrittenLine(PathInput):
     """The line to write in; down goes to the list."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("down", "screen.to_list", show=False)]
@@ -35,56 +63,47 @@ class WrittenLine(Input):
 class ChoosingScreen(PlaceScreen):
     """A page over the form. A choice is given to `take`, and the page goes away.
 
+    A page fills the list by itself, when it is mounted.
+
     Args:
+        choosing (Choosing): What is chosen.
         take (Callable[[str], None]): Called with what the form's field is to hold.
     """
 
     TAB: ClassVar[str] = "setup"
     AUTO_FOCUS = "#choices"
-    TITLE_TEXT: ClassVar[str] = ""
-    WRITE_HINT: ClassVar[str] = ""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, choosing: Choosing, take: Take) -> None:
         super().__init__()
+        self.choosing = choosing
         self.take = take
         self._looked_at = ""
         self._settling: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         """The line, the list with its heading, and the details."""
-        line = WrittenLine(placeholder=self.WRITE_HINT, compact=True, id="written")
-        line.cursor_blink = False
+        choosing = self.choosing
         with Horizontal(id="written-line"):
-            yield Steady(self.TITLE_TEXT, id="choosing-title")
-            yield line
+            yield Steady(choosing.title, id="choosing-title")
+            yield WrittenLine(
+                "",
+                choosing.is_offered,
+                placeholder=choosing.write_hint,
+                id="written",
+                keeps_text=choosing.keeps_text,
+            )
         yield Steady("", id="written-problem")
+        yield Steady("", id="written-candidates")
         with Horizontal(id="choosing-body"):
             with VerticalScroll(id="choices-box", can_focus=False):
-                yield Steady("", id="choices-heading")
+                yield Steady(choosing.heading, id="choices-heading")
                 yield OptionList(id="choices", compact=True)
             with VerticalScroll(id="choice-details"):
                 yield Steady("", id="choice-text")
 
     def on_mount(self) -> None:
-        """Name the box, and read what there is to choose from."""
+        """Name the box."""
         self.query_one("#choice-details").border_title = "what it is"
-        self.fill()
-
-    def fill(self) -> None:
-        """Put the entries into the list."""
-        raise NotImplementedError
-
-    def check_written(self, text: str) -> str:
-        """What the form's field is to hold for a text.
-
-        Raises:
-            PTuneError: It cannot be used; the message says why.
-        """
-        raise NotImplementedError
-
-    def describe(self, source: str) -> list[str]:
-        """What is known of an entry, a sentence each. Called off the event loop."""
-        raise NotImplementedError
 
     @property
     def highlighted(self) -> str | None:
@@ -120,7 +139,7 @@ class ChoosingScreen(PlaceScreen):
         if not wanted:
             return
         try:
-            value = self.check_written(wanted)
+            value = self.choosing.check_written(wanted)
         except PTuneError as error:
             self.show_problem(error.message)
             return
@@ -164,6 +183,20 @@ class ChoosingScreen(PlaceScreen):
         self.show_problem("")
         self.refresh_place()
 
+    @on(PathInput.Completed)
+    def _completed(self, event: PathInput.Completed) -> None:
+        self.show_candidates(event.completion)
+
+    def show_candidates(self, completion: Completion) -> None:
+        """Show what the line may become.
+
+        Args:
+            completion (Completion): What was found.
+        """
+        line, names = self.query_one("#written-candidates", Steady), completion.candidates
+        line.show_text(listed(names, self.size.width - 4) if len(names) > 1 else "")
+        line.display = len(names) > 1
+
     @on(OptionList.OptionHighlighted, "#choices")
     def _highlighted(self, event: OptionList.OptionHighlighted) -> None:
         self.look_soon(event.option_id or "")
@@ -181,7 +214,7 @@ class ChoosingScreen(PlaceScreen):
     async def _look(self) -> None:
         source = self._looked_at
         self._show_details([f"Looking at {source} ..."])
-        lines = await asyncio.to_thread(self.describe, source)
+        lines = await asyncio.to_thread(self.choosing.describe, source)
         if source == self._looked_at:
             self._show_details(lines)
 

@@ -19,7 +19,7 @@ from ptune_tui.tui.compare_choice import command, compare_task
 from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
 from ptune_tui.tui.screens.compare_views import CompareViews
-from ptune_tui.tui.table_views import progress_lines
+from ptune_tui.tui.table_views import made_nothing, progress_lines
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN
@@ -91,10 +91,10 @@ class CompareScreen(CompareViews):
         return None if allowed.get(action) is False else super().check_action(action, parameters)
 
     @on(Button.Pressed, "#compare-start")
-    def action_start(self) -> None:
+    async def action_start(self) -> None:
         """Make the table that the form says."""
         form = self.form
-        form.check()  # the disk may have changed since the last key
+        await form.look()  # the disk may have changed since the last key
         subject, lineup, rows = form.subject, form.lineup, form.rows
         if subject is None or lineup is None or rows is None or not self._can_start():
             return
@@ -180,6 +180,10 @@ class CompareScreen(CompareViews):
             failure = answers.task.failure if answers and not answers.is_cancelled else None
         panel.query_one(Problem).show(failure, "The comparison")
         panel.show_view(view)
+        subject, is_over = self._tables_of, not comparison.is_making_table
+        is_earlier = state is not None and is_over and comparison.made is None and view != "text"
+        is_earlier &= subject is not None and comparison.is_of(subject.run, subject.bundle)
+        panel.show_earlier(made_nothing(state) if state is not None and is_earlier else "")
         is_told = comparison.is_making_table or (
             state is not None and comparison.made is None and panel.evaluation is None
         )
@@ -224,15 +228,17 @@ class CompareScreen(CompareViews):
         session = self.ptune.session
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
-        self.found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
-        chosen = next((each.word for each in self.found if each.is_of(shown, session.bundle)), None)
+        found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
+        chosen = next((each.word for each in found if each.is_of(shown, session.bundle)), None)
+        if found:
+            await self.form.offer(found, chosen if is_first else None)
+        # Nothing is drawn before the form is read: its button would lose the focus.
+        self.found = found
         self.query_one("#no-subject", Static).update(self.nothing_to_compare())
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
-        if self.found:
-            self.form.offer(self.found, chosen if is_first else None)
-            if self.is_current and self.focused is None:
-                self.query_one("#compare-start").focus()
+        if found and self.is_current and self.focused is None:
+            self.query_one("#compare-start").focus()
         self.refresh_place()
 
     @work(exclusive=True, group="tables")
@@ -243,7 +249,7 @@ class CompareScreen(CompareViews):
         self._problems = []
         if subject.run is not None:
             tables, self._problems = await asyncio.to_thread(tables_of, subject.run, now)
-        elif comparison.made is not None and comparison.is_of_bundle(subject.bundle):
+        elif comparison.made is not None and comparison.is_of(None, subject.bundle):
             tables = [(table_word(comparison.made, now, True), comparison.made)]
         self.panel.offer(tables)
         if self._is_first_look and tables:

@@ -16,10 +16,11 @@ from ptune_tui.config import DataConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.reading.formats import FORMATS
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.data_choice import DataRow, data_rows, describe_data, is_data_file
+from ptune_tui.tui.data_choice import DataRow, data_rows, describe_data
 from ptune_tui.tui.fields import DATA, VALIDATION, form_fields
 from ptune_tui.tui.form_values import checked
-from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
+from ptune_tui.tui.path_completion import is_data_file
+from ptune_tui.tui.screens.choosing import Choosing, ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
 
 
@@ -34,19 +35,20 @@ class DataSetsScreen(ChoosingScreen):
 
     PLACE: ClassVar[str] = "data"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("data")]
-    WRITE_HINT: ClassVar[str] = "press / to write a path, FOLDER:SPLIT, or a hub id: owner/name"
 
     def __init__(self, data: DataConfig, take: Take, *, is_validation: bool = False) -> None:
-        super().__init__(take)
+        choosing = Choosing(
+            "validation" if is_validation else "data",
+            "press / to write a path, FOLDER:SPLIT, or a hub id: owner/name",
+            is_data_file,
+            self._check_written,
+            self._describe,
+        )
+        super().__init__(choosing, take)
         self.data = data
         self.is_validation = is_validation
 
     def on_mount(self) -> None:
-        """Say what is chosen."""
-        super().on_mount()
-        self.query_one("#choosing-title").update("validation" if self.is_validation else "data")  # type: ignore[attr-defined]
-
-    def fill(self) -> None:
         """Read the folders."""
         self._read()
 
@@ -66,14 +68,14 @@ class DataSetsScreen(ChoosingScreen):
         chosen = (self.data.validation or "") if self.is_validation else self.data.train
         self.show_options(options, chosen)
 
-    def check_written(self, text: str) -> str:
+    def _check_written(self, text: str) -> str:
         """Any file or folder that is there, a hub id, or a built-in set."""
         name = VALIDATION if self.is_validation else DATA
         field = next(field for field in form_fields() if field.name == name)
         checked(field, text)
         return text
 
-    def describe(self, source: str) -> list[str]:
+    def _describe(self, source: str) -> list[str]:
         """What a data set holds, with the columns that the form names."""
         data = msgspec.structs.replace(self.data, train=source, validation=None)
         return describe_data(data, is_validation=self.is_validation)
@@ -92,7 +94,7 @@ class DataSetsScreen(ChoosingScreen):
                 near=near,
                 is_offered=is_data_file,
                 check=check,
-                about=self.describe,
+                about=self._describe,
                 take=self._take_file,
             )
         )

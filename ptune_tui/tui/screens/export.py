@@ -24,7 +24,7 @@ from ptune_tui.tui.export_choice import (
     export_sources,
 )
 from ptune_tui.tui.screens.place import PlaceScreen
-from ptune_tui.tui.widgets.checklist import Checklist
+from ptune_tui.tui.widgets.checklist import Checklist, ending_text
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
 from ptune_tui.tui.widgets.run_panels import Notices, Problem
 from ptune_tui.tui.widgets.steady import Steady
@@ -73,6 +73,7 @@ class ExportScreen(PlaceScreen):
                     yield Button("Chat with it", variant="success", id="export-chat", compact=True)
             with VerticalScroll(id="checks-box", can_focus=False):
                 yield Problem(id="problem")
+                yield Steady("", id="export-ending")
                 yield Notices(id="notices")
                 yield Checklist(id="checks")
 
@@ -141,6 +142,9 @@ class ExportScreen(PlaceScreen):
             self.call_after_refresh(self._offer_chat)
         state = session.export.state if session.export else None
         self.query_one(Problem).show(state.failure if state else None, "The export")
+        ending = self.query_one("#export-ending", Steady)
+        ending.show_text(ending_text(state) if state else "")
+        ending.display = bool(ending.plain)
         self.query_one(Notices).show(state.task.notices if state else [])
         self.query_one(Checklist).show(state, self.ptune.clock())
         self._show_buttons()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,56 +15,13 @@ from textual.widgets.option_list import Option
 
 from ptune_tui.errors import PTuneError, UsageError, explain
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
-from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.folder_entries import FolderEntries, FolderEntry, entries_of
+from ptune_tui.tui.path_completion import Completion, written_parts
+from ptune_tui.tui.screens.choosing import Choosing, ChoosingScreen, Take
 from ptune_tui.tui.wording import bytes_text, path_text
 from ptune_tui.tui.written_path import written_path
 
 UP = ".."
-
-
-@dataclass(frozen=True)
-class FolderEntry:
-    """Something in a folder.
-
-    Attributes:
-        path: Where it is.
-        is_folder: Whether it may be opened.
-        is_whole: Whether it is a folder that is taken as it is.
-        num_bytes: Of a file.
-    """
-
-    path: Path
-    is_folder: bool
-    is_whole: bool = False
-    num_bytes: int = 0
-
-
-def entries_of(
-    folder: Path, is_offered: Callable[[Path], bool], is_whole: Callable[[Path], bool]
-) -> list[FolderEntry]:
-    """The folders of a folder, then the files that are offered; what is hidden is left out.
-
-    Args:
-        folder (Path): Which.
-        is_offered (Callable[[Path], bool]): Whether a file is of a wanted type.
-        is_whole (Callable[[Path], bool]): Whether a folder is taken as it is.
-
-    Raises:
-        OSError: It cannot be read; an entry that cannot is left out.
-    """
-    folders, files = [], []
-    for path in sorted(folder.iterdir(), key=lambda path: path.name.lower()):
-        if path.name.startswith("."):
-            continue
-        try:
-            if path.is_dir():
-                folders.append(FolderEntry(path, True, is_whole(path)))
-            elif is_offered(path):
-                files.append(FolderEntry(path, False, num_bytes=path.stat().st_size))
-        except OSError:
-            continue  # a link to nothing, or a folder that may not be read
-    return folders + files
 
 
 class FilesScreen(ChoosingScreen):
@@ -83,8 +39,6 @@ class FilesScreen(ChoosingScreen):
 
     PLACE: ClassVar[str] = "files"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("files")]
-    TITLE_TEXT: ClassVar[str] = "folder"
-    WRITE_HINT: ClassVar[str] = "press / to write a path"
 
     def __init__(
         self,
@@ -97,7 +51,16 @@ class FilesScreen(ChoosingScreen):
         take: Take,
         is_whole: Callable[[Path], bool] = lambda _: False,
     ) -> None:
-        super().__init__(take)
+        choosing = Choosing(
+            "folder",
+            "press / to write a path",
+            is_offered,
+            self._check_written,
+            self._describe,
+            f"{wanted}:",
+            keeps_text=True,
+        )
+        super().__init__(choosing, take)
         self.wanted = wanted
         self.folder = beside(near)
         self._near = str(self.folder / Path(near).name)
@@ -106,9 +69,8 @@ class FilesScreen(ChoosingScreen):
         self._about = about
         self._is_whole = is_whole
 
-    def fill(self) -> None:
+    def on_mount(self) -> None:
         """Read the folder."""
-        self.query_one("#choices-heading", Steady).show_text(f"{self.wanted}:")
         self._open(self.folder)
 
     def action_up(self) -> None:
@@ -138,7 +100,7 @@ class FilesScreen(ChoosingScreen):
         else:
             self.action_take()
 
-    def check_written(self, text: str) -> str:
+    def _check_written(self, text: str) -> str:
         """What can be taken, as an absolute path."""
         path = self.folder if text == UP else written_path(text)
         path.stat()
@@ -152,7 +114,7 @@ class FilesScreen(ChoosingScreen):
         except OSError as error:
             self.show_problem(explain(error).message)
 
-    def describe(self, source: str) -> list[str]:
+    def _describe(self, source: str) -> list[str]:
         """What is known of an entry."""
         path = self.folder if source == UP else Path(source)
         try:
@@ -168,7 +130,7 @@ class FilesScreen(ChoosingScreen):
 
     def _about_folder(self, folder: Path) -> list[str]:
         """What one would find in a folder."""
-        found = entries_of(folder, self._is_offered, self._is_whole)
+        found = entries_of(folder, self._is_offered, self._is_whole).entries
         files = [entry for entry in found if entry.is_whole or not entry.is_folder]
         names = [entry.path.name for entry in files[:8]]
         if not files:
@@ -184,16 +146,40 @@ class FilesScreen(ChoosingScreen):
             self.show_problem(explain(error).message)
             return
         self.show_problem("")
-        self.folder = folder
-        line = self.query_one("#written", Input)
-        line.value = path_text(folder)
-        options: list[Option | None] = [Option("../", UP)]
-        options += [Option(entry_text(entry), str(entry.path)) for entry in found]
-        self._looked_at = ""
-        first = next((str(entry.path) for entry in found), UP)
-        paths = {str(entry.path) for entry in found}
-        self.show_options(options, self._near if self._near in paths else first)
+        self.query_one("#written", Input).value = f"{path_text(folder).rstrip('/')}/"
+        self._show_entries(folder, found)
         self.query_one("#choices").focus()
+
+    def show_candidates(self, completion: Completion) -> None:
+        """The list shows what the line may become; it stays where that is nothing."""
+        if completion.candidates:
+            self._narrow(completion.written)
+
+    @work(exclusive=True, group="list")
+    async def _narrow(self, written: str) -> None:
+        name, start = written_parts(written)
+        try:
+            folder = written_path(name)
+            found = await asyncio.to_thread(
+                entries_of, folder, self._is_offered, self._is_whole, start
+            )
+        except (PTuneError, OSError):
+            return  # it was there a moment ago
+        self._show_entries(folder, found)
+
+    def _show_entries(self, folder: Path, found: FolderEntries) -> None:
+        self.folder = folder
+        paths = [str(entry.path) for entry in found.entries]
+        options: list[Option | None] = [Option("../", UP)]
+        options += [
+            Option(entry_text(entry), path)
+            for path, entry in zip(paths, found.entries, strict=True)
+        ]
+        if found.num_left_out:
+            words = f"and {found.num_left_out:,} more: write how the name begins"
+            options.append(Option(Content.styled(words, "dim"), disabled=True))
+        self._looked_at = ""
+        self.show_options(options, self._near if self._near in paths else (paths or [UP])[0])
 
 
 def beside(text: str) -> Path:

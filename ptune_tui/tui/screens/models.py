@@ -19,13 +19,12 @@ from ptune_tui.tui.model_choice import (
     ModelRow,
     describe_model,
     fit_word,
-    is_model_file,
     is_model_folder,
     model_rows,
 )
-from ptune_tui.tui.screens.choosing import ChoosingScreen, Take
+from ptune_tui.tui.path_completion import is_model_file
+from ptune_tui.tui.screens.choosing import Choosing, ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
-from ptune_tui.tui.widgets.steady import Steady
 
 NAME_WIDTH = 35
 HEADING = f"{'':{NAME_WIDTH}}weights   size {'licence':12} here"
@@ -42,16 +41,21 @@ class ModelsScreen(ChoosingScreen):
 
     PLACE: ClassVar[str] = "models"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("models")]
-    TITLE_TEXT: ClassVar[str] = "model"
-    WRITE_HINT: ClassVar[str] = "press / to write a path or a hub id: owner/name"
 
     def __init__(self, config: RunConfig, take: Take) -> None:
-        super().__init__(take)
+        choosing = Choosing(
+            "model",
+            "press / to write a path or a hub id: owner/name",
+            is_model_file,
+            check_written,
+            lambda source: describe_model(source, config),
+            HEADING,
+        )
+        super().__init__(choosing, take)
         self.config = config
 
-    def fill(self) -> None:
+    def on_mount(self) -> None:
         """Read the cache, and estimate each model."""
-        self.query_one("#choices-heading", Steady).show_text(HEADING)
         self._read()
 
     @work(exclusive=True, group="list")
@@ -62,15 +66,6 @@ class ModelsScreen(ChoosingScreen):
         options: list[Option | None] = [*here, None, *others] if here else [*others]
         self.show_options(options, self.config.model.source)
 
-    def check_written(self, text: str) -> str:
-        """Any path that is there, cached name or hub id."""
-        check_model(text)
-        return text
-
-    def describe(self, source: str) -> list[str]:
-        """What is known of a model."""
-        return describe_model(source, self.config)
-
     def action_browse(self) -> None:
         """Look for a model folder or a GGUF file on this disk."""
         self.ptune.push_screen(model_files(self.config, self._take_file))
@@ -78,6 +73,19 @@ class ModelsScreen(ChoosingScreen):
     def _take_file(self, path: str) -> None:
         self.dismiss()
         self.take(path)
+
+
+def check_written(text: str) -> str:
+    """Any path that is there, cached name or hub id.
+
+    Args:
+        text (str): As it is written.
+
+    Raises:
+        UsageError: It is none of these.
+    """
+    check_model(text)
+    return text
 
 
 def model_files(config: RunConfig, take: Take) -> FilesScreen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 from typing import ClassVar, Literal
 
@@ -28,8 +29,8 @@ class LeaveScreen(ModalScreen[Leave | None]):
     """Asks what becomes of the work that goes on.
 
     Args:
-        work (Work): What goes on; only a training can be saved half-way.
-        is_paused (bool): Whether it waits.
+        work (Sequence[Work]): All that goes on; only a training can be saved half-way.
+        is_paused (bool): Whether the training waits.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,7 +42,7 @@ class LeaveScreen(ModalScreen[Leave | None]):
         Binding("up", "app.focus_previous", show=False),
     ]
 
-    def __init__(self, work: Work, *, is_paused: bool) -> None:
+    def __init__(self, work: Sequence[Work], *, is_paused: bool) -> None:
         super().__init__()
         self.work = work
         self.is_paused = is_paused
@@ -49,20 +50,21 @@ class LeaveScreen(ModalScreen[Leave | None]):
     def compose(self) -> ComposeResult:
         """One button a choice."""
         with Vertical(classes="question"):
-            stands = "is paused" if self.is_paused else "still goes on"
-            yield Static(f"The {self.work} {stands}.", classes="question-title")
-            if self.work == "training":
-                yield Button(
-                    "s  Stop and save: keep the best prompt so far", id="save", compact=True
+            has_others = len(self.work) > 1
+            yield Static(work_words(self.work, self.is_paused), classes="question-title")
+            if "training" in self.work:
+                what = (
+                    "the best prompt; the rest goes on" if has_others else "the best prompt so far"
                 )
-            keep = "k  Leave it paused" if self.is_paused else "k  Keep running in the background"
-            yield Button(keep, id="background", compact=True)
-            yield Button("d  Discard: end it now", id="discard", compact=True)
+                yield Button(f"s  Stop and save: keep {what}", id="save", compact=True)
+            yield Button(_keep_words(self.is_paused, has_others), id="background", compact=True)
+            what = "all of it" if has_others else "it"
+            yield Button(f"d  Discard: end {what} now", id="discard", compact=True)
             yield Static("Escape stays here.", classes="question-note")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only a training can be saved."""
-        if parameters == ("save",) and self.work != "training":
+        if parameters == ("save",) and "training" not in self.work:
             return False
         return super().check_action(action, parameters)
 
@@ -78,6 +80,28 @@ class LeaveScreen(ModalScreen[Leave | None]):
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         self.action_leave(event.button.id or "")
+
+
+def work_words(work: Sequence[Work], is_paused: bool) -> str:
+    """All that goes on, in a sentence or two.
+
+    Args:
+        work (Sequence[Work]): At least one.
+        is_paused (bool): Whether the training waits.
+    """
+    going = [f"the {each}" for each in work if each != "training" or not is_paused]
+    sentences = ["The training is paused."] if is_paused else []
+    if going:
+        verb = "goes" if len(going) == 1 else "go"
+        listed = " and ".join([", ".join(going[:-1]), going[-1]] if going[1:] else going)
+        sentences.append(f"{listed[0].upper()}{listed[1:]} still {verb} on.")
+    return " ".join(sentences)
+
+
+def _keep_words(is_paused: bool, has_others: bool) -> str:
+    if is_paused and has_others:
+        return "k  Leave it paused, and keep the rest running"
+    return "k  Leave it paused" if is_paused else "k  Keep running in the background"
 
 
 class DeleteScreen(ModalScreen[bool]):
@@ -168,7 +192,7 @@ def help_text(place: Place, keymap: Keymap, focused: FocusHelp | None) -> Conten
     everywhere = [_line(row, keymap) for row in ACTIONS if row.place == "app"]
     more = [
         _entry("^p", "Every action by its name."),
-        _entry("tab", "The next field; shift+tab the one before."),
+        _entry("tab", "The next field, or the rest of a path; shift+tab the field before."),
     ]
     return Content("\n").join([*lines, *own, Content(""), *everywhere, *more])
 

@@ -62,7 +62,7 @@ class RateScreen(PlaceScreen):
 
     def action_leave_rate(self) -> None:
         """End the test and go back to the form."""
-        self.ptune.session.end_rate_test()
+        self.ptune.session.trials.end_rate_test()
         self.dismiss()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -78,7 +78,7 @@ class RateScreen(PlaceScreen):
 
     def show_state(self) -> None:
         """Draw the test."""
-        followed = self.ptune.session.rate
+        followed = self.ptune.session.trials.rate
         if followed is None:
             return
         rate = self._proposed()
@@ -89,6 +89,6 @@ class RateScreen(PlaceScreen):
         take.label = "Take it over" if rate is None else f"Take over {rate_text(rate)}"
 
     def _proposed(self) -> float | None:
-        followed = self.ptune.session.rate
+        followed = self.ptune.session.trials.rate
         proposed = followed.state.proposed if followed else None
         return proposed.learning_rate if proposed else None

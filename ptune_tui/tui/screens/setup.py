@@ -222,11 +222,12 @@ class SetupScreen(PlaceScreen):
     def show_state(self) -> None:
         """Draw the preview and the button."""
         session = self.ptune.session
-        state = session.preview.state if session.preview else None
-        is_local = session.is_model_here(self.form.texts.get(MODEL, ""))
+        preview = session.trials.preview
+        state = preview.state if preview else None
+        is_local = session.trials.is_model_here(self.form.texts.get(MODEL, ""))
         self.query_one(PreviewPane).show(state, is_local=is_local, is_stale=self._is_stale())
         was_previewing = self._is_previewing
-        self._is_previewing = session.preview is not None and session.preview.is_active
+        self._is_previewing = preview is not None and preview.is_active
         if was_previewing and not self._is_previewing:
             self._settle()  # it may have fetched what the preset and the estimate look at
         button = self.query_one("#start", Button)
@@ -235,7 +236,7 @@ class SetupScreen(PlaceScreen):
 
     def _is_stale(self) -> bool:
         """Whether the rows that are shown are of another form."""
-        preview, config = self.ptune.session.preview, self.config
+        preview, config = self.ptune.session.trials.preview, self.config
         if preview is None or config is None:
             return False
         return not preview.state.is_of(config.model.source, config.data)
@@ -258,9 +259,9 @@ class SetupScreen(PlaceScreen):
             return
         self._show_fit(await asyncio.to_thread(fit_line, config))
         session = self.ptune.session
-        await asyncio.to_thread(session.look_for_model, config.model.source)
-        is_shown = session.preview is not None and not self._is_stale()
-        if session.is_model_here(config.model.source) and not is_shown and self.is_current:
+        await asyncio.to_thread(session.trials.look_for_model, config.model.source)
+        is_shown = session.trials.preview is not None and not self._is_stale()
+        if session.trials.is_model_here(config.model.source) and not is_shown and self.is_current:
             self._start_preview(config)
         self.refresh_place()
 
@@ -293,7 +294,7 @@ class SetupScreen(PlaceScreen):
 
     def _start_preview(self, config: RunConfig) -> None:
         try:
-            self.ptune.session.start_preview(config.model, config.data)
+            self.ptune.session.trials.start_preview(config.model, config.data)
         except (PTuneError, OSError) as error:
             self.ptune.tell_error(error)
         self.refresh_place()

@@ -170,9 +170,9 @@ class TemplateScreen(PlaceScreen):
 
     def show_state(self) -> None:
         """Draw the rows."""
-        followed = self.ptune.session.preview
+        followed = self.ptune.session.trials.preview
         pane = self.query_one(PreviewPane)
-        is_local = self.ptune.session.is_model_here(self.model.source)
+        is_local = self.ptune.session.trials.is_model_here(self.model.source)
         data = self._config()
         is_stale = data is None or not self._is_rendered(data)
         pane.show(followed.state if followed else None, is_local=is_local, is_stale=is_stale)
@@ -184,7 +184,7 @@ class TemplateScreen(PlaceScreen):
 
     def _used_template(self) -> str:
         """The template that this data's rows were made with last, to begin with."""
-        followed = self.ptune.session.preview
+        followed = self.ptune.session.trials.preview
         is_of_it = followed is not None and followed.state.asked.data.train == self.data.train
         made = followed.state.made if followed and is_of_it else None
         return made.template if made and made.template not in ("", CHAT) else PLAIN
@@ -225,20 +225,20 @@ class TemplateScreen(PlaceScreen):
         data = self._config()
         if data is None:
             return
-        await asyncio.to_thread(self.ptune.session.look_for_model, self.model.source)
-        is_here = self.ptune.session.is_model_here(self.model.source)
+        await asyncio.to_thread(self.ptune.session.trials.look_for_model, self.model.source)
+        is_here = self.ptune.session.trials.is_model_here(self.model.source)
         if is_here and self.is_current and not self._is_rendered(data):
             self._start(data)
         self.refresh_place()
 
     def _is_rendered(self, data: DataConfig) -> bool:
         """Whether the rows that are shown, or on their way, are of this data."""
-        followed = self.ptune.session.preview
+        followed = self.ptune.session.trials.preview
         return followed is not None and followed.state.is_of(self.model.source, data)
 
     def _start(self, data: DataConfig) -> None:
         try:
-            self.ptune.session.start_preview(self.model, data)
+            self.ptune.session.trials.start_preview(self.model, data)
         except (PTuneError, OSError) as error:
             self.ptune.tell_error(error)
         self.refresh_place()

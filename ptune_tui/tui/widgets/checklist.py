@@ -53,7 +53,6 @@ def check_lines(state: ExportState, now: float) -> Iterator[Content]:
         yield Content.styled(_HEAD, "dim")
     for parity in state.parities:
         yield _parity_line(parity, state)
-    yield from (Content.styled(line, "bold") for line in ending_lines(state))
 
 
 def step_text(stage: StageState, now: float) -> str:
@@ -91,15 +90,18 @@ def _parity_line(parity: ParityMeasured, state: ExportState) -> Content:
     return Content.assemble((f"{mark} ", style), name, figures)
 
 
-def ending_lines(state: ExportState) -> list[str]:
-    """How it ended; nothing while it goes on, or where its error says it."""
+def ending_text(state: ExportState) -> str:
+    """How it ended; empty while it goes on, or where its error says it.
+
+    Args:
+        state (ExportState): The export.
+    """
     if state.is_cancelled and state.done is None:
-        is_over = state.task.is_over
-        return ["- cancelled; nothing was put in place" if is_over else "▸ cancelling..."]
+        return "- cancelled; nothing was put in place" if state.task.is_over else "▸ cancelling..."
     if state.done is None:
-        return []
+        return ""
     answers = f"answers in {state.done.precision} · " if state.done.precision else ""
-    return [f"✓ {answers}{bytes_text(state.done.num_bytes)} · {state.done.path}"]
+    return f"✓ {answers}{bytes_text(state.done.num_bytes)} · {state.done.path}"
 
 
 def answer_time(seconds: float) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+from textual import work
 from textual.app import ComposeResult
 from textual.message import Message
 from textual.widgets import Input
@@ -11,19 +13,22 @@ from textual.widgets import Input
 from ptune_tui.bundles import BundleCard
 from ptune_tui.evaluation.instructions import propose_instruction
 from ptune_tui.lineup import Lineup
+from ptune_tui.tui.compare_check import check_comparison
 from ptune_tui.tui.compare_choice import (
     FIELDS,
     KEYS,
+    NO_BUNDLE,
     NO_PROMPT,
     OWN_FILE,
     OWN_FOLDER,
+    NamedBundle,
     RowsChoice,
     bundle_of,
     data_choices,
     default_ticks,
+    keys_of,
     labels_of,
-    read_lineup,
-    read_rows,
+    lora_note,
 )
 from ptune_tui.tui.compare_subjects import Subject, own_prompt, precisions_of, subject_of
 from ptune_tui.tui.widgets.field_row import FieldRow, Form, row_id
@@ -58,7 +63,7 @@ class CompareForm(Form):
             if field.name == "prompt":
                 yield LineChoice()
 
-    def offer(self, found: list[Subject], chosen: str | None) -> None:
+    async def offer(self, found: list[Subject], chosen: str | None) -> None:
         """Offer what can be compared.
 
         Args:
@@ -73,7 +78,7 @@ class CompareForm(Form):
         wanted = chosen or last
         if wanted in self._subjects or wanted == OWN_FOLDER:
             self._row("of").text = wanted
-        self.check()
+        await self.look()
 
     def on_field_row_changed(self) -> None:
         """Check again."""
@@ -83,52 +88,65 @@ class CompareForm(Form):
         """Check again."""
         self.check()
 
-    def check(self) -> None:
-        """Read the form, fill in what follows from it, and show what is wrong."""
-        texts = self._texts()
-        self.subject = self._subject_of(texts)
-        if self.subject is not None:
-            self._fill_in(self.subject)
-        texts = self._texts()
-        ticked = self.query_one(LineChoice).ticked
-        self._show_rows(texts, ticked)
-        self.lineup, problems = read_lineup(texts, ticked, self.subject)
-        self.rows, more = read_rows(texts, self.subject)
-        problems |= more
+    @work(exclusive=True, group="check")
+    async def check(self) -> None:
+        """Look at the form; an earlier look is given up."""
+        await self.look()
+
+    async def look(self) -> None:
+        """Read the form, fill in what follows from it, and show what is wrong.
+
+        What lies on the disk is read once, beside the event loop.
+        """
+        subject, bundle = await self._subject_of(self._texts()), NO_BUNDLE
+        if subject is not None:
+            self._fill_in(subject)
+            bundle = await asyncio.to_thread(bundle_of, self._texts(), subject)
+            self._fill_in_bundle(subject, bundle)
+        texts, ticked = self._texts(), self.query_one(LineChoice).ticked
+        self._show_rows(texts, ticked, subject, bundle.card)
+        checked = await asyncio.to_thread(check_comparison, texts, ticked, subject, bundle)
+        if texts != self._texts() or ticked != self.query_one(LineChoice).ticked:
+            return  # another look is on its way
+        self.subject, self.lineup, self.rows = subject, checked.lineup, checked.rows
         for field in FIELDS:
-            self._row(field.name).show_problem(problems.get(field.name, ""))
-        self.query_one(LineChoice).show_problem(problems.get("lines", ""))
+            self._row(field.name).show_problem(checked.problems.get(field.name, ""))
+        self.query_one(LineChoice).show_problem(checked.problems.get("lines", ""))
         self.post_message(self.Changed())
 
-    def _subject_of(self, texts: dict[str, str]) -> Subject | None:
+    async def _subject_of(self, texts: dict[str, str]) -> Subject | None:
         if texts["of"] != OWN_FOLDER:
             return self._subjects.get(texts["of"])
         text = texts["folder"].strip()
         if text != self._looked_at[0]:
-            self._looked_at = (text, _subject_in(text) if text else None)
+            self._looked_at = (text, await asyncio.to_thread(_subject_in, text) if text else None)
         return self._looked_at[1]
 
     def _fill_in(self, subject: Subject) -> None:
-        """What a run or a bundle has by itself, and then what its bundle has."""
-        if self._filled_for[:1] != (subject,):
-            self._row("of").show_filled(self._row("of").text, subject.about)
-            bundle = str(subject.bundle) if subject.run and subject.bundle else ""
-            self._row("bundle").text = bundle
-            self._row("bundle").show_filled(bundle, "in the run" if bundle else "")
-            choices = data_choices(subject)
-            self._row("data").show_choices(choices)
-            self._row("data").text = choices[0]
-            self._filled_for = (subject,)
-        bundle_path, card = bundle_of(self._texts(), subject)
-        if self._filled_for == (subject, bundle_path, card):
+        """What a run or a bundle has by itself."""
+        if self._filled_for[:1] == (subject,):
             return
+        self._row("of").show_filled(self._row("of").text, subject.about)
+        bundle = str(subject.bundle) if subject.run and subject.bundle else ""
+        self._row("bundle").text = bundle
+        self._row("bundle").show_filled(bundle, "in the run" if bundle else "")
+        choices = data_choices(subject)
+        self._row("data").show_choices(choices)
+        self._row("data").text = choices[0]
+        self._filled_for = (subject,)
+
+    def _fill_in_bundle(self, subject: Subject, bundle: NamedBundle) -> None:
+        """What the bundle has by itself."""
+        if self._filled_for == (subject, bundle):
+            return
+        card = bundle.card
         names = list(card.prompts) if card else []
         chosen = own_prompt(subject, card) if card else NO_PROMPT
         self._row("prompt").show_choices(names or [NO_PROMPT])
         self._row("prompt").text = chosen
         self._row("prompt").show_filled(chosen, "its own" if subject.run else "the first")
         self._offer_lines(subject, card, chosen, keeps=len(self._filled_for) > 1)
-        self._filled_for = (subject, bundle_path, card)
+        self._filled_for = (subject, bundle)
 
     def _offer_lines(
         self, subject: Subject, card: BundleCard | None, prompt: str, *, keeps: bool
@@ -137,25 +155,24 @@ class CompareForm(Form):
         lines = self.query_one(LineChoice)
         default = default_ticks(subject, card, prompt)
         kept = lines.ticked & set(KEYS)
-        lines.offer(
-            [
-                *(key for key in KEYS if subject.run or key != "tuned"),
-                *(precisions_of(card) if card else []),
-            ]
-        )
+        lines.offer([*keys_of(subject), *(precisions_of(card) if card else [])], lora_note(subject))
         lines.tick((default - set(KEYS)) | kept if keeps else default)
 
-    def _show_rows(self, texts: dict[str, str], ticked: set[str]) -> None:
+    def _show_rows(
+        self,
+        texts: dict[str, str],
+        ticked: set[str],
+        subject: Subject | None,
+        card: BundleCard | None,
+    ) -> None:
         """Show the fields that something is read from."""
-        subject = self.subject
-        _, card = bundle_of(texts, subject) if subject else (None, None)
         shown = {
             "folder": texts["of"] == OWN_FOLDER,
             "bundle": subject is not None and subject.run is not None,
             "prompt": card is not None and len(card.prompts) > 1,
             "instruction": "instruction" in ticked,
             "examples": "few_shot" in ticked,
-            "train": "few_shot" in ticked,
+            "train": not ticked.isdisjoint(("few_shot", "lora")),
             "file": texts["data"] == OWN_FILE,
         }
         for name, is_shown in shown.items():

@@ -55,6 +55,7 @@ class ComparePanel(Vertical):
     def compose(self) -> ComposeResult:
         """What went wrong, the choices, and the parts."""
         yield Problem(id="problem")
+        yield Steady("", id="earlier-table")
         with Horizontal(id="compare-head"):
             for name in ("shown-table", "shown-line"):
                 yield Choice(
@@ -208,6 +209,16 @@ class ComparePanel(Vertical):
             return [Content(NO_LABELS)]
         other = evaluation.contender(evaluation.flips_from)
         return list(class_lines(line, other if other and other.title != line.title else None))
+
+    def show_earlier(self, words: str) -> None:
+        """Say that the table that is shown, if any, is not that of the last comparison.
+
+        Args:
+            words (str): What became of it; empty where it made this table.
+        """
+        line = self.query_one("#earlier-table", Steady)
+        line.display = bool(words) and self.evaluation is not None
+        line.show_text(f"{words}; this is an earlier table.")
 
     def show_table_text(self, lines: list[Content]) -> None:
         """Show something in the place of the table.

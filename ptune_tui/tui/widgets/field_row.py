@@ -9,10 +9,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
-from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, Label, Select, Static
 
 from ptune_tui.tui.fields import Field
+from ptune_tui.tui.path_completion import OFFERED, listed
+from ptune_tui.tui.widgets.path_input import PathInput
 
 UP_AND_DOWN: list[BindingType] = [
     Binding("down", "app.focus_next", "Next field", show=False),
@@ -44,7 +45,7 @@ class FieldRow(Vertical):
     Args:
         field (Field): Which.
         text (str): Its first value.
-        suggestions (list[str]): Offered while one writes.
+        names (list[str]): What may stand in the place of a path.
     """
 
     class Changed(Message):
@@ -57,13 +58,13 @@ class FieldRow(Vertical):
             super().__init__()
             self.row = row
 
-    def __init__(self, field: Field, text: str, suggestions: list[str] | None = None) -> None:
+    def __init__(self, field: Field, text: str, names: list[str] | None = None) -> None:
         super().__init__(id=row_id(field.name), classes="field")
         self.field = field
         self._text = text
         self._problem = ""
         self._filled = (field.default, "default")
-        self._suggestions = suggestions or []
+        self._names = names or []
         self._is_composed = False
 
     def compose(self) -> ComposeResult:
@@ -74,8 +75,7 @@ class FieldRow(Vertical):
             if self.field.chooser:
                 yield ChooseButton("…", compact=True, tooltip="Choose; Enter in the field does it.")
             yield Label("", classes="field-default")
-        words = f"{self.field.help}; Enter chooses" if self.field.chooser else self.field.help
-        yield Static(words, classes="field-help", markup=False)
+        yield Static(self._help(), classes="field-help", markup=False)
         yield Static("", classes="field-error", markup=False)
 
     def on_mount(self) -> None:
@@ -92,6 +92,7 @@ class FieldRow(Vertical):
     def on_descendant_blur(self) -> None:
         """Hide the help where room is short."""
         self.remove_class("-focused")
+        self._show_help(self._help())
 
     @property
     def text(self) -> str:
@@ -175,6 +176,20 @@ class FieldRow(Vertical):
         if self.field.chooser:
             self.post_message(self.ChooseAsked(self))
 
+    @on(PathInput.Completed)
+    def _show_candidates(self, event: PathInput.Completed) -> None:
+        """What a path may become stands where the help does."""
+        event.stop()
+        names = event.completion.candidates
+        width = self.query_one(".field-help").content_size.width
+        self._show_help(listed(names, width) if len(names) > 1 else self._help())
+
+    def _help(self) -> str:
+        return f"{self.field.help}; Enter chooses" if self.field.chooser else self.field.help
+
+    def _show_help(self, words: str) -> None:
+        self.query_one(".field-help", Static).update(words)
+
     def _show_default(self) -> None:
         if not self._is_composed:
             return
@@ -189,11 +204,9 @@ class FieldRow(Vertical):
         if self.field.choices:
             options = [(choice, choice) for choice in self.field.choices]
             return Choice(options, value=self._text, allow_blank=False, compact=True)
-        box = Input(
-            self._text,
-            compact=True,
-            suggester=SuggestFromList(self._suggestions) if self._suggestions else None,
-        )
+        if self.field.path is not None:
+            return PathInput(self._text, OFFERED[self.field.path], self._names)
+        box = Input(self._text, compact=True)
         box.cursor_blink = False
         return box
 

@@ -45,20 +45,20 @@ class FieldSection(Vertical):
     Args:
         group (FieldGroup): Which.
         texts (Mapping[str, str]): What they hold at first.
-        suggestions (Mapping[str, list[str]]): Offered in a field while one writes.
+        names (Mapping[str, list[str]]): By field, what may stand in the place of a path.
     """
 
     def __init__(
         self,
         group: FieldGroup,
         texts: Mapping[str, str],
-        suggestions: Mapping[str, list[str]],
+        names: Mapping[str, list[str]],
     ) -> None:
         super().__init__(id=f"section-{group.name}", classes="section")
         self.group = group
         self.is_open = False
         self.rows = {
-            field.name: FieldRow(field, texts[field.name], suggestions.get(field.name))
+            field.name: FieldRow(field, texts[field.name], names.get(field.name))
             for field in group.fields
         }
 

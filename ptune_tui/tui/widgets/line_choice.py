@@ -15,8 +15,9 @@ from textual.widgets import Label, Static
 
 from ptune_tui.lineup import LinePrecision
 from ptune_tui.tui.compare_choice import KEYS
+from ptune_tui.tui.widgets.steady import Steady
 
-_WORDS = {"few_shot": "few-shot"}
+_WORDS = {"few_shot": "few-shot", "lora": "LoRA"}
 
 
 class Tick(Static, can_focus=True):
@@ -64,11 +65,15 @@ class LineChoice(Vertical):
         super().__init__(id="line-choice", classes="field")
 
     def compose(self) -> ComposeResult:
-        """Two lines of boxes, and what is wrong with them."""
+        """Lines of boxes, how long LoRA takes, and what is wrong with them."""
         for number, label in enumerate(("lines", "")):
             with Horizontal(classes="field-line"):
                 yield Label(label, classes="field-label")
                 yield from map(Tick, KEYS[2 * number : 2 * number + 2])
+        with Horizontal(classes="field-line", id="lora-line"):
+            yield Label("", classes="field-label")
+            yield Tick("lora")
+            yield Steady("", id="lora-note")
         with Horizontal(classes="field-line", id="bundle-lines"):
             yield Label("of the bundle", classes="field-label")
             yield from map(Tick, get_args(LinePrecision))
@@ -89,14 +94,17 @@ class LineChoice(Vertical):
             for tick in self.query(Tick):
                 tick.value = tick.name in names
 
-    def offer(self, names: Collection[str]) -> None:
+    def offer(self, names: Collection[str], note: str) -> None:
         """Show only what can be had.
 
         Args:
             names (Collection[str]): Keys and precisions.
+            note (str): How long LoRA takes.
         """
         for tick in self.query(Tick):
             tick.display = tick.name in names
+        self.query_one("#lora-line").display = "lora" in names
+        self.query_one("#lora-note", Steady).show_text(note)
         self.query_one("#bundle-lines").display = bool(set(names) & set(get_args(LinePrecision)))
 
     def show_problem(self, problem: str) -> None:

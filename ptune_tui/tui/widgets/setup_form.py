@@ -34,8 +34,8 @@ class SetupForm(Form):
     def __init__(self, run_config: RunConfig) -> None:
         super().__init__(id="form")
         texts = write_form(run_config)
-        suggestions = {MODEL: known_models(), DATA: list(builtin_sets())}
-        self.sections = [FieldSection(group, texts, suggestions) for group in field_groups()]
+        names = {MODEL: known_models(), DATA: list(builtin_sets())}
+        self.sections = [FieldSection(group, texts, names) for group in field_groups()]
         self.rows: dict[str, FieldRow] = {}
         for section in self.sections:
             self.rows |= section.rows
