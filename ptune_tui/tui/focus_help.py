@@ -147,7 +147,11 @@ _BY_ID = {
     ),
     "ask": FocusHelp(
         "the input",
-        ("Enter sends the text to the base model and to the tuned one; Escape stops them.",),
+        (
+            "Enter sends the text to the tuned model and then to the base.",
+            "Escape ends the answer that is being written and goes on to the next.",
+            "Page Up and Page Down move through the answers.",
+        ),
     ),
     "exchanges": FocusHelp(
         "the answers",

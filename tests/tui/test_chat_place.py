@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.containers import VerticalScroll
 from textual.widgets import Input, Static
 
 from ptune_tui.tui.app import PTuneApp
@@ -53,15 +54,25 @@ async def test_chat_changes_prompt_and_precision_and_keeps_what_was_said(tmp_pat
 
 
 @pytest.mark.usefixtures("fake_chat")
-async def test_escape_stops_an_answer_and_then_goes_back(tmp_path: Path) -> None:
+async def test_escape_ends_one_answer_after_the_other_and_then_goes_back(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
+        child = app.session.chat
         await pilot.press(*"hang", "enter")
-        await wait_for(pilot, lambda: app.screen.state == "waiting")
+        await wait_for(pilot, lambda: app.screen.query(Exchange))
+        exchange = app.screen.query_one(Exchange)
+        tuned, base = exchange.box("tuned"), exchange.box("base")
+        await wait_for(pilot, lambda: tuned.text == "on and")
+        assert base.text == ""
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: base.text == "on and")
+        assert (tuned.text, tuned.border_subtitle) == ("on and on", "stopped · 16 tokens/s")
+        assert app.screen.state == "waiting"
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen.state == "ready")
-        assert app.screen.query_one(Exchange).box("tuned").border_subtitle == "stopped"
+        assert base.text == "on and on"
+        assert app.session.chat is child
         await pilot.press("escape")
         await pilot.pause()
         assert isinstance(app.screen, TrainScreen)
@@ -88,3 +99,28 @@ async def test_chat_whose_child_dies_says_so(tmp_path: Path) -> None:
         status = str(app.screen.query_one("#chat-status", Static).render())
         assert "exit code 3" in status
         assert app.screen.query_one("#ask", Input).value == "die"
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_the_question_stays_in_view_and_keys_scroll_the_answers(tmp_path: Path) -> None:
+    app = PTuneApp("chat", bundle=tmp_path)
+    async with opened(app, size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        await pilot.press(*"hi", "enter")
+        await wait_for(pilot, lambda: app.screen.state == "ready" and app.screen.query(Exchange))
+        await pilot.press(*"long", "enter")
+        await wait_for(pilot, lambda: len(app.screen.query(Exchange)) == 2)
+        await wait_for(pilot, lambda: app.screen.state == "ready")
+        await pilot.pause()
+        exchanges = app.screen.query_one("#exchanges", VerticalScroll)
+        last = app.screen.query(Exchange).last()
+        assert exchanges.max_scroll_y > 40
+        assert last.region.y == exchanges.content_region.y
+        top = exchanges.scroll_y
+        await pilot.press("pagedown")
+        await wait_for(pilot, lambda: exchanges.scroll_y > top)
+        await pilot.press("pageup", "shift+tab")
+        await wait_for(pilot, lambda: exchanges.scroll_y == top)
+        assert exchanges.has_focus
+        await pilot.press("down")
+        await wait_for(pilot, lambda: exchanges.scroll_y == top + 1)

@@ -19,6 +19,7 @@ from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import export, setup
+from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.report.results import evaluation
 from tests.tui import fakes
@@ -653,7 +654,10 @@ def test_chat_in_its_other_states(
     async def prepare(pilot: Pilot[None]) -> None:
         await chat_after()(pilot)
         await pilot.press(*word, "enter")
-        await wait_for(pilot, lambda: pilot.app.screen.state == state)  # type: ignore[attr-defined]
+        screen = pilot.app.screen
+        await wait_for(pilot, lambda: screen.state == state)  # type: ignore[attr-defined]
+        if state == "waiting":
+            await wait_for(pilot, lambda: screen.query_one(Exchange).tuned_text)
         await pilot.pause()
 
     app = PTuneApp(bundle=fakes.write_bundle(Path("bundle")))

@@ -38,6 +38,6 @@ ACTIONS = (
         "escape",
         "back",
         "Stop / back",
-        "Stop an answer that is being written; else go back to the run.",
+        "End the answer that is being written and go on to the next; else go back to the run.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Chat: the exported bundle answers, the base beside the tuned model."""
+"""Chat: the exported bundle answers, the tuned model and then the base beside it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import ClassVar, Literal
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
 from ptune_tui.bundles import read_card
 from ptune_tui.chats import open_chat
-from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply
+from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply, Speaker
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.chat_line import ChatLine, ChatTarget
@@ -28,10 +28,15 @@ No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the 
 {train}  watch it; when it has ended, Enter exports it
 
 Or start with a bundle that is there already:  ptune chat FOLDER"""
-ASK = "Write a text below; Enter sends it to the base model and to the tuned one."
+ASK = "Write a text below; Enter sends it to the tuned model, then to the base."
 AGAIN = "Export the run again, or open another bundle with `ptune chat FOLDER`."
 
+WORDS: dict[Speaker, str] = {
+    "tuned": "the tuned model answers; Escape ends that and goes on to the base",
+    "base": "the base answers; Escape ends that",
+}
 MAX_LABELS = 6
+NEAR_THE_END = 3  # lines
 
 State = Literal["no bundle", "opening", "ready", "waiting", "failed"]
 
@@ -40,7 +45,11 @@ class ChatScreen(PlaceScreen):
     """The conversation."""
 
     PLACE: ClassVar[str] = "chat"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("chat")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_of("chat"),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
     AUTO_FOCUS = ""
 
     def __init__(self) -> None:
@@ -58,7 +67,7 @@ class ChatScreen(PlaceScreen):
         name = self.ptune.keymap.name
         text = NO_BUNDLE.format(setup=name("app.setup"), train=name("app.train"))
         yield Static(text, id="no-bundle", classes="empty", markup=False)
-        with VerticalScroll(id="exchanges", can_focus=False):
+        with VerticalScroll(id="exchanges"):
             yield Static(ASK, id="ask-hint", markup=False)
         ask = Input(placeholder="Write a text, Enter sends it", id="ask")
         ask.cursor_blink = False
@@ -105,15 +114,24 @@ class ChatScreen(PlaceScreen):
         exchanges = self.query_one("#exchanges", VerticalScroll)
         await exchanges.mount(self._exchange)
         exchanges.scroll_end(animate=False)
-        self._enter("waiting", "answering... Escape stops")
+        self._enter("waiting", WORDS[SPEAKERS[0]])
         await process.ask(text, list(SPEAKERS))
 
-    def action_back(self) -> None:
-        """Stop the answer that is being written; else go back to the run."""
-        if self.state != "waiting" or self._target is None:
+    async def action_back(self) -> None:
+        """End the answer that is being written; else go back to the run."""
+        exchange, process = self._exchange, self.ptune.session.chat
+        is_waiting = self.state == "waiting" and exchange is not None
+        speaker = exchange.next_to_end() if is_waiting and exchange else None
+        if exchange is None or process is None or speaker is None:
             self.ptune.action_show_place("train")
             return
-        self._talk(self._target)  # a child that is busy cannot be told; a new one opens fast
+        exchange.box(speaker).end()
+        await process.end_answer(speaker)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll the answers while one writes."""
+        exchanges = self.query_one("#exchanges", VerticalScroll)
+        exchanges.scroll_relative(y=pages * exchanges.scrollable_content_region.height)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None shows a key as disabled."""
@@ -207,8 +225,8 @@ class ChatScreen(PlaceScreen):
                 self._suggest()
             case Piece():
                 if self._exchange is not None:
+                    self._follow()
                     self._exchange.box(reply.speaker).add_piece(reply.text, reply.num_tokens)
-                    self._scroll()
             case Answered():
                 self._take_answer(reply)
             case ChatFailed():
@@ -217,10 +235,12 @@ class ChatScreen(PlaceScreen):
     def _take_answer(self, reply: Answered) -> None:
         if self._exchange is None:
             return
+        self._follow()
         self._exchange.box(reply.speaker).finish(reply)
-        self._scroll()
         if reply.speaker == SPEAKERS[-1]:
             self._enter_ready()
+        else:
+            self._enter("waiting", WORDS[SPEAKERS[SPEAKERS.index(reply.speaker) + 1]])
 
     def _take_failure(self, reply: ChatFailed) -> None:
         if self._exchange is not None and self.state == "waiting":
@@ -256,10 +276,20 @@ class ChatScreen(PlaceScreen):
         status.set_class(state == "failed", "-failed")
         status.update(Content(text))
 
-    def _scroll(self) -> None:
+    def _follow(self) -> None:
+        """Scroll along with what is written next, until the question stands on top.
+
+        Whoever has scrolled elsewhere stays there.
+        """
         exchanges = self.query_one("#exchanges", VerticalScroll)
-        if exchanges.max_scroll_y - exchanges.scroll_y <= 3:
-            exchanges.scroll_end(animate=False)
+        if exchanges.max_scroll_y - exchanges.scroll_y <= NEAR_THE_END:
+            self.call_after_refresh(self._scroll_along)
+
+    def _scroll_along(self) -> None:
+        exchanges = self.query_one("#exchanges", VerticalScroll)
+        if self._exchange is not None:
+            top = self._exchange.virtual_region.y - exchanges.styles.padding.top
+            exchanges.scroll_to(y=max(exchanges.scroll_y, top), animate=False)
 
 
 def ready_text(ready: Ready) -> str:
