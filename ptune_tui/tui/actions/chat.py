@@ -21,6 +21,7 @@ ACTIONS = (
         "next_precision",
         "Precision",
         "Answer in the next of the bundle's precisions.",
+        in_footer=False,
         needs="a bundle of several precisions",
     ),
     Action(
@@ -37,7 +38,7 @@ ACTIONS = (
         "chat",
         "escape",
         "back",
-        "Stop / back",
+        "Back",
         "End the answer that is being written and go on to the next; else go back to the run.",
     ),
 )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from ptune_tui.tui.bindings import ACTIONS
+from ptune_tui.tui.widgets.place_footer import PlaceFooter
 
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
@@ -97,7 +98,7 @@ class PlaceScreen(Screen[None]):
         """The bar, the place's own widgets, the footer."""
         yield PlaceBar(self.TAB or self.PLACE)
         yield from self.compose_body()
-        yield Footer(show_command_palette=True)
+        yield PlaceFooter()
         yield TooSmall(id="too-small")
 
     def compose_body(self) -> ComposeResult:
