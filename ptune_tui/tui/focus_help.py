@@ -121,6 +121,14 @@ _BY_ID = {
             _MOVE,
         ),
     ),
+    "flip-box": FocusHelp("the row under the cursor", ("What was answered, and its text.", _MOVE)),
+    "answers-box": FocusHelp(
+        "the answers to texts of yours",
+        (
+            "Beside an answer stand its time and, for labels, how likely it and its rivals are.",
+            _MOVE,
+        ),
+    ),
     "matrix": FocusHelp(
         "the confusion matrix",
         ("A row of it: rows that have this label, by the label they were given.", _MOVE),
@@ -143,7 +151,10 @@ _BY_ID = {
     ),
     "compare-ask": FocusHelp(
         "the input",
-        ("Enter asks all lines that are ticked; the models stay loaded for the next text.",),
+        (
+            "Enter asks all lines that are ticked; the models stay loaded for the next text.",
+            "Page Up and Page Down move through the answers.",
+        ),
     ),
     "ask": FocusHelp(
         "the input",

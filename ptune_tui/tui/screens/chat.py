@@ -17,7 +17,7 @@ from ptune_tui.bundles import read_card
 from ptune_tui.chats import open_chat
 from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply, Speaker
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
 from ptune_tui.tui.widgets.chat_line import ChatLine, ChatTarget
 from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
 
@@ -130,8 +130,7 @@ class ChatScreen(PlaceScreen):
 
     def action_page(self, pages: int) -> None:
         """Scroll the answers while one writes."""
-        exchanges = self.query_one("#exchanges", VerticalScroll)
-        exchanges.scroll_relative(y=pages * exchanges.scrollable_content_region.height)
+        scroll_pages(self.query_one("#exchanges", VerticalScroll), pages)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None shows a key as disabled."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Static
 
@@ -23,7 +23,7 @@ from ptune_tui.tui.export_choice import (
     ExportSource,
     export_sources,
 )
-from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
 from ptune_tui.tui.widgets.checklist import Checklist
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
 from ptune_tui.tui.widgets.run_panels import Notices, Problem
@@ -44,7 +44,12 @@ class ExportScreen(PlaceScreen):
     """The form of an export, and its checklist."""
 
     PLACE: ClassVar[str] = "export"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("export"), *UP_AND_DOWN]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_of("export"),
+        *UP_AND_DOWN,
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
     AUTO_FOCUS = "#export-start"
 
     def __init__(self) -> None:
@@ -71,7 +76,7 @@ class ExportScreen(PlaceScreen):
                     yield Button("Export", variant="primary", id="export-start", compact=True)
                     yield Button("Cancel", id="export-cancel", compact=True)
                     yield Button("Chat with it", variant="success", id="export-chat", compact=True)
-            with VerticalScroll(id="checks-box", can_focus=False):
+            with VerticalScroll(id="checks-box"):
                 yield Problem(id="problem")
                 yield Notices(id="notices")
                 yield Checklist(id="checks")
@@ -127,6 +132,10 @@ class ExportScreen(PlaceScreen):
         """Copy the command that does the same."""
         if self.choice is not None:
             self.ptune.copy_text(self.choice.command(), "the command")
+
+    def action_page(self, pages: int) -> None:
+        """Scroll what is done and measured, while the form has the focus."""
+        scroll_pages(self.query_one("#checks-box", VerticalScroll), pages)
 
     def on_field_row_changed(self) -> None:
         """Check again."""

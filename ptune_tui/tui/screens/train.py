@@ -15,6 +15,7 @@ from ptune_tui.errors import PTuneError
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.action_link import action_link
 from ptune_tui.tui.widgets.plan_panel import PlanLine, Reasons
 from ptune_tui.tui.widgets.run_panels import (
     Ending,
@@ -219,7 +220,7 @@ class TrainScreen(PlaceScreen):
         box.border_title = titles[shows_reasons]
         key = self.ptune.keymap.name("train.plan")
         other = "answers" if shows_reasons else titles[1]
-        box.border_subtitle = f"{key}: {other}" if run.plan else ""
+        box.border_subtitle = action_link("screen.plan", f"{key}: {other}") if run.plan else ""
 
     def _next_keys(self, bundle: Path | None) -> str:
         """What can be done, once the run has ended."""

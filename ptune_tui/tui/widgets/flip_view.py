@@ -33,7 +33,7 @@ class FlipView(Vertical):
         """The counts, the list, and one row of it in full."""
         yield Steady("", id="flip-counts")
         yield DataTable[Text](id="flips", cursor_type="row", cell_padding=0)
-        with VerticalScroll(id="flip-box", can_focus=False):
+        with VerticalScroll(id="flip-box"):
             yield Steady("", id="flip-text")
 
     def show(self, evaluation: Evaluation | None, kind: FlipKind) -> None:
