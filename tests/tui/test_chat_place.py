@@ -47,6 +47,10 @@ async def test_chat_changes_prompt_and_precision_and_keeps_what_was_said(tmp_pat
         await wait_for(pilot, lambda: len(app.screen.query(Exchange)) == 2)
         titles = [str(each.box("tuned").border_title) for each in app.screen.query(Exchange)]
         assert titles == ["tuned · support_inbox · fast", "tuned · commands · exact"]
+        await pilot.press(*"refuse", "enter")
+        await wait_for(pilot, lambda: len(app.screen.query(Exchange)) == 3)
+        await pilot.press("f7")
+        assert app.clipboard == "returns"  # of the question before
         await pilot.press("f6")
         await wait_for(pilot, lambda: app.screen._ready.precision == "fast")
         app.screen.query_one("#chat-prompt", Choice).value = "support_inbox"  # as the mouse does
@@ -69,6 +73,9 @@ async def test_escape_ends_one_answer_after_the_other_and_then_goes_back(tmp_pat
         await wait_for(pilot, lambda: base.text == "on and")
         assert (tuned.text, tuned.border_subtitle) == ("on and on", "stopped · 16 tokens/s")
         assert app.screen.state == "waiting"
+        await pilot.press(*"more", "enter")
+        assert app.screen.query_one("#ask", Input).value == "more"
+        assert "Still answering" in [note.message for note in app._notifications][-1]
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen.state == "ready")
         assert base.text == "on and on"

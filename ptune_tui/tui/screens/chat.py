@@ -39,6 +39,13 @@ MAX_LABELS = 6
 NEAR_THE_END = 3  # lines
 
 State = Literal["no bundle", "opening", "ready", "waiting", "failed"]
+NOT_YET: dict[State, str] = {
+    "no bundle": "No bundle is open.",
+    "opening": "The bundle is still being opened.",
+    "ready": "The bundle is still being opened.",
+    "waiting": "Still answering; Escape ends that.",
+    "failed": "The bundle does not answer; above stands why.",
+}
 
 
 class ChatScreen(PlaceScreen):
@@ -104,7 +111,10 @@ class ChatScreen(PlaceScreen):
     async def _ask(self, event: Input.Submitted) -> None:
         text = event.value.strip()
         ready, process = self._ready, self.ptune.session.chat
-        if not text or self.state != "ready" or process is None or ready is None:
+        if not text:
+            return
+        if self.state != "ready" or process is None or ready is None:
+            self.notify(f"{NOT_YET[self.state]} The text stays here.", markup=False)
             return
         if await self._is_gone():
             return

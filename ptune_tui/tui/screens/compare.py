@@ -16,6 +16,7 @@ from ptune_tui.errors import PTuneError
 from ptune_tui.results import Evaluation
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.compare_choice import command, compare_task
+from ptune_tui.tui.compare_state import AnswersState, AskedText
 from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
 from ptune_tui.tui.screens.compare_views import CompareViews
@@ -44,6 +45,7 @@ class CompareScreen(CompareViews):
         self._problems: list[str] = []  # of stored tables
         self._num_made = 0
         self._is_first_look = True
+        self._asked: AskedText | None = None  # whose answers are awaited
 
     def compose_body(self) -> ComposeResult:
         """The names of the parts, the form, what was found, the buttons."""
@@ -120,7 +122,10 @@ class CompareScreen(CompareViews):
         text = event.value.strip()
         lineup = self.form.lineup
         session = self.ptune.session
-        if not text or session.comparison.is_answering:
+        if not text:
+            return
+        if session.comparison.is_answering:
+            self.notify("Still answering; Stop ends that. The text stays here.", markup=False)
             return
         if lineup is None or not self._is_free():
             words = "a field of the form is wrong" if lineup is None else "other work goes on"
@@ -131,6 +136,7 @@ class CompareScreen(CompareViews):
         except (PTuneError, OSError) as error:
             self.ptune.tell_error(error)
             return
+        self._asked = session.comparison.texts[-1]
         event.input.clear()
         self.refresh_place()
 
@@ -168,7 +174,17 @@ class CompareScreen(CompareViews):
         is_active = answers is not None and answers.is_active
         state = answers.state if answers else None
         self.query_one(TextView).show(comparison.texts, state, is_active)
+        if self._asked is not None and not is_active:
+            self._give_back(self._asked, state)
         self._show_buttons()
+
+    def _give_back(self, asked: AskedText, state: AnswersState | None) -> None:
+        """Put a text back that was not answered because its worker failed: it can be sent again."""
+        self._asked = None
+        was_stopped = state is not None and state.is_cancelled
+        if not (asked.is_answered or was_stopped):
+            box = self.query_one("#compare-ask", Input)
+            box.value = box.value or asked.text
 
     def _show_findings(self, panel: ComparePanel, view: View) -> None:
         """The part that is shown; while a table is made, how far it is in the table's place."""

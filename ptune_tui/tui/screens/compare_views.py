@@ -30,12 +30,23 @@ No table yet.
 # Actions that help on from each part; the footer has no room for them.
 HINTS: dict[View, tuple[str, ...]] = {
     "choose": ("compare.ask",),
-    "text": ("compare.leave",),
+    "text": ("compare.leave", "compare.ask"),
     "table": ("compare.ask", "compare.table"),
     "rows": ("compare.flips",),
     "confusion": ("compare.line",),
     "classes": ("compare.line",),
     "calibration": ("compare.line",),
+}
+
+
+FOCUSED: dict[View, str] = {
+    "choose": "#compare-start",
+    "text": "#answers-box",
+    "table": "#view-table",
+    "rows": "#flips",
+    "confusion": "#matrix",
+    "classes": "#view-classes",
+    "calibration": "#view-calibration",
 }
 
 
@@ -91,19 +102,10 @@ class CompareViews(PlaceScreen):
             self.ptune.copy_text("\n".join(markdown_lines(evaluation)), "the table as Markdown")
 
     def action_show_view(self, view: View) -> None:
-        """Show a part."""
+        """Show a part, where letters stay keys."""
         self.view = view
         self.refresh_place()
-        if view == "text":
-            self.query_one("#compare-ask").focus()
-        elif view == "rows":
-            self.query_one("#flips").focus()
-        elif view == "confusion":
-            self.query_one("#matrix").focus()
-        elif view in ("table", "classes", "calibration"):
-            self.query_one(f"#view-{view}").focus()
-        else:
-            self.query_one("#compare-start").focus()
+        self.query_one(FOCUSED[view]).focus()
 
     def action_next_view(self) -> None:
         """Show the next part."""
@@ -113,6 +115,7 @@ class CompareViews(PlaceScreen):
     def action_ask(self) -> None:
         """Go to the box for a text."""
         self.action_show_view("text")
+        self.query_one("#compare-ask").focus()
 
     def action_next_table(self) -> None:
         """Show the table before this one."""
