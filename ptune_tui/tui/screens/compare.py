@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -45,6 +46,7 @@ class CompareScreen(CompareViews):
         self._problems: list[str] = []  # of stored tables
         self._num_made = 0
         self._is_first_look = True
+        self._followed: Path | None = None  # the run or bundle that was shown elsewhere
         self._asked: AskedText | None = None  # whose answers are awaited
 
     def compose_body(self) -> ComposeResult:
@@ -236,7 +238,7 @@ class CompareScreen(CompareViews):
 
     @work(exclusive=True, group="subjects")
     async def _read_subjects(self) -> None:
-        """Offer runs and bundles; the run or bundle that is shown elsewhere is taken first."""
+        """Offer runs and bundles; one that is newly shown elsewhere is taken."""
         session = self.ptune.session
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
@@ -246,7 +248,10 @@ class CompareScreen(CompareViews):
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)
         if self.found:
-            self.form.offer(self.found, chosen if is_first else None)
+            followed = shown or session.bundle
+            follows = is_first or followed != self._followed
+            self._followed = followed if chosen is not None else self._followed
+            self.form.offer(self.found, chosen if follows else None)
             if self.is_current and self.focused is None:
                 self.query_one("#compare-start").focus()
         self.refresh_place()

@@ -56,7 +56,7 @@ class ExportScreen(PlaceScreen):
         super().__init__()
         self.choice: ExportChoice | None = None
         self.sources: dict[str, ExportSource] = {}
-        self._are_read = False
+        self._followed: Path | None = None  # the run that was shown elsewhere
         self._texts: dict[str, str] = {}
         self._preset: tuple[str, ...] = ()  # the run and what to make of it, of the last presets
         self._num_bundles = 0
@@ -177,25 +177,25 @@ class ExportScreen(PlaceScreen):
 
     @work(exclusive=True, group="sources")
     async def _read_sources(self) -> None:
-        """Offer the runs that have ended with a prompt."""
+        """Offer the runs that have ended with a prompt; one newly shown elsewhere is taken."""
         session = self.ptune.session
         wanted = session.run_to_export
         shown = session.run.job.folder if session.run is not None else None
         sources = await asyncio.to_thread(export_sources, session.listing, wanted or shown)
         names = [source.word for source in sources]
         last = self._texts.get("run", "")
-        is_first = not self._are_read
-        self._are_read = True
         are_others = list(self.sources) != names
         self.sources = dict(zip(names, sources, strict=True))
         if names and are_others:
             self._row("run").show_choices(names)
-        preferred = wanted or (shown if is_first else None)
+        preferred = wanted or (shown if shown != self._followed else None)
         chosen = next(
             (word for word, source in self.sources.items() if _is_same(source, preferred)), last
         )
         if chosen in self.sources:
             self._row("run").text = chosen
+            if _is_same(self.sources[chosen], shown):
+                self._followed = shown
         session.run_to_export = None
         name = self.ptune.keymap.name
         self.query_one("#no-source", Static).update(
