@@ -41,6 +41,10 @@ _BY_ID = {
         "what is known of the run",
         ("Its status, scores, changed settings, files, and what went wrong.", _MOVE),
     ),
+    "problem": FocusHelp(
+        "what went wrong",
+        ("What happened, what to do, and where the log is; Copy takes all of it.",),
+    ),
     "chart": FocusHelp(
         "the chart",
         (

@@ -159,8 +159,9 @@ class ChatScreen(PlaceScreen):
             self.ptune.copy_text(answer, "the tuned answer")
 
     def _answer(self) -> str:
-        """The tuned model's last answer, as far as it is there."""
-        return "" if self._exchange is None else self._exchange.tuned_text
+        """The tuned model's last answer that is there, be it of an earlier question."""
+        said = (exchange.tuned_text for exchange in reversed(self.query(Exchange)))
+        return next((text for text in said if text), "")
 
     def action_next_prompt(self) -> None:
         """Answer with the next prompt."""

@@ -85,7 +85,7 @@ class CompareScreen(CompareViews):
         allowed = {
             "start": self._can_start(),
             "stop": comparison.is_making_table or comparison.is_answering,
-            "copy": evaluation is not None,
+            "copy": bool(self.found) and self.copied()[0] != "",
             "next_table": evaluation is not None,
             "next_line": evaluation is not None and self.shown_view in OF_A_LINE,
             "next_flips": evaluation is not None and self.shown_view == "rows",

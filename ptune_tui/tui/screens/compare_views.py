@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from ptune_tui.evaluation.markdown import markdown_lines
+from ptune_tui.evaluation.markdown import markdown_lines, matrix_lines
 from ptune_tui.results import Evaluation
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
+from ptune_tui.tui.widgets.flip_view import FlipView
+from ptune_tui.tui.widgets.run_panels import Problem
+from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.widgets.text_view import TextView
 from ptune_tui.tui.widgets.view_bar import VIEWS, View
 
 EMPTY = """\
@@ -96,10 +100,28 @@ class CompareViews(PlaceScreen):
         return self.panel.evaluation
 
     def action_copy(self) -> None:
-        """Copy the table as Markdown."""
-        evaluation = self.shown_table()
-        if evaluation is not None:
-            self.ptune.copy_text("\n".join(markdown_lines(evaluation)), "the table as Markdown")
+        """Copy the part that is shown, or the error that has the focus."""
+        text, what = self.copied()
+        if text:
+            self.ptune.copy_text(text, what)
+
+    def copied(self) -> tuple[str, str]:
+        """What is copied, and what that is; empty where there is nothing."""
+        evaluation, view = self.shown_table(), self.shown_view
+        problem = self.panel.query_one(Problem)
+        if problem.has_focus:
+            return problem.plain, "the error"
+        if view == "text":
+            return self.panel.query_one(TextView).plain, "the texts and their answers"
+        if evaluation is None or view == "choose":
+            return "", ""
+        if view == "table":
+            return "\n".join(markdown_lines(evaluation)), "the table as Markdown"
+        if view == "rows":
+            return self.panel.query_one(FlipView).plain, "the row"
+        if view == "confusion" and self.panel.line is not None:
+            return "\n".join(matrix_lines(self.panel.line)), "the matrix as Markdown"
+        return self.panel.query_one(f"#{view}-text", Steady).plain, f"the {view} part"
 
     def action_show_view(self, view: View) -> None:
         """Show a part, where letters stay keys."""

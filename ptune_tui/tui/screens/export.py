@@ -96,7 +96,7 @@ class ExportScreen(PlaceScreen):
         allowed = {
             "start": self._can_start(),
             "cancel": session.is_exporting,
-            "copy": self.choice is not None,
+            "copy": self.choice is not None or self.query_one(Problem).has_focus,
             "chat": self._has_bundle(),
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
@@ -129,8 +129,11 @@ class ExportScreen(PlaceScreen):
             self.ptune.action_show_place("chat")
 
     def action_copy(self) -> None:
-        """Copy the command that does the same."""
-        if self.choice is not None:
+        """Copy the error where it has the focus, else the command that does the same."""
+        problem = self.query_one(Problem)
+        if problem.has_focus:
+            self.ptune.copy_text(problem.plain, "the error")
+        elif self.choice is not None:
             self.ptune.copy_text(self.choice.command(), "the command")
 
     def action_page(self, pages: int) -> None:

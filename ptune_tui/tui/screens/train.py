@@ -132,11 +132,14 @@ class TrainScreen(PlaceScreen):
         self._chart().toggle_scale()
 
     def action_copy(self) -> None:
-        """Copy what the box in focus says, else the path of the run."""
+        """Copy what the box in focus says, else the error, else the path of the run."""
         run = self.ptune.session.run
         if run is None:
             return
-        if getattr(self.focused, "id", "") != "samples-box":
+        problem, focused = self.query_one(Problem), getattr(self.focused, "id", "")
+        if problem.has_focus or (problem.display and focused != "samples-box"):
+            self.ptune.copy_text(problem.plain, "the error")
+        elif focused != "samples-box":
             self.ptune.copy_text(str(run.job.folder.absolute()), "the path of the run")
         elif self.shows_reasons and run.state.plan is not None:
             self.ptune.copy_text(self.query_one(Reasons).plain, "the reasons")

@@ -52,6 +52,11 @@ class FlipView(Vertical):
         self._fill()
         self._show_row()
 
+    @property
+    def plain(self) -> str:
+        """The row under the cursor, in full."""
+        return self.query_one("#flip-text", Steady).plain
+
     def on_resize(self) -> None:
         """The text takes the width that there is."""
         self.show(self._evaluation, self._kind)

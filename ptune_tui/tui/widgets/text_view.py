@@ -33,6 +33,7 @@ class TextView(Vertical):
     def __init__(self) -> None:
         super().__init__(id="view-text", classes="view")
         self._num_lines = 0
+        self._has_texts = False
 
     def compose(self) -> ComposeResult:
         """The answers above the box."""
@@ -41,6 +42,11 @@ class TextView(Vertical):
         ask = Input(placeholder="Write a text, Enter asks", id="compare-ask")
         ask.cursor_blink = False
         yield ask
+
+    @property
+    def plain(self) -> str:
+        """The texts and their answers; empty where nothing was asked."""
+        return self.query_one("#answers", Steady).plain if self._has_texts else ""
 
     def action_page(self, pages: int) -> None:
         """Scroll the answers while one writes."""
@@ -55,7 +61,7 @@ class TextView(Vertical):
             state (AnswersState | None): Of the worker that answers.
             is_active (bool): Whether it still works.
         """
-        lines = list(answer_lines(texts, state, is_active))
+        lines, self._has_texts = list(answer_lines(texts, state, is_active)), bool(texts)
         text = Content("\n").join(lines) if lines else Content.styled(HINT, "dim")
         self.query_one("#answers", Steady).show_text(text)
         box = self.query_one("#answers-box", VerticalScroll)
