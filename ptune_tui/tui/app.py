@@ -26,7 +26,7 @@ from textual.worker import WorkerFailed
 
 from ptune_tui.errors import PTuneError, explain
 from ptune_tui.settings import Remembered, remember
-from ptune_tui.tui.actions.action import PAGES_OF_SETUP, Action
+from ptune_tui.tui.actions.action import Action, place_of
 from ptune_tui.tui.bindings import ACTIONS, bindings_of
 from ptune_tui.tui.places import MODES
 from ptune_tui.tui.preferences import read_preferences
@@ -366,8 +366,8 @@ class PTuneApp(App[None]):
         """What the palette runs for a row of the table."""
 
         async def run() -> None:
-            if row.place != "app":
-                self.action_show_place("setup" if row.place in PAGES_OF_SETUP else row.place)
+            if row.place not in ("app", getattr(self.screen, "PLACE", "")):
+                self.action_show_place(place_of(row))
             target = self if row.place == "app" else self.screen
             if not await self.run_action(row.action, target):
                 self._tell_needs(row)

@@ -115,6 +115,8 @@ async def test_help_and_quit_stand_in_the_footer_of_any_width(
         await pilot.pause()
         assert footer_words(app) >= narrow
         check_footer(app)
+        if place == "chat":
+            assert footer_words(app) > narrow
 
 
 def check_footer(app: PTuneApp) -> None:

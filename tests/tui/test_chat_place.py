@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 from textual.containers import VerticalScroll
-from textual.widgets import Input, Static
+from textual.pilot import Pilot
+from textual.widgets import Input, OptionList, Static
 
+from ptune_tui.tasks import ExportTask, write_task
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.screens.bundle_list import BundleFilesScreen, BundlesScreen
+from ptune_tui.tui.screens.chat import ChatScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.field_row import Choice
@@ -131,3 +135,50 @@ async def test_the_question_stays_in_view_and_keys_scroll_the_answers(tmp_path: 
         assert exchanges.has_focus
         await pilot.press("down")
         await wait_for(pilot, lambda: exchanges.scroll_y == top + 1)
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_a_bundle_is_chosen_from_runs_exports_and_folders(home: Path, tmp_path: Path) -> None:
+    run = fakes.write_run(home / "runs" / "one", fakes.finished())
+    of_run = fakes.write_bundle(run / "bundle")
+    exported = fakes.write_bundle(tmp_path / "deep" / "exported")
+    task = ExportTask(str(run), str(exported), "mine", "auto")
+    write_task(home / "tasks" / "20250101-000000-export", task)
+    mine = fakes.write_bundle(tmp_path / "deep" / "mine")
+    here = fakes.write_bundle(tmp_path / "here")
+    app = PTuneApp("chat")
+    async with opened(app, size=(80, 24)) as pilot:
+        assert app.screen.state == "no bundle"
+        await pilot.press("o")
+        screen = await list_of_bundles(pilot)
+        choices = screen.query_one("#choices", OptionList)
+        known = [option.id for option in choices.options if option.id]
+        assert known == [str(of_run), str(exported), str(here)]
+        await pilot.press("down", "enter")
+        chat = await chat_with(pilot, exported)
+        await pilot.press("f8")
+        screen = await list_of_bundles(pilot)
+        await wait_for(pilot, lambda: screen.highlighted == str(exported))
+        await pilot.press("b")
+        await wait_for(pilot, lambda: isinstance(app.screen, BundleFilesScreen))
+        browser = app.screen
+        assert isinstance(browser, BundleFilesScreen)
+        await wait_for(pilot, lambda: browser.highlighted == str(exported))
+        await pilot.press("down", "enter")
+        assert await chat_with(pilot, mine) is chat
+
+
+async def list_of_bundles(pilot: Pilot[None]) -> BundlesScreen:
+    await wait_for(pilot, lambda: isinstance(pilot.app.screen, BundlesScreen))
+    screen = pilot.app.screen
+    assert isinstance(screen, BundlesScreen)
+    await wait_for(pilot, lambda: screen.query("#choices") and screen.highlighted)
+    return screen
+
+
+async def chat_with(pilot: Pilot[None], bundle: Path) -> ChatScreen:
+    await wait_for(pilot, lambda: isinstance(pilot.app.screen, ChatScreen))
+    screen = pilot.app.screen
+    assert isinstance(screen, ChatScreen)
+    await wait_for(pilot, lambda: screen.state == "ready" and screen._opened[0] == bundle)
+    return screen

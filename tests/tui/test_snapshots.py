@@ -19,6 +19,7 @@ from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import export, setup
+from ptune_tui.tui.screens.choosing import LOOK_SECONDS
 from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.report.results import evaluation
@@ -607,6 +608,24 @@ def test_compare_own_text(
 @both_sizes
 def test_chat_without_a_bundle(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=shown)
+
+
+@both_sizes
+@pytest.mark.usefixtures("fake_chat", "compare_run")
+def test_chat_bundles(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # so that paths read the same in every test
+    fakes.write_bundle(tmp_path / "mine")
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("o")
+        await settled(pilot)
+        await pilot.pause(LOOK_SECONDS + 0.1)
+        await settled(pilot)
+
+    assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=prepare)
 
 
 def chat_after(*words: str) -> Prepare:

@@ -27,9 +27,9 @@ No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the 
 {setup}  set up a run and start it
 {train}  watch it; when it has ended, Enter exports it
 
-Or start with a bundle that is there already:  ptune chat FOLDER"""
+{open}  open one that is there already: of a run, or in a folder of yours"""
 ASK = "Write a text below; Enter sends it to the tuned model, then to the base."
-AGAIN = "Export the run again, or open another bundle with `ptune chat FOLDER`."
+AGAIN = "Export the run again, or open another bundle."
 
 WORDS: dict[Speaker, str] = {
     "tuned": "the tuned model answers; Escape ends that and goes on to the base",
@@ -72,7 +72,9 @@ class ChatScreen(PlaceScreen):
         yield ChatLine()
         yield Static("", id="chat-status", markup=False)
         name = self.ptune.keymap.name
-        text = NO_BUNDLE.format(setup=name("app.setup"), train=name("app.train"))
+        text = NO_BUNDLE.format(
+            setup=name("app.setup"), train=name("app.train"), open=name("chat.open")
+        )
         yield Static(text, id="no-bundle", classes="empty", markup=False)
         with VerticalScroll(id="exchanges"):
             yield Static(ASK, id="ask-hint", markup=False)
@@ -162,6 +164,16 @@ class ChatScreen(PlaceScreen):
         """The tuned model's last answer that is there, be it of an earlier question."""
         said = (exchange.tuned_text for exchange in reversed(self.query(Exchange)))
         return next((text for text in said if text), "")
+
+    def action_open(self) -> None:
+        """Choose another bundle."""
+        from ptune_tui.tui.screens.bundle_list import BundlesScreen  # not before it is needed
+
+        self.ptune.push_screen(BundlesScreen(self._take_bundle))
+
+    def _take_bundle(self, folder: str) -> None:
+        self.ptune.session.open_bundle(Path(folder))
+        self.ptune.refresh_place()
 
     def action_next_prompt(self) -> None:
         """Answer with the next prompt."""

@@ -23,7 +23,7 @@ Nothing to compare yet. That takes a run with a prompt, or a bundle.
 Then: the base, a hand-written instruction, examples in the prompt, the
 tuned prompt and its bundle, side by side, for a text or a data set.
 
-Or open a bundle that is there already:  ptune chat FOLDER"""
+{chat}  open a bundle that is there already, then come back here"""
 NO_TABLE = """\
 No table yet.
 
@@ -80,7 +80,7 @@ class CompareViews(PlaceScreen):
     def nothing_to_compare(self) -> str:
         """How to begin."""
         name = self.ptune.keymap.name
-        return EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+        return EMPTY.format(setup=name("app.setup"), train=name("app.train"), chat=name("app.chat"))
 
     def no_table(self) -> str:
         """How to make a table."""
