@@ -61,6 +61,7 @@ def runs_after(*keys: str) -> Prepare:
         await wait_for(pilot, lambda: pilot.app.screen.runs is not None)  # type: ignore[attr-defined]
         for key in keys:
             await pilot.press(key)
+        pilot.app.clear_notifications()  # of a key that is not needed where it is wide
         await settled(pilot)
 
     return prepare
