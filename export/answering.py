@@ -94,6 +94,7 @@ class Answerer:
         sampling: Sampling = GREEDY,
         stop: Sequence[str] = (),
         constraint: Constraint | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
     ) -> Generation:
         """An answer to stream: iterate over its pieces of text.
 
@@ -103,8 +104,10 @@ class Answerer:
             sampling (Sampling): How tokens are chosen; the most likely one by default.
             stop (Sequence[str]): Strings that end the answer.
             constraint (Constraint | None): What it has to look like, from `export.constraint`.
+            is_cancelled (Callable): Asked before each token; true ends the answer.
         """
-        return self.generate_behind(self._encode(text), max_new_tokens, sampling, stop, constraint)
+        ids = self._encode(text)
+        return self.generate_behind(ids, max_new_tokens, sampling, stop, constraint, is_cancelled)
 
     def generate_behind(
         self,

@@ -15,7 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from ptune_tui.conversation import Ask, ChatFailed, Reply, Speaker, decode_reply, encode_line
+from ptune_tui.conversation import (
+    Ask,
+    ChatFailed,
+    EndAnswer,
+    Reply,
+    Request,
+    Speaker,
+    decode_reply,
+    encode_line,
+)
 from ptune_tui.paths import tasks_folder
 
 LINE_LIMIT = 4 << 20  # bytes; a line holds a whole answer
@@ -61,11 +70,22 @@ class ChatProcess:
             speakers (list[Speaker]): Who answers, in this order.
         """
         self._number += 1
+        await self._send(Ask(self._number, text, speakers))
+        return self._number
+
+    async def end_answer(self, speaker: Speaker) -> None:
+        """Have one answer to the last request end, begun or not; its `Answered` still comes.
+
+        Args:
+            speaker (Speaker): Whose.
+        """
+        await self._send(EndAnswer(self._number, speaker))
+
+    async def _send(self, request: Request) -> None:
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):
-            self._process.stdin.write(encode_line(Ask(self._number, text, speakers)))
+            self._process.stdin.write(encode_line(request))
             await self._process.stdin.drain()
-        return self._number
 
     async def replies(self) -> AsyncIterator[Reply]:
         """What the child says, until it ends; an end nobody asked for is a `ChatFailed`."""

@@ -2,8 +2,8 @@
 
     python -P -m ptune_tui.worker --chat BUNDLE [--prompt NAME] [--precision NAME]
 
-The child answers from a bundle with onnxruntime; standard input carries `Ask`, standard output
-carries the rest. It ends when its standard input does.
+The child answers from a bundle with onnxruntime; standard input carries `Ask` and `EndAnswer`,
+standard output carries the rest. It ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ class Ask(Struct, frozen=True, tag=True):
     number: int  # of the request, repeated in the answers
     text: str
     speakers: list[Speaker]
+
+
+class EndAnswer(Struct, frozen=True, tag=True):
+    """No more of an answer is wanted, begun or not; those behind it are."""
+
+    number: int  # of the request
+    speaker: Speaker
 
 
 class Ready(Struct, frozen=True, tag=True):
@@ -47,7 +54,7 @@ class Piece(Struct, frozen=True, tag=True):
 
 
 class Answered(Struct, frozen=True, tag=True):
-    """An answer is complete."""
+    """An answer is complete, or was ended."""
 
     number: int
     speaker: Speaker
@@ -55,6 +62,7 @@ class Answered(Struct, frozen=True, tag=True):
     num_tokens: int
     seconds: float
     probability: float | None  # of the label, where the responses are a closed set
+    was_ended: bool = False  # before it was complete
 
 
 class ChatFailed(Struct, frozen=True, tag=True):
@@ -66,14 +74,15 @@ class ChatFailed(Struct, frozen=True, tag=True):
     hint: str
 
 
+Request = Ask | EndAnswer
 Reply = Ready | Piece | Answered | ChatFailed
 
 _encoder = msgspec.json.Encoder()
 _reply_decoder: msgspec.json.Decoder[Reply] = msgspec.json.Decoder(Reply)
-_ask_decoder: msgspec.json.Decoder[Ask] = msgspec.json.Decoder(Ask)
+_request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
-def encode_line(item: Ask | Reply) -> bytes:
+def encode_line(item: Request | Reply) -> bytes:
     """One message as a JSON line, newline included."""
     return _encoder.encode(item) + b"\n"
 
@@ -87,10 +96,10 @@ def decode_reply(line: bytes) -> Reply:
     return _reply_decoder.decode(line)
 
 
-def decode_ask(line: bytes) -> Ask:
+def decode_request(line: bytes) -> Request:
     """The request of one line.
 
     Raises:
         msgspec.ValidationError: The line is no request.
     """
-    return _ask_decoder.decode(line)
+    return _request_decoder.decode(line)

@@ -43,6 +43,19 @@ def markdown_lines(evaluation: Evaluation) -> Iterator[str]:
     yield f"    {evaluation.command}"
 
 
+def matrix_lines(line: ContenderScores) -> Iterator[str]:
+    """The confusion matrix of a line: expected labels down, answered ones across.
+
+    Args:
+        line (ContenderScores): A line of a table over labels.
+    """
+    labels = [_escaped(score.label) for score in line.class_scores]
+    yield f"| {_escaped(line.title)} | {' | '.join(labels)} |"
+    yield f"|---|{'---:|' * len(labels)}"
+    for label, counts in zip(labels, line.confusion, strict=True):
+        yield f"| {label} | {' | '.join(map(str, counts))} |"
+
+
 def _row(line: ContenderScores) -> str:
     cells = [f"{value} ({interval})" for value, interval in map(points, line.metrics)]
     speed = line.num_rows / line.seconds

@@ -11,8 +11,9 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -25,7 +26,7 @@ from textual.worker import WorkerFailed
 
 from ptune_tui.errors import PTuneError, explain
 from ptune_tui.settings import Remembered, remember
-from ptune_tui.tui.actions.action import PAGES_OF_SETUP, Action
+from ptune_tui.tui.actions.action import Action, place_of
 from ptune_tui.tui.bindings import ACTIONS, bindings_of
 from ptune_tui.tui.places import MODES
 from ptune_tui.tui.preferences import read_preferences
@@ -33,12 +34,16 @@ from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch
 from ptune_tui.tui.themes import COLOURLESS_THEME, HIGH_CONTRAST
 
 if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
+    from textual.dom import DOMNode
+
     from ptune_tui.tui.outcome import AppOutcome
     from ptune_tui.tui.screens.questions import Leave
     from ptune_tui.tui.session import Session
 
 POLL_SECONDS = 0.5  # each may draw twice, and a key waits for a drawing to be through
 DISCARD_SECONDS = 3.0  # for a worker to stop by itself
+SECONDS_TOLD = 5.0  # that what a key needs stays on the screen
 PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
 InitialScreen = Literal["runs", "setup", "train", "compare", "export", "chat"]
@@ -112,6 +117,7 @@ class PTuneApp(App[None]):
         self._initial_screen = initial_screen or fitting
         self._leaves_after_run = False
         self._terminal: TerminalWatch | None = None
+        self._told: dict[str, float] = {}  # when it was said what an action needs
         if attach is not None:
             self.session.attach(attach)
 
@@ -204,6 +210,39 @@ class PTuneApp(App[None]):
         """Show an error that something the user did has raised."""
         reason = explain(error)
         self.notify(f"{reason.message} {reason.hint}", severity="error", markup=False)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Do what a key is bound to; say what is missing where that cannot be done now."""
+        is_done = await super().run_action(action, default_namespace, namespaces)
+        if not is_done and isinstance(action, str) and isinstance(default_namespace, Screen):
+            self.tell_needs(action, default_namespace)
+        return is_done
+
+    def tell_needs(self, action: str, screen: Screen[object]) -> None:
+        """Say what an action of a place needs, if it is in the table.
+
+        Args:
+            action (str): Its name there.
+            screen (Screen[object]): The place.
+        """
+        place = getattr(screen, "PLACE", "")
+        for row in ACTIONS:
+            # Escape is pressed to be sure that nothing is open: that is no question.
+            if (row.place, row.action) == (place, action) and row.key != "escape":
+                self._tell_needs(row)
+
+    def _tell_needs(self, row: Action) -> None:
+        """Say what an action needs, but not again for each repeat of a key that is held."""
+        if not row.needs or time.monotonic() - self._told.get(row.id, -inf) < SECONDS_TOLD:
+            return
+        self._told[row.id] = time.monotonic()
+        words = f"Not now: {row.title} needs {row.needs}."
+        self.notify(words, severity="warning", timeout=SECONDS_TOLD, markup=False)
 
     def action_show_place(self, place: str) -> None:
         """Show a place."""
@@ -327,11 +366,11 @@ class PTuneApp(App[None]):
         """What the palette runs for a row of the table."""
 
         async def run() -> None:
-            if row.place != "app":
-                self.action_show_place("setup" if row.place in PAGES_OF_SETUP else row.place)
+            if row.place not in ("app", getattr(self.screen, "PLACE", "")):
+                self.action_show_place(place_of(row))
             target = self if row.place == "app" else self.screen
-            if not await self.run_action(row.action, target) and row.needs:
-                self.notify(f"Not now: {row.title} needs {row.needs}.", severity="warning")
+            if not await self.run_action(row.action, target):
+                self._tell_needs(row)
 
         def start() -> None:
             self.call_later(run)

@@ -46,6 +46,10 @@ _BY_ID = {
         "what is known of the run",
         ("Its status, scores, changed settings, files, and what went wrong.", _MOVE),
     ),
+    "problem": FocusHelp(
+        "what went wrong",
+        ("What happened, what to do, and where the log is; Copy takes all of it.",),
+    ),
     "chart": FocusHelp(
         "the chart",
         (
@@ -128,6 +132,14 @@ _BY_ID = {
             _MOVE,
         ),
     ),
+    "flip-box": FocusHelp("the row under the cursor", ("What was answered, and its text.", _MOVE)),
+    "answers-box": FocusHelp(
+        "the answers to texts of yours",
+        (
+            "Beside an answer stand its time and, for labels, how likely it and its rivals are.",
+            _MOVE,
+        ),
+    ),
     "matrix": FocusHelp(
         "the confusion matrix",
         ("A row of it: rows that have this label, by the label they were given.", _MOVE),
@@ -150,11 +162,18 @@ _BY_ID = {
     ),
     "compare-ask": FocusHelp(
         "the input",
-        ("Enter asks all lines that are ticked; the models stay loaded for the next text.",),
+        (
+            "Enter asks all lines that are ticked; the models stay loaded for the next text.",
+            "Page Up and Page Down move through the answers.",
+        ),
     ),
     "ask": FocusHelp(
         "the input",
-        ("Enter sends the text to the base model and to the tuned one; Escape stops them.",),
+        (
+            "Enter sends the text to the tuned model and then to the base.",
+            "Escape ends the answer that is being written and goes on to the next.",
+            "Page Up and Page Down move through the answers.",
+        ),
     ),
     "exchanges": FocusHelp(
         "the answers",

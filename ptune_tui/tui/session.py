@@ -203,6 +203,15 @@ class Session:
         self.run, self.run_config = opened.followed, opened.config
         self.bundle = opened.bundle
 
+    def open_bundle(self, bundle: Path) -> None:
+        """Let the chat open a bundle.
+
+        Args:
+            bundle (Path): Its folder.
+        """
+        if self.bundle is None or bundle.absolute() != self.bundle.absolute():
+            self.bundle, self.prompt = bundle, None
+
     def end_chat(self, run: Path | None = None) -> None:
         """End the child that answers, at once.
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
+import queue
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,14 +20,52 @@ from ptune_tui.conversation import (
     Answered,
     Ask,
     ChatFailed,
+    EndAnswer,
     Piece,
     Ready,
     Reply,
     Speaker,
-    decode_ask,
+    decode_request,
     encode_line,
 )
 from ptune_tui.errors import explain
+
+
+class Requests:
+    """Requests in order, read beside the work, so that an answer can be ended while it is made.
+
+    Args:
+        stream (BinaryIO): Where they come from.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._asked: queue.SimpleQueue[Ask | None] = queue.SimpleQueue()  # None behind the last
+        self._ended: set[tuple[int, Speaker]] = set()
+
+    def __iter__(self) -> Iterator[Ask]:
+        threading.Thread(target=self._read, daemon=True).start()
+        return iter(self._asked.get, None)
+
+    def is_ended(self, request: Ask, speaker: Speaker) -> bool:
+        """Whether no more of an answer is wanted.
+
+        Args:
+            request (Ask): To what.
+            speaker (Speaker): Whose.
+        """
+        return (request.number, speaker) in self._ended
+
+    def _read(self) -> None:
+        try:
+            for line in self._stream:
+                match decode_request(line):
+                    case Ask() as asked:
+                        self._asked.put(asked)
+                    case EndAnswer(number, speaker):
+                        self._ended.add((number, speaker))
+        finally:
+            self._asked.put(None)
 
 
 def serve(arguments: list[str]) -> int:
@@ -49,10 +90,10 @@ def serve(arguments: list[str]) -> int:
         # The other side shows any error as a sentence; a traceback over a pipe helps nobody.
         return _fail(out, None, error)
     _say(out, ready)
-    for line in sys.stdin.buffer:
-        request = decode_ask(line)
+    requests = Requests(sys.stdin.buffer)
+    for request in requests:
         try:
-            for reply in answers(request, speakers):
+            for reply in answers(request, speakers, partial(requests.is_ended, request)):
                 _say(out, reply)
         except Exception as error:
             # One request that cannot be answered must not end the chat.
@@ -85,11 +126,24 @@ def open_chat(
     return {"tuned": tuned, "base": base}, ready
 
 
-def answers(request: Ask, speakers: dict[Speaker, Answerer]) -> Iterator[Reply]:
-    """The replies to one request, speaker by speaker."""
+def answers(
+    request: Ask,
+    speakers: dict[Speaker, Answerer],
+    is_ended: Callable[[Speaker], bool] = lambda _: False,
+) -> Iterator[Reply]:
+    """The replies to one request, speaker by speaker.
+
+    Args:
+        request (Ask): The request.
+        speakers (dict[Speaker, Answerer]): Who can answer.
+        is_ended (Callable[[Speaker], bool]): Asked before each token; true ends that answer.
+    """
     for speaker in request.speakers:
         answerer = speakers[speaker]
         started = time.perf_counter()
+        if is_ended(speaker):
+            yield Answered(request.number, speaker, "", 0, 0.0, None, was_ended=True)
+            continue
         if answerer.record.labels is not None:
             found = answerer.classify(request.text)
             yield Answered(
@@ -102,7 +156,7 @@ def answers(request: Ask, speakers: dict[Speaker, Answerer]) -> Iterator[Reply]:
             )
             continue
         pieces = []
-        answer = answerer.generate(request.text)
+        answer = answerer.generate(request.text, is_cancelled=partial(is_ended, speaker))
         for piece in answer:
             pieces.append(piece)
             yield Piece(request.number, speaker, piece, len(answer.tokens))
@@ -113,6 +167,7 @@ def answers(request: Ask, speakers: dict[Speaker, Answerer]) -> Iterator[Reply]:
             num_tokens=len(answer.tokens),
             seconds=time.perf_counter() - started,
             probability=None,
+            was_ended=answer.finish_reason is None,
         )
 
 

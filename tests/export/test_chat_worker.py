@@ -13,16 +13,18 @@ from ptune_tui.conversation import (
     Answered,
     Ask,
     ChatFailed,
+    EndAnswer,
     Piece,
     Ready,
     Reply,
+    Request,
     decode_reply,
     encode_line,
 )
 from tests.export.conftest import Exported
 
 
-def talk(bundle: Path, *requests: Ask) -> tuple[list[Reply], int]:
+def talk(bundle: Path, *requests: Request) -> tuple[list[Reply], int]:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "ptune_tui.worker", "--chat", str(bundle), "--threads", "1"],
         input=b"".join(encode_line(request) for request in requests),
@@ -76,3 +78,15 @@ def test_what_is_no_bundle_is_a_reply_and_an_exit_code(tmp_path: Path) -> None:
 def test_only_those_asked_answer(exported: Exported, speakers: list[str]) -> None:
     replies, _ = talk(exported.bundle, Ask(1, "the cat", speakers))  # type: ignore[arg-type]
     assert [r.speaker for r in replies if isinstance(r, Answered)] == speakers
+
+
+def test_an_answer_is_ended_while_others_are_made(exported: Exported) -> None:
+    asked = Ask(1, "the cat", ["tuned", "base"]), EndAnswer(1, "base"), Ask(2, "it", ["base"])
+    replies, code = talk(exported.bundle, *asked)
+    answered = [reply for reply in replies if isinstance(reply, Answered)]
+    assert code == 0
+    assert [(each.number, each.speaker, each.was_ended) for each in answered] == [
+        (1, "tuned", False),
+        (1, "base", True),
+        (2, "base", False),
+    ]

@@ -420,7 +420,22 @@ say(type="Ready", model="smollm2-135m-instruct", prompt=options.get("--prompt", 
     labels=["account", "billing", "returns"], num_virtual_tokens=20, seconds=0.4)
 for line in sys.stdin:
     ask = json.loads(line)
-    if ask["text"] == "hang":
+    if ask["text"] == "hang":  # until it is told to end
+        for speaker in ask["speakers"]:
+            say(type="Piece", number=ask["number"], speaker=speaker, text="on and", num_tokens=2)
+            told = json.loads(sys.stdin.readline())
+            assert told == {"type": "EndAnswer", "number": ask["number"], "speaker": speaker}
+            say(type="Answered", number=ask["number"], speaker=speaker, text="on and on",
+                num_tokens=8, seconds=0.5, probability=None, was_ended=True)
+        continue
+    if ask["text"] == "long":
+        for speaker in ask["speakers"]:
+            for number in range(60):
+                say(type="Piece", number=ask["number"], speaker=speaker,
+                    text=f"{speaker} {number}\\n", num_tokens=number)
+            say(type="Answered", number=ask["number"], speaker=speaker,
+                text="".join(f"{speaker} {number}\\n" for number in range(60)), num_tokens=60,
+                seconds=0.5, probability=None)
         continue
     if ask["text"] == "die":
         sys.exit(3)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 from textual.widgets import Input, Static
+from textual.widgets._footer import FooterKey
 
-from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.chat import ChatScreen
 from ptune_tui.tui.screens.compare import CompareScreen
@@ -98,6 +99,49 @@ async def test_footer_fits_80_columns(place: str, tmp_path: Path) -> None:
         keys = app.screen.query("FooterKey")
         assert 0 < len(keys) <= 7
         assert all(key.region.right <= 80 for key in keys)
+
+
+@pytest.mark.usefixtures("fake_chat")
+@pytest.mark.parametrize("place", ["runs", "setup", "train", "compare", "export", "chat"])
+async def test_help_and_quit_stand_in_the_footer_of_any_width(
+    place: InitialScreen, tmp_path: Path
+) -> None:
+    app = PTuneApp(place, bundle=fakes.write_bundle(tmp_path / "bundle"))
+    async with opened(app, size=(62, 20)) as pilot:
+        await wait_for(pilot, lambda: footer_words(app) >= {"Help", "Quit", "palette"})
+        narrow = footer_words(app)
+        check_footer(app)
+        await pilot.resize_terminal(120, 20)
+        await pilot.pause()
+        assert footer_words(app) >= narrow
+        check_footer(app)
+        if place == "chat":
+            assert footer_words(app) > narrow
+
+
+def check_footer(app: PTuneApp) -> None:
+    """Every key has its room, and none lies below that of the palette."""
+    keys = list(app.screen.query(FooterKey))
+    palette = next(key for key in keys if key.description == "palette")
+    others = [key for key in keys if key is not palette]
+    assert all(key.region.width > 4 for key in keys)
+    assert max(key.region.right for key in others) <= palette.region.x
+
+
+def footer_words(app: PTuneApp) -> set[str]:
+    return {key.description for key in app.screen.query(FooterKey)}
+
+
+async def test_a_key_that_is_disabled_says_why_by_keyboard_and_by_mouse() -> None:
+    app = PTuneApp("train")
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("s", "s")
+        notes = [note.message for note in app._notifications]
+        assert notes == ["Not now: Train: Stop needs a run that goes on."]
+        export = next(key for key in app.screen.query(FooterKey) if key.description == "Export")
+        await pilot.click(export)
+        last = [note.message for note in app._notifications][-1]
+        assert "Train: Export needs a run that has ended with a prompt" in last
 
 
 async def test_idle_app_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,9 @@ from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, read_task
 from ptune_tui.tui import compare_choice
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.compare import CompareScreen
+from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.screens.questions import LeaveScreen
+from ptune_tui.tui.session import read_run
 from ptune_tui.tui.widgets import compare_form
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
@@ -159,7 +161,12 @@ async def test_a_table_that_is_made_is_shown_in_all_its_parts(
         assert "→ tuned prompt" in written(screen, "#flip-counts")
         instruction = table(0).contenders[1].title
         assert flips.row_count == len(flips_between(table(0), instruction, "tuned prompt")) > 0
-        await pilot.press("v")
+        await pilot.press("y")
+        assert app.clipboard == written(screen, "#flip-text")
+        await pilot.press("v", "y")
+        tuned = next(line for line in table(0).contenders if line.title == "tuned prompt")
+        counts = [[int(word) for word in line.split("|")[2:-1]] for line in last_lines(app, 2)]
+        assert counts == tuned.confusion
         assert screen.query_one("#matrix", DataTable).row_count == 2
         assert "answered" in written(screen, "#confused")
         await pilot.press("v")
@@ -170,7 +177,9 @@ async def test_a_table_that_is_made_is_shown_in_all_its_parts(
         assert written(screen, "#classes-text") != of_tuned
         await pilot.press("v")
         assert "calibration error" in written(screen, "#calibration-text")
-        await pilot.press("v", "escape", "v")
+        await pilot.press("y")
+        assert "calibration error" in app.clipboard
+        await pilot.press("v", "v")
         assert screen.shown_view == "table"
         await pilot.click("#view-bar", offset=(54, 0))
         assert screen.shown_view == "text"
@@ -207,7 +216,7 @@ async def test_another_run_brings_its_own_tables_and_the_form_stays_open(
         row(screen, "of").text = "run two"
         await settled(pilot)
         assert screen.shown_view == "choose"
-        await pilot.press("v", "escape", "v")
+        await pilot.press("v", "v")
         assert "100 rows" in written(screen, "#table-text")
         words = screen.query_one("#shown-table SelectCurrent #label", Static)
         assert str(words.render()).startswith("2 h ago")
@@ -227,7 +236,9 @@ async def test_own_texts_are_asked_of_one_worker(run: Path, use_worker: UseWorke
         assert isinstance(task, AnswerTask)
         assert task.lineup == screen.query_one(CompareForm).lineup
         assert screen.query_one("#compare-ask", Input).value == ""
-        await pilot.press("b", "enter")
+        await pilot.press("escape", "y")
+        assert "> lamp\n base (zero-shot)" in app.clipboard
+        await pilot.press("a", "b", "enter")
         sent = [decode_command(line) for line in (folder / COMMANDS_FILE).read_bytes().splitlines()]
         assert sent == [AskText(1, "lamp"), AskText(2, "b")]
         job = comparison.answers.job
@@ -236,7 +247,9 @@ async def test_own_texts_are_asked_of_one_worker(run: Path, use_worker: UseWorke
         # Another lineup is another worker.
         await pilot.press("escape", "v", "v", "v", "v", "v", "v")
         await pilot.click("#tick-base")
-        await pilot.press("f8", *"c", "enter")
+        await pilot.press("f8")
+        assert app.focused is screen.query_one("#answers-box")
+        await pilot.press("a", *"c", "enter")
         await wait_for(pilot, lambda: comparison.answers and comparison.answers.job is not job)
         assert screen.shown_view == "text"
 
@@ -335,3 +348,66 @@ async def test_a_bundle_that_the_app_was_opened_with_is_compared_first(
         await wait_for(pilot, lambda: screen.query_one(CompareForm).subject)
         assert row(screen, "of").text == "bundle elsewhere"
         assert screen.query_one("#compare-start", Button).label.plain == "Compare"
+
+
+def last_lines(app: PTuneApp, number: int) -> list[str]:
+    return app.clipboard.splitlines()[-number:]
+
+
+@pytest.mark.usefixtures("run")
+async def test_a_text_is_kept_while_another_is_answered(use_worker: UseWorker) -> None:
+    use_worker(fakes.answered()[:5], fakes.FOREVER)
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("a", *"one", "enter")
+        await wait_for(pilot, lambda: app.session.comparison.is_answering)
+        await pilot.press(*"two", "enter")
+        assert screen.query_one("#compare-ask", Input).value == "two"
+        assert [asked.text for asked in app.session.comparison.texts] == ["one"]
+        assert "Still answering" in [note.message for note in app._notifications][-1]
+
+
+@pytest.mark.usefixtures("run")
+async def test_a_text_that_could_not_be_answered_is_given_back(use_worker: UseWorker) -> None:
+    use_worker([TaskFailed("model", "The weights are others.", "Take that model.", "/log")])
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("a", *"lamp", "enter")
+        ask = screen.query_one("#compare-ask", Input)
+        problem = screen.query_one(Problem)
+        await wait_for(pilot, lambda: problem.display and ask.value == "lamp")
+        problem.focus()
+        await pilot.press("y")
+        assert app.clipboard == "The weights are others.\nTake that model.\nlog: /log"
+
+
+async def test_compare_and_export_follow_the_run_that_is_shown(home: Path, run: Path) -> None:
+    other = fakes.write_run(home / "runs" / "two", fakes.finished())
+    app = PTuneApp("compare", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert row(screen, "of").text == "run one"
+        await pilot.press("5")
+        await settled(pilot)
+        export = app.screen
+        assert isinstance(export, ExportScreen)
+        assert export.query_one("#field-run", FieldRow).text == "one"
+        app.session.show_run(read_run(other))
+        await pilot.press("f4")
+        await settled(pilot)
+        assert row(screen, "of").text == "run two"
+        await pilot.press("5")
+        await settled(pilot)
+        assert export.query_one("#field-run", FieldRow).text == "two"
+        # What was chosen here since stays while the same run is shown.
+        export.query_one("#field-run", FieldRow).text = "one"
+        row(screen, "of").text = "run one"
+        await settled(pilot)
+        await pilot.press("f4")
+        await settled(pilot)
+        assert row(screen, "of").text == "run one"
+        await pilot.press("5")
+        await settled(pilot)
+        assert export.query_one("#field-run", FieldRow).text == "one"

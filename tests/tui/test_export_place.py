@@ -16,6 +16,7 @@ from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.export_choice import FORCE
+from ptune_tui.tui.focus_help import focus_help
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.run_panels import Problem
@@ -270,3 +271,23 @@ async def test_the_disk_is_looked_at_beside_the_event_loop(monkeypatch: pytest.M
         await settled(pilot)
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_keys_scroll_what_is_measured(runs: Path, use_worker: UseWorker) -> None:
+    use_worker(fakes.exported(runs / "bundle"))
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 20)) as pilot:
+        screen = await ready(pilot)
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.session.export and not app.session.is_exporting)
+        box = screen.query_one("#checks-box")
+        await wait_for(pilot, lambda: box.max_scroll_y > 0)
+        await settled(pilot)
+        await pilot.press("pagedown")
+        await wait_for(pilot, lambda: box.scroll_y > 0)
+        box.focus()
+        await pilot.press("home")
+        await wait_for(pilot, lambda: box.scroll_y == 0)
+        help_of_it = focus_help(app.focused)
+        assert help_of_it is not None
+        assert "steps and figures" in help_of_it.title

@@ -21,6 +21,8 @@ from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import export, setup
+from ptune_tui.tui.screens.choosing import LOOK_SECONDS
+from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.field_row import FieldRow
 from tests.report.results import evaluation
 from tests.tui import fakes
@@ -61,6 +63,7 @@ def runs_after(*keys: str) -> Prepare:
         await wait_for(pilot, lambda: pilot.app.screen.runs is not None)  # type: ignore[attr-defined]
         for key in keys:
             await pilot.press(key)
+        pilot.app.clear_notifications()  # of a key that is not needed where it is wide
         await settled(pilot)
 
     return prepare
@@ -625,6 +628,24 @@ def test_chat_without_a_bundle(snap_compare: Compare, size: tuple[int, int]) -> 
     assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=shown)
 
 
+@both_sizes
+@pytest.mark.usefixtures("fake_chat", "compare_run")
+def test_chat_bundles(
+    snap_compare: Compare, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # so that paths read the same in every test
+    fakes.write_bundle(tmp_path / "mine")
+
+    async def prepare(pilot: Pilot[None]) -> None:
+        await shown(pilot)
+        await pilot.press("o")
+        await settled(pilot)
+        await pilot.pause(LOOK_SECONDS + 0.1)
+        await settled(pilot)
+
+    assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=prepare)
+
+
 def chat_after(*words: str) -> Prepare:
     async def prepare(pilot: Pilot[None]) -> None:
         await shown(pilot)
@@ -670,7 +691,10 @@ def test_chat_in_its_other_states(
     async def prepare(pilot: Pilot[None]) -> None:
         await chat_after()(pilot)
         await pilot.press(*word, "enter")
-        await wait_for(pilot, lambda: pilot.app.screen.state == state)  # type: ignore[attr-defined]
+        screen = pilot.app.screen
+        await wait_for(pilot, lambda: screen.state == state)  # type: ignore[attr-defined]
+        if state == "waiting":
+            await wait_for(pilot, lambda: screen.query_one(Exchange).tuned_text)
         await pilot.pause()
 
     app = PTuneApp(bundle=fakes.write_bundle(Path("bundle")))

@@ -15,6 +15,7 @@ from ptune_tui.tui.outcome import outcome_of
 from ptune_tui.tui.screens.questions import LeaveScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.exchange import Exchange
+from ptune_tui.tui.widgets.loss_chart import LossChart
 from ptune_tui.tui.widgets.run_panels import Problem
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -275,3 +276,28 @@ async def test_a_failed_run_keeps_its_chart_and_stages_where_room_is_short(tmp_p
         assert chart.size.height >= 7  # a plot of four rows between its axes
         assert stages.max_scroll_y == 0
         assert stages.region.bottom <= app.screen.query_one("Footer").region.y
+
+
+async def test_views_of_the_chart_and_reasons_are_reached_by_the_mouse(tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, TrainScreen)
+        chart, box = screen.query_one(LossChart), screen.query_one("#samples-box")
+        await wait_for(pilot, lambda: chart.border_subtitle and box.border_subtitle)
+        # The words stand at the right end of the line below.
+        await pilot.click(chart, offset=(chart.size.width - 3, chart.outer_size.height - 1))
+        await wait_for(pilot, lambda: chart.view == "recent")
+        await pilot.click(box, offset=(box.outer_size.width - 5, box.outer_size.height - 1))
+        await wait_for(pilot, lambda: screen.shows_reasons)
+
+
+async def test_the_error_of_a_run_is_copied(tmp_path: Path) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.failed("/home/user/worker.log"))
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: app.screen.query_one(Problem).display)
+        await pilot.press("y")
+        assert "Lower `--learning-rate`" in app.clipboard
+        assert "/home/user/worker.log" in app.clipboard

@@ -18,8 +18,10 @@ Place = Literal[
     "compare",
     "export",
     "chat",
+    "bundles",
 ]
 PAGES_OF_SETUP: tuple[Place, ...] = ("models", "data", "files", "template", "rate")
+PAGES_OF_CHAT: tuple[Place, ...] = ("bundles",)
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,14 @@ class Action:
         """What the palette calls it."""
         prefix = "" if self.place == "app" else f"{self.place.capitalize()}: "
         return prefix + self.description
+
+
+def place_of(action: Action) -> str:
+    """The place of an action, or of the page that it is on.
+
+    Args:
+        action (Action): A row of the table.
+    """
+    if action.place in PAGES_OF_SETUP:
+        return "setup"
+    return "chat" if action.place in PAGES_OF_CHAT else action.place

@@ -56,7 +56,7 @@ ACTIONS = (
         "6,f9",
         "show_place('chat')",
         "Chat",
-        "Ask the exported bundle, base beside tuned.",
+        "Ask the exported bundle, tuned beside base.",
         in_footer=False,
     ),
     Action(

@@ -1,4 +1,4 @@
-"""Actions of Chat."""
+"""Actions of Chat, and of the page on which a bundle is chosen."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ ACTIONS = (
         "next_precision",
         "Precision",
         "Answer in the next of the bundle's precisions.",
+        in_footer=False,
         needs="a bundle of several precisions",
     ),
     Action(
@@ -33,11 +34,52 @@ ACTIONS = (
         needs="an answer",
     ),
     Action(
+        "chat.open",
+        "chat",
+        "f8,o",
+        "open",
+        "Open",
+        "Open another bundle: of a run, exported before, or in a folder of yours.",
+    ),
+    Action(
         "chat.back",
         "chat",
         "escape",
         "back",
-        "Stop / back",
-        "Stop an answer that is being written; else go back to the run.",
+        "Back",
+        "End the answer that is being written and go on to the next; else go back to the run.",
+    ),
+    Action(
+        "bundles.take",
+        "bundles",
+        "enter,t",
+        "take",
+        "Take",
+        "Talk to the highlighted bundle, or the one that is written.",
+        needs="a bundle under the cursor",
+    ),
+    Action(
+        "bundles.browse",
+        "bundles",
+        "b",
+        "browse",
+        "Browse",
+        "Look for the folder of a bundle on this disk.",
+    ),
+    Action(
+        "bundles.write",
+        "bundles",
+        "slash",
+        "write",
+        "Write",
+        "Write a path.",
+    ),
+    Action(
+        "bundles.leave",
+        "bundles",
+        "escape",
+        "leave",
+        "Back",
+        "Go back; the chat stays as it was.",
     ),
 )

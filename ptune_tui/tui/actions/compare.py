@@ -38,8 +38,8 @@ ACTIONS = (
         "y,f6",
         "copy",
         "Copy",
-        "Copy the table as Markdown.",
-        needs="a table",
+        "Copy the part that is shown: the answers, the table or matrix as Markdown, a row.",
+        needs="a table, or a text that was asked",
     ),
     Action(
         "compare.ask",

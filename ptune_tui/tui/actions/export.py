@@ -29,7 +29,7 @@ ACTIONS = (
         "y,f6",
         "copy",
         "Copy",
-        "Copy the command that does the same.",
+        "Copy the command that does the same; the error, where that has the focus.",
         needs="a form without errors",
     ),
     Action(

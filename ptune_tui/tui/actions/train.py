@@ -78,7 +78,7 @@ ACTIONS = (
         "y",
         "copy",
         "Copy",
-        "Copy the answers or reasons where their box has the focus, else the path of the run.",
+        "Copy the answers or reasons where their box has the focus, else the error or the path.",
         in_footer=False,
         needs="a run",
     ),

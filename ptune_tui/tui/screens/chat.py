@@ -1,4 +1,4 @@
-"""Chat: the exported bundle answers, the base beside the tuned model."""
+"""Chat: the exported bundle answers, the tuned model and then the base beside it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import ClassVar, Literal
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Input, Static
 
 from ptune_tui.bundles import read_card
 from ptune_tui.chats import open_chat
-from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply
+from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply, Speaker
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
 from ptune_tui.tui.widgets.chat_line import ChatLine, ChatTarget
 from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
 
@@ -27,20 +27,36 @@ No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the 
 {setup}  set up a run and start it
 {train}  watch it; when it has ended, Enter exports it
 
-Or start with a bundle that is there already:  ptune chat FOLDER"""
-ASK = "Write a text below; Enter sends it to the base model and to the tuned one."
-AGAIN = "Export the run again, or open another bundle with `ptune chat FOLDER`."
+{open}  open one that is there already: of a run, or in a folder of yours"""
+ASK = "Write a text below; Enter sends it to the tuned model, then to the base."
+AGAIN = "Export the run again, or open another bundle."
 
+WORDS: dict[Speaker, str] = {
+    "tuned": "the tuned model answers; Escape ends that and goes on to the base",
+    "base": "the base answers; Escape ends that",
+}
 MAX_LABELS = 6
+NEAR_THE_END = 3  # lines
 
 State = Literal["no bundle", "opening", "ready", "waiting", "failed"]
+NOT_YET: dict[State, str] = {
+    "no bundle": "No bundle is open.",
+    "opening": "The bundle is still being opened.",
+    "ready": "The bundle is still being opened.",
+    "waiting": "Still answering; Escape ends that.",
+    "failed": "The bundle does not answer; above stands why.",
+}
 
 
 class ChatScreen(PlaceScreen):
     """The conversation."""
 
     PLACE: ClassVar[str] = "chat"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("chat")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_of("chat"),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
     AUTO_FOCUS = ""
 
     def __init__(self) -> None:
@@ -56,9 +72,11 @@ class ChatScreen(PlaceScreen):
         yield ChatLine()
         yield Static("", id="chat-status", markup=False)
         name = self.ptune.keymap.name
-        text = NO_BUNDLE.format(setup=name("app.setup"), train=name("app.train"))
+        text = NO_BUNDLE.format(
+            setup=name("app.setup"), train=name("app.train"), open=name("chat.open")
+        )
         yield Static(text, id="no-bundle", classes="empty", markup=False)
-        with VerticalScroll(id="exchanges", can_focus=False):
+        with VerticalScroll(id="exchanges"):
             yield Static(ASK, id="ask-hint", markup=False)
         ask = Input(placeholder="Write a text, Enter sends it", id="ask")
         ask.cursor_blink = False
@@ -95,7 +113,10 @@ class ChatScreen(PlaceScreen):
     async def _ask(self, event: Input.Submitted) -> None:
         text = event.value.strip()
         ready, process = self._ready, self.ptune.session.chat
-        if not text or self.state != "ready" or process is None or ready is None:
+        if not text:
+            return
+        if self.state != "ready" or process is None or ready is None:
+            self.notify(f"{NOT_YET[self.state]} The text stays here.", markup=False)
             return
         if await self._is_gone():
             return
@@ -105,15 +126,23 @@ class ChatScreen(PlaceScreen):
         exchanges = self.query_one("#exchanges", VerticalScroll)
         await exchanges.mount(self._exchange)
         exchanges.scroll_end(animate=False)
-        self._enter("waiting", "answering... Escape stops")
+        self._enter("waiting", WORDS[SPEAKERS[0]])
         await process.ask(text, list(SPEAKERS))
 
-    def action_back(self) -> None:
-        """Stop the answer that is being written; else go back to the run."""
-        if self.state != "waiting" or self._target is None:
+    async def action_back(self) -> None:
+        """End the answer that is being written; else go back to the run."""
+        exchange, process = self._exchange, self.ptune.session.chat
+        is_waiting = self.state == "waiting" and exchange is not None
+        speaker = exchange.next_to_end() if is_waiting and exchange else None
+        if exchange is None or process is None or speaker is None:
             self.ptune.action_show_place("train")
             return
-        self._talk(self._target)  # a child that is busy cannot be told; a new one opens fast
+        exchange.box(speaker).end()
+        await process.end_answer(speaker)
+
+    def action_page(self, pages: int) -> None:
+        """Scroll the answers while one writes."""
+        scroll_pages(self.query_one("#exchanges", VerticalScroll), pages)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None shows a key as disabled."""
@@ -132,8 +161,19 @@ class ChatScreen(PlaceScreen):
             self.ptune.copy_text(answer, "the tuned answer")
 
     def _answer(self) -> str:
-        """The tuned model's last answer, as far as it is there."""
-        return "" if self._exchange is None else self._exchange.tuned_text
+        """The tuned model's last answer that is there, be it of an earlier question."""
+        said = (exchange.tuned_text for exchange in reversed(self.query(Exchange)))
+        return next((text for text in said if text), "")
+
+    def action_open(self) -> None:
+        """Choose another bundle."""
+        from ptune_tui.tui.screens.bundle_list import BundlesScreen  # not before it is needed
+
+        self.ptune.push_screen(BundlesScreen(self._take_bundle))
+
+    def _take_bundle(self, folder: str) -> None:
+        self.ptune.session.open_bundle(Path(folder))
+        self.ptune.refresh_place()
 
     def action_next_prompt(self) -> None:
         """Answer with the next prompt."""
@@ -207,8 +247,8 @@ class ChatScreen(PlaceScreen):
                 self._suggest()
             case Piece():
                 if self._exchange is not None:
+                    self._follow()
                     self._exchange.box(reply.speaker).add_piece(reply.text, reply.num_tokens)
-                    self._scroll()
             case Answered():
                 self._take_answer(reply)
             case ChatFailed():
@@ -217,10 +257,12 @@ class ChatScreen(PlaceScreen):
     def _take_answer(self, reply: Answered) -> None:
         if self._exchange is None:
             return
+        self._follow()
         self._exchange.box(reply.speaker).finish(reply)
-        self._scroll()
         if reply.speaker == SPEAKERS[-1]:
             self._enter_ready()
+        else:
+            self._enter("waiting", WORDS[SPEAKERS[SPEAKERS.index(reply.speaker) + 1]])
 
     def _take_failure(self, reply: ChatFailed) -> None:
         if self._exchange is not None and self.state == "waiting":
@@ -256,10 +298,20 @@ class ChatScreen(PlaceScreen):
         status.set_class(state == "failed", "-failed")
         status.update(Content(text))
 
-    def _scroll(self) -> None:
+    def _follow(self) -> None:
+        """Scroll along with what is written next, until the question stands on top.
+
+        Whoever has scrolled elsewhere stays there.
+        """
         exchanges = self.query_one("#exchanges", VerticalScroll)
-        if exchanges.max_scroll_y - exchanges.scroll_y <= 3:
-            exchanges.scroll_end(animate=False)
+        if exchanges.max_scroll_y - exchanges.scroll_y <= NEAR_THE_END:
+            self.call_after_refresh(self._scroll_along)
+
+    def _scroll_along(self) -> None:
+        exchanges = self.query_one("#exchanges", VerticalScroll)
+        if self._exchange is not None:
+            top = self._exchange.virtual_region.y - exchanges.styles.padding.top
+            exchanges.scroll_to(y=max(exchanges.scroll_y, top), animate=False)
 
 
 def ready_text(ready: Ready) -> str:

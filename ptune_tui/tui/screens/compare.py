@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import ClassVar
 
 from textual import on, work
@@ -16,6 +17,7 @@ from ptune_tui.errors import PTuneError
 from ptune_tui.results import Evaluation
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.compare_choice import command, compare_task
+from ptune_tui.tui.compare_state import AnswersState, AskedText
 from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
 from ptune_tui.tui.screens.compare_views import CompareViews
@@ -44,6 +46,8 @@ class CompareScreen(CompareViews):
         self._problems: list[str] = []  # of stored tables
         self._num_made = 0
         self._is_first_look = True
+        self._followed: Path | None = None  # the run or bundle that was shown elsewhere
+        self._asked: AskedText | None = None  # whose answers are awaited
 
     def compose_body(self) -> ComposeResult:
         """The names of the parts, the form, what was found, the buttons."""
@@ -81,7 +85,7 @@ class CompareScreen(CompareViews):
         allowed = {
             "start": self._can_start(),
             "stop": comparison.is_making_table or comparison.is_answering,
-            "copy": evaluation is not None,
+            "copy": bool(self.found) and self.copied()[0] != "",
             "next_table": evaluation is not None,
             "next_line": evaluation is not None and self.shown_view in (*OF_A_LINE, "rows"),
             "next_flips": evaluation is not None and self.shown_view == "rows",
@@ -120,7 +124,10 @@ class CompareScreen(CompareViews):
         text = event.value.strip()
         lineup = self.form.lineup
         session = self.ptune.session
-        if not text or session.comparison.is_answering:
+        if not text:
+            return
+        if session.comparison.is_answering:
+            self.notify("Still answering; Stop ends that. The text stays here.", markup=False)
             return
         if lineup is None or not self._is_free():
             words = "a field of the form is wrong" if lineup is None else "other work goes on"
@@ -131,6 +138,7 @@ class CompareScreen(CompareViews):
         except (PTuneError, OSError) as error:
             self.ptune.tell_error(error)
             return
+        self._asked = session.comparison.texts[-1]
         event.input.clear()
         self.refresh_place()
 
@@ -168,7 +176,17 @@ class CompareScreen(CompareViews):
         is_active = answers is not None and answers.is_active
         state = answers.state if answers else None
         self.query_one(TextView).show(comparison.texts, state, is_active)
+        if self._asked is not None and not is_active:
+            self._give_back(self._asked, state)
         self._show_buttons()
+
+    def _give_back(self, asked: AskedText, state: AnswersState | None) -> None:
+        """Put a text back that was not answered because its worker failed: it can be sent again."""
+        self._asked = None
+        was_stopped = state is not None and state.is_cancelled
+        if not (asked.is_answered or was_stopped):
+            box = self.query_one("#compare-ask", Input)
+            box.value = box.value or asked.text
 
     def _show_findings(self, panel: ComparePanel, view: View) -> None:
         """The part that is shown; while a table is made, how far it is in the table's place."""
@@ -224,14 +242,17 @@ class CompareScreen(CompareViews):
 
     @work(exclusive=True, group="subjects")
     async def _read_subjects(self) -> None:
-        """Offer runs and bundles; the run or bundle that is shown elsewhere is taken first."""
+        """Offer runs and bundles; one that is newly shown elsewhere is taken."""
         session = self.ptune.session
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
         found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
         chosen = next((each.word for each in found if each.is_of(shown, session.bundle)), None)
+        followed = shown or session.bundle
+        follows = is_first or followed != self._followed
         if found:
-            await self.form.offer(found, chosen if is_first else None)
+            self._followed = followed if chosen is not None else self._followed
+            await self.form.offer(found, chosen if follows else None)
         # Nothing is drawn before the form is read: its button would lose the focus.
         self.found = found
         self.query_one("#no-subject", Static).update(self.nothing_to_compare())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from ptune_tui.evaluation.markdown import markdown_lines
+from ptune_tui.evaluation.markdown import markdown_lines, matrix_lines
 from ptune_tui.results import Evaluation
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
+from ptune_tui.tui.widgets.flip_view import FlipView
+from ptune_tui.tui.widgets.run_panels import Problem
+from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.widgets.text_view import TextView
 from ptune_tui.tui.widgets.view_bar import VIEWS, View
 
 EMPTY = """\
@@ -19,7 +23,7 @@ Nothing to compare yet. That takes a run with a prompt, or a bundle.
 Then: the base, a hand-written instruction, examples in the prompt, the
 tuned prompt and its bundle, side by side, for a text or a data set.
 
-Or open a bundle that is there already:  ptune chat FOLDER"""
+{chat}  open a bundle that is there already, then come back here"""
 NO_TABLE = """\
 No table yet.
 
@@ -30,12 +34,23 @@ No table yet.
 # Actions that help on from each part; the footer has no room for them.
 HINTS: dict[View, tuple[str, ...]] = {
     "choose": ("compare.ask",),
-    "text": ("compare.leave",),
+    "text": ("compare.leave", "compare.ask"),
     "table": ("compare.ask", "compare.table"),
     "rows": ("compare.flips", "compare.line"),
     "confusion": ("compare.line",),
     "classes": ("compare.line",),
     "calibration": ("compare.line",),
+}
+
+
+FOCUSED: dict[View, str] = {
+    "choose": "#compare-start",
+    "text": "#answers-box",
+    "table": "#view-table",
+    "rows": "#flips",
+    "confusion": "#matrix",
+    "classes": "#view-classes",
+    "calibration": "#view-calibration",
 }
 
 
@@ -65,7 +80,7 @@ class CompareViews(PlaceScreen):
     def nothing_to_compare(self) -> str:
         """How to begin."""
         name = self.ptune.keymap.name
-        return EMPTY.format(setup=name("app.setup"), train=name("app.train"))
+        return EMPTY.format(setup=name("app.setup"), train=name("app.train"), chat=name("app.chat"))
 
     def no_table(self) -> str:
         """How to make a table."""
@@ -85,25 +100,34 @@ class CompareViews(PlaceScreen):
         return self.panel.evaluation
 
     def action_copy(self) -> None:
-        """Copy the table as Markdown."""
-        evaluation = self.shown_table()
-        if evaluation is not None:
-            self.ptune.copy_text("\n".join(markdown_lines(evaluation)), "the table as Markdown")
+        """Copy the part that is shown, or the error that has the focus."""
+        text, what = self.copied()
+        if text:
+            self.ptune.copy_text(text, what)
+
+    def copied(self) -> tuple[str, str]:
+        """What is copied, and what that is; empty where there is nothing."""
+        evaluation, view = self.shown_table(), self.shown_view
+        problem = self.panel.query_one(Problem)
+        if problem.has_focus:
+            return problem.plain, "the error"
+        if view == "text":
+            return self.panel.query_one(TextView).plain, "the texts and their answers"
+        if evaluation is None or view == "choose":
+            return "", ""
+        if view == "table":
+            return "\n".join(markdown_lines(evaluation)), "the table as Markdown"
+        if view == "rows":
+            return self.panel.query_one(FlipView).plain, "the row"
+        if view == "confusion" and self.panel.line is not None:
+            return "\n".join(matrix_lines(self.panel.line)), "the matrix as Markdown"
+        return self.panel.query_one(f"#{view}-text", Steady).plain, f"the {view} part"
 
     def action_show_view(self, view: View) -> None:
-        """Show a part."""
+        """Show a part, where letters stay keys."""
         self.view = view
         self.refresh_place()
-        if view == "text":
-            self.query_one("#compare-ask").focus()
-        elif view == "rows":
-            self.query_one("#flips").focus()
-        elif view == "confusion":
-            self.query_one("#matrix").focus()
-        elif view in ("table", "classes", "calibration"):
-            self.query_one(f"#view-{view}").focus()
-        else:
-            self.query_one("#compare-start").focus()
+        self.query_one(FOCUSED[view]).focus()
 
     def action_next_view(self) -> None:
         """Show the next part."""
@@ -113,6 +137,7 @@ class CompareViews(PlaceScreen):
     def action_ask(self) -> None:
         """Go to the box for a text."""
         self.action_show_view("text")
+        self.query_one("#compare-ask").focus()
 
     def action_next_table(self) -> None:
         """Show the table before this one."""

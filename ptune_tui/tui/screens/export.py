@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Static
 
@@ -23,7 +23,7 @@ from ptune_tui.tui.export_choice import (
     ExportSource,
     export_sources,
 )
-from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
 from ptune_tui.tui.widgets.checklist import Checklist, ending_text
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
 from ptune_tui.tui.widgets.run_panels import Notices, Problem
@@ -44,14 +44,19 @@ class ExportScreen(PlaceScreen):
     """The form of an export, and its checklist."""
 
     PLACE: ClassVar[str] = "export"
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("export"), *UP_AND_DOWN]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_of("export"),
+        *UP_AND_DOWN,
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
     AUTO_FOCUS = "#export-start"
 
     def __init__(self) -> None:
         super().__init__()
         self.choice: ExportChoice | None = None
         self.sources: dict[str, ExportSource] = {}
-        self._are_read = False
+        self._followed: Path | None = None  # the run that was shown elsewhere
         self._texts: dict[str, str] = {}
         self._preset: tuple[str, ...] = ()  # the run and what to make of it, of the last presets
         self._num_bundles = 0
@@ -71,7 +76,7 @@ class ExportScreen(PlaceScreen):
                     yield Button("Export", variant="primary", id="export-start", compact=True)
                     yield Button("Cancel", id="export-cancel", compact=True)
                     yield Button("Chat with it", variant="success", id="export-chat", compact=True)
-            with VerticalScroll(id="checks-box", can_focus=False):
+            with VerticalScroll(id="checks-box"):
                 yield Problem(id="problem")
                 yield Steady("", id="export-ending")
                 yield Notices(id="notices")
@@ -92,7 +97,7 @@ class ExportScreen(PlaceScreen):
         allowed = {
             "start": self._can_start(),
             "cancel": session.is_exporting,
-            "copy": self.choice is not None,
+            "copy": self.choice is not None or self.query_one(Problem).has_focus,
             "chat": self._has_bundle(),
         }
         return None if allowed.get(action) is False else super().check_action(action, parameters)
@@ -125,9 +130,16 @@ class ExportScreen(PlaceScreen):
             self.ptune.action_show_place("chat")
 
     def action_copy(self) -> None:
-        """Copy the command that does the same."""
-        if self.choice is not None:
+        """Copy the error where it has the focus, else the command that does the same."""
+        problem = self.query_one(Problem)
+        if problem.has_focus:
+            self.ptune.copy_text(problem.plain, "the error")
+        elif self.choice is not None:
             self.ptune.copy_text(self.choice.command(), "the command")
+
+    def action_page(self, pages: int) -> None:
+        """Scroll what is done and measured, while the form has the focus."""
+        scroll_pages(self.query_one("#checks-box", VerticalScroll), pages)
 
     def on_field_row_changed(self) -> None:
         """Check again."""
@@ -172,25 +184,25 @@ class ExportScreen(PlaceScreen):
 
     @work(exclusive=True, group="sources")
     async def _read_sources(self) -> None:
-        """Offer the runs that have ended with a prompt."""
+        """Offer the runs that have ended with a prompt; one newly shown elsewhere is taken."""
         session = self.ptune.session
         wanted = session.run_to_export
         shown = session.run.job.folder if session.run is not None else None
         sources = await asyncio.to_thread(export_sources, session.listing, wanted or shown)
         names = [source.word for source in sources]
         last = self._texts.get("run", "")
-        is_first = not self._are_read
-        self._are_read = True
         are_others = list(self.sources) != names
         self.sources = dict(zip(names, sources, strict=True))
         if names and are_others:
             self._row("run").show_choices(names)
-        preferred = wanted or (shown if is_first else None)
+        preferred = wanted or (shown if shown != self._followed else None)
         chosen = next(
             (word for word, source in self.sources.items() if _is_same(source, preferred)), last
         )
         if chosen in self.sources:
             self._row("run").text = chosen
+            if _is_same(self.sources[chosen], shown):
+                self._followed = shown
         session.run_to_export = None
         name = self.ptune.keymap.name
         self.query_one("#no-source", Static).update(

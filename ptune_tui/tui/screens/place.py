@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Static
 
 from ptune_tui.tui.bindings import ACTIONS
+from ptune_tui.tui.widgets.place_footer import PlaceFooter
 
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
@@ -78,6 +80,16 @@ def _set_aside() -> None:
     gc.set_threshold(*_COLLECTED_AFTER)
 
 
+def scroll_pages(box: Widget, pages: int) -> None:
+    """Scroll a box that may not have the focus.
+
+    Args:
+        box (Widget): Which.
+        pages (int): How far down; up where it is negative.
+    """
+    box.scroll_relative(y=pages * box.scrollable_content_region.height, animate=False)
+
+
 class PlaceScreen(Screen[None]):
     """A place."""
 
@@ -97,7 +109,7 @@ class PlaceScreen(Screen[None]):
         """The bar, the place's own widgets, the footer."""
         yield PlaceBar(self.TAB or self.PLACE)
         yield from self.compose_body()
-        yield Footer(show_command_palette=True)
+        yield PlaceFooter()
         yield TooSmall(id="too-small")
 
     def compose_body(self) -> ComposeResult:

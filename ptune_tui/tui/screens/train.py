@@ -15,6 +15,7 @@ from ptune_tui.errors import PTuneError
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.widgets.action_link import action_link
 from ptune_tui.tui.widgets.plan_panel import PlanLine, Reasons
 from ptune_tui.tui.widgets.run_panels import (
     Ending,
@@ -131,11 +132,14 @@ class TrainScreen(PlaceScreen):
         self._chart().toggle_scale()
 
     def action_copy(self) -> None:
-        """Copy what the box in focus says, else the path of the run."""
+        """Copy what the box in focus says, else the error, else the path of the run."""
         run = self.ptune.session.run
         if run is None:
             return
-        if getattr(self.focused, "id", "") != "samples-box":
+        problem, focused = self.query_one(Problem), getattr(self.focused, "id", "")
+        if problem.has_focus or (problem.display and focused != "samples-box"):
+            self.ptune.copy_text(problem.plain, "the error")
+        elif focused != "samples-box":
             self.ptune.copy_text(str(run.job.folder.absolute()), "the path of the run")
         elif self.shows_reasons and run.state.plan is not None:
             self.ptune.copy_text(self.query_one(Reasons).plain, "the reasons")
@@ -219,7 +223,7 @@ class TrainScreen(PlaceScreen):
         box.border_title = titles[shows_reasons]
         key = self.ptune.keymap.name("train.plan")
         other = "answers" if shows_reasons else titles[1]
-        box.border_subtitle = f"{key}: {other}" if run.plan else ""
+        box.border_subtitle = action_link("screen.plan", f"{key}: {other}") if run.plan else ""
 
     def _next_keys(self, bundle: Path | None) -> str:
         """What can be done, once the run has ended."""

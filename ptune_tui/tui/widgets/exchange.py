@@ -1,4 +1,4 @@
-"""One question with its two answers, the base's beside the tuned model's."""
+"""One question with its two answers, the tuned model's beside the base's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.widgets import Static
 from ptune_tui.conversation import Answered, Speaker
 from ptune_tui.tui.wording import seconds_text, share_text
 
-SPEAKERS: tuple[Speaker, ...] = ("base", "tuned")
+SPEAKERS: tuple[Speaker, ...] = ("tuned", "base")  # what one came for is not waited for
 
 
 class AnswerBox(Static):
@@ -23,6 +23,7 @@ class AnswerBox(Static):
         self.speaker = speaker
         self.text = ""
         self.is_over = False
+        self.is_ending = False  # told to end
         self.border_title = title
         self._first: tuple[float, int] | None = None  # when the first tokens came, and how many
 
@@ -38,9 +39,14 @@ class AnswerBox(Static):
         now = time.monotonic()
         if self._first is None:
             self._first = (now, num_tokens)
-        elif now > self._first[0]:
+        elif now > self._first[0] and not self.is_ending:
             speed = (num_tokens - self._first[1]) / (now - self._first[0])
             self.border_subtitle = f"{speed:.0f} tokens/s ..."
+
+    def end(self) -> None:
+        """Say that it was told to end."""
+        self.is_ending = True
+        self.border_subtitle = "stopping ..."
 
     def finish(self, answer: Answered) -> None:
         """Draw the whole answer and its figures."""
@@ -91,6 +97,11 @@ class Exchange(Vertical):
         """The box of a speaker."""
         return self.query_one(f".answer-{speaker}", AnswerBox)
 
+    def next_to_end(self) -> Speaker | None:
+        """Whose answer comes next that was not told to end; None where there is none."""
+        boxes = map(self.box, SPEAKERS)
+        return next((box.speaker for box in boxes if not (box.is_over or box.is_ending)), None)
+
     def stop(self, why: str) -> None:
         """End the answers that are not there yet."""
         for speaker in SPEAKERS:
@@ -99,6 +110,9 @@ class Exchange(Vertical):
 
 def answer_figures(answer: Answered) -> str:
     """Probability, speed and time of an answer."""
+    if answer.was_ended:
+        speed = f" · {answer.num_tokens / answer.seconds:.0f} tokens/s" if answer.num_tokens else ""
+        return f"stopped{speed}"
     parts = [] if answer.probability is None else [f"p {share_text(answer.probability)}"]
     if answer.probability is None and answer.seconds > 0:
         parts.append(f"{answer.num_tokens / answer.seconds:.0f} tokens/s")

@@ -33,7 +33,7 @@ class FlipView(Vertical):
         """The counts, the list, and one row of it in full."""
         yield Steady("", id="flip-counts")
         yield DataTable[Text](id="flips", cursor_type="row", cell_padding=0)
-        with VerticalScroll(id="flip-box", can_focus=False):
+        with VerticalScroll(id="flip-box"):
             yield Steady("", id="flip-text")
 
     def show(self, evaluation: Evaluation | None, before: str, kind: FlipKind) -> None:
@@ -54,6 +54,11 @@ class FlipView(Vertical):
         self.query_one("#flip-counts", Steady).show_text(_kinds(evaluation, before, kind))
         self._fill()
         self._show_row()
+
+    @property
+    def plain(self) -> str:
+        """The row under the cursor, in full."""
+        return self.query_one("#flip-text", Steady).plain
 
     def on_resize(self) -> None:
         """The text takes the width that there is."""

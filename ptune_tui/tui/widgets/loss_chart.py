@@ -9,6 +9,7 @@ from typing import Literal
 
 from ptune_tui.series import Point, Thinned
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.widgets.action_link import action_link
 from ptune_tui.tui.widgets.curve import Curve
 
 NUM_RECENT = 50
@@ -93,7 +94,9 @@ class LossChart(Curve):
         self.border_title = self._words[self.view] + (", log scale" if is_log else "")
         following = self._next_view()
         has_more = following != self.view and self._key
-        self.border_subtitle = f"{self._key}: {self._words[following]}" if has_more else ""
+        self.border_subtitle = (
+            action_link("screen.view", f"{self._key}: {self._words[following]}") if has_more else ""
+        )
 
     def _draw(self) -> None:
         """Draw, unless the picture would be the same."""

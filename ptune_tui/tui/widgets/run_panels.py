@@ -140,8 +140,8 @@ def notice_line(notice: Notice) -> str:
     return f"! {notice.message} {notice.hint}".rstrip()
 
 
-class Problem(Steady):
-    """An error: what, what to do, and where the log is."""
+class Problem(Steady, can_focus=True):
+    """An error: what, what to do, and where the log is. With the focus, Copy takes it."""
 
     def on_mount(self) -> None:
         """Hide until there is one."""

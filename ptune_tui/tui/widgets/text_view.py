@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Input
@@ -23,17 +25,33 @@ HINT = (
 class TextView(Vertical):
     """Answers, and the box to ask with."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+    ]
+
     def __init__(self) -> None:
         super().__init__(id="view-text", classes="view")
         self._num_lines = 0
+        self._has_texts = False
 
     def compose(self) -> ComposeResult:
         """The answers above the box."""
-        with VerticalScroll(id="answers-box", can_focus=False):
+        with VerticalScroll(id="answers-box"):
             yield Steady("", id="answers")
         ask = Input(placeholder="Write a text, Enter asks", id="compare-ask")
         ask.cursor_blink = False
         yield ask
+
+    @property
+    def plain(self) -> str:
+        """The texts and their answers; empty where nothing was asked."""
+        return self.query_one("#answers", Steady).plain if self._has_texts else ""
+
+    def action_page(self, pages: int) -> None:
+        """Scroll the answers while one writes."""
+        box = self.query_one("#answers-box", VerticalScroll)
+        box.scroll_relative(y=pages * box.scrollable_content_region.height, animate=False)
 
     def show(self, texts: Sequence[AskedText], state: AnswersState | None, is_active: bool) -> None:
         """Draw the answers; the box scrolls along unless the user has scrolled up.
@@ -43,7 +61,7 @@ class TextView(Vertical):
             state (AnswersState | None): Of the worker that answers.
             is_active (bool): Whether it still works.
         """
-        lines = list(answer_lines(texts, state, is_active))
+        lines, self._has_texts = list(answer_lines(texts, state, is_active)), bool(texts)
         text = Content("\n").join(lines) if lines else Content.styled(HINT, "dim")
         self.query_one("#answers", Steady).show_text(text)
         box = self.query_one("#answers-box", VerticalScroll)
