@@ -219,4 +219,6 @@ class ChoosingScreen(PlaceScreen):
             self._show_details(lines)
 
     def _show_details(self, lines: Sequence[str]) -> None:
-        self.query_one("#choice-text", Steady).show_text(Content("\n").join(map(Content, lines)))
+        # None is there any more while the page goes away.
+        for text in self.query("#choice-text").results(Steady):
+            text.show_text(Content("\n").join(map(Content, lines)))
