@@ -8,15 +8,12 @@ response. They are tokenised apart, so that the boundary of the label mask is al
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import msgspec
-from jinja2 import TemplateError as JinjaError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from export.errors import TemplateError
 from export.preface import NO_PREFACE, Preface
+from export.rendering import render
 
 CHAT = "chat"
 PLAIN = "{prompt}\n"
@@ -185,38 +182,21 @@ class Renderer:
         Raises:
             TemplateError: There is no chat template, or it does not render.
         """
-        try:
-            rendered: str = self._jinja.render(
-                messages=messages,
-                add_generation_prompt=True,
-                bos_token=self.template.bos_token,
-                eos_token=self.template.eos_token,
-            )
-        except JinjaError as error:
-            raise TemplateError(
-                f"The model's chat template does not render: {error}",
-                'Use a text template, for example `--template "{prompt}\\n"`.',
-            ) from error
-        return rendered
-
-    @cached_property
-    def _jinja(self) -> Any:
         source = self.template.chat_template
         if not source:
             raise TemplateError(
                 "The template is `chat`, but this model has no chat template.",
                 'Use a text template, for example `--template "{prompt}\\n"`.',
             )
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _raise_exception
-        environment.filters["tojson"] = _to_json
-        try:
-            return environment.from_string(source)
-        except JinjaError as error:
-            raise TemplateError(
-                f"The model's chat template is not valid Jinja: {error}",
-                'Use a text template, for example `--template "{prompt}\\n"`.',
-            ) from error
+        return render(
+            source,
+            {
+                "messages": messages,
+                "add_generation_prompt": True,
+                "bos_token": self.template.bos_token,
+                "eos_token": self.template.eos_token,
+            },
+        )
 
 
 def split_text(text: str) -> tuple[str, str, str]:
@@ -246,11 +226,3 @@ def split_text(text: str) -> tuple[str, str, str]:
     if not marker and not prefix and stripped and not stripped[-1].isspace():
         prefix = " "
     return lead, stripped, prefix
-
-
-def _raise_exception(message: str) -> None:
-    raise JinjaError(message)
-
-
-def _to_json(value: object, **_: object) -> str:
-    return msgspec.json.encode(value).decode()
