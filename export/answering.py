@@ -64,9 +64,7 @@ class Answerer:
     def __post_init__(self) -> None:
         record, tokenizer = self.record, self.bundle.tokenizer
         try:
-            self.encoder = RowEncoder(
-                tokenizer, record.template, record.end_token_id, self.preface
-            )
+            self.encoder = RowEncoder(tokenizer, record.template, record.end_token_id, self.preface)
         except TemplateError as error:
             # The hints of a template are for training.
             raise BundleError(
@@ -86,13 +84,18 @@ class Answerer:
         """The labels in tokens.
 
         Raises:
-            BundleError: The prompt answers in free text.
+            BundleError: The prompt answers in free text, or two labels cannot be told apart.
         """
         if self.record.labels is None:
             raise BundleError(
                 "This prompt answers in free text; it has no labels.", "Use `generate`."
             )
-        return LabelTrie([self.encoder.encode_response(label) for label in self.record.labels])
+        try:
+            return LabelTrie([self.encoder.encode_response(label) for label in self.record.labels])
+        except ValueError as error:
+            raise BundleError(
+                f"{self.bundle.folder} cannot be asked: {error}.", "Export the run again."
+            ) from None
 
     def generate(
         self,

@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from export.errors import BundleError
+from export.manifest_check import manifest_faults
 from export.precisions import PRECISIONS, Precision
 from export.prompts import PromptKind
 from export.shape import DecoderShape
@@ -180,7 +181,8 @@ def read_manifest(folder: Path) -> Manifest:
         folder (Path): The bundle.
 
     Raises:
-        BundleError: There is no bundle, or its manifest is damaged or of another version.
+        BundleError: There is no bundle, or its manifest is damaged, of another version, or says
+            what cannot be.
     """
     path = folder / MANIFEST
     try:
@@ -198,7 +200,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "Use the version of ptune that wrote it, or export the run again.",
             )
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path} is damaged: {error}", "Export the run again.") from None
     for name in manifest.files:
         _check_name(name, path)
@@ -206,6 +208,12 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(
             f"{path} was changed: its checksum is another one.",
             "Copy the bundle again, or export the run again.",
+        )
+    fault = next(manifest_faults(manifest), None)
+    if fault is not None:
+        raise BundleError(
+            f"{path} says what cannot be: {fault}.",
+            "Do not use this bundle unless you know who made it; export the run again.",
         )
     return manifest
 
