@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -39,6 +40,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 DATA_FILE = "model.data"
 INTEGERS_FILE = "throughput.data"
+_MOST_MANIFEST_BYTES = 64 << 20
 TOKENIZER_FILE = "tokenizer.json"
 PLAIN_TOKENIZER_FILE = "plain_tokenizer.json"
 
@@ -185,13 +187,7 @@ def read_manifest(folder: Path) -> Manifest:
             what cannot be.
     """
     path = folder / MANIFEST
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(
-            f"{folder} is not a bundle: it has no {MANIFEST}.",
-            "`ptune export RUN --out BUNDLE` writes one.",
-        ) from None
+    content = _manifest_bytes(folder)
     try:
         version = msgspec.json.decode(content, type=_SchemaOnly).schema
         if version != SCHEMA_VERSION:
@@ -218,6 +214,24 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def _manifest_bytes(folder: Path) -> bytes:
+    """The manifest's content; nothing else is opened, for a pipe would be waited for."""
+    path = folder / MANIFEST
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST}.",
+            "`ptune export RUN --out BUNDLE` writes one.",
+        ) from None
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_MANIFEST_BYTES:
+        raise BundleError(
+            f"{path} is no file of at most {_MOST_MANIFEST_BYTES} bytes.",
+            "Copy the whole bundle, or export the run again.",
+        )
+    return path.read_bytes()
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest with its checksum, readable by people too."""
     signed = msgspec.structs.replace(manifest, checksum=_checksum(manifest))
@@ -239,7 +253,7 @@ def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """Check one file of a bundle against its record and return its path.
 
     Raises:
-        BundleError: The file is missing, a link, or not the one that was written.
+        BundleError: The file is missing, behind a link, or not the one that was written.
     """
     record = manifest.files.get(name)
     if record is None:
@@ -247,11 +261,12 @@ def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
             f"{folder / MANIFEST} names {name!r} but has no hash for it.", "Export the run again."
         )
     path = folder / name
-    if path.is_symlink() or not path.is_file():
+    # A folder on the way to it may be a link, too.
+    if path.resolve() != folder.resolve() / name or not path.is_file():
         raise BundleError(
             f"{path} is missing or a link.", "Copy the whole bundle, or export the run again."
         )
-    if hash_file(path) != record:
+    if path.stat().st_size != record.num_bytes or hash_file(path) != record:
         raise BundleError(
             f"{path} was changed: its sha256 or size is not the manifest's.",
             "Copy the bundle again, or export the run again.",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from export.bundle import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
+from export.bundle import MANIFEST, Manifest, hash_file, read_manifest, verify_all, write_manifest
 from export.errors import BundleError
 from export.runtime import Bundle
 from tests.export.conftest import Exported
@@ -114,6 +117,32 @@ def test_a_hostile_chat_template_is_the_bundles_fault(
         with pytest.raises(BundleError, match="chat template") as caught:
             answerer()
         assert "--template" not in caught.value.hint
+
+
+def test_a_folder_that_is_a_link_is_refused(copied: Path, tmp_path: Path) -> None:
+    shutil.move(copied / "prompts", tmp_path / "elsewhere")
+    (copied / "prompts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="missing or a link"):
+        Bundle.open(copied, "fast").tuned()
+    with pytest.raises(BundleError, match="missing or a link"):
+        verify_all(copied)
+
+
+def test_a_bundle_that_is_named_by_a_link_is_opened(copied: Path, tmp_path: Path) -> None:
+    (tmp_path / "named").symlink_to(copied)
+    assert Bundle.open(tmp_path / "named", "fast").tuned().answer("the cat")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_manifest_that_is_a_pipe_is_not_waited_for(copied: Path) -> None:
+    (copied / MANIFEST).unlink()
+    os.mkfifo(copied / MANIFEST)
+    with pytest.raises(BundleError, match="is no file"):
+        read_manifest(copied)
+    command = [sys.executable, "-m", "ptune_tui", "run", str(copied), "the cat"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
 
 
 def test_a_manifest_nested_without_end_is_damaged(copied: Path) -> None:
