@@ -1,6 +1,6 @@
 """What a manifest says must be possible: one that was tampered with can be signed again.
 
-Whatever is looked up later (a token, a label, a graph's logits) is checked here once, so that nothing
+Whatever is looked up later (a token, a label, logits) is checked here once, so that nothing
 behind it has to.
 """
 

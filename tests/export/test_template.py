@@ -67,7 +67,8 @@ def test_a_hostile_chat_template_cannot_reach_python() -> None:
 
 
 HOSTILE = {
-    "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}"
+    "{% endfor %}{% endfor %}",
     "a text of ten billion characters": "{{ 'a' * 10**10 }}",
     "a number without end": "{{ 10 ** (10 ** 10) }}",
     "doubling": "{% set ns = namespace(x='a') %}{% for i in range(60) %}"

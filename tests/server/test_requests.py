@@ -13,7 +13,7 @@ from ptune_tui.config import DataConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.server.access import choose_access
 from ptune_tui.server.refusal import Refusal
-from ptune_tui.server.requests import ChatRequest, Message, decode_request
+from ptune_tui.server.requests import ChatRequest, CompletionRequest, Message, decode_request
 from ptune_tui.server.served_model import serve_bundle
 from tests.export.conftest import train_and_export
 
@@ -53,6 +53,17 @@ def test_the_newer_name_of_the_longest_answer_wins() -> None:
     asked = decode_request(body % b'"max_tokens": 3, "max_completion_tokens": 5', ChatRequest)
     assert asked.longest == 5
     assert decode_request(body % b'"max_tokens": 3', ChatRequest).longest == 3
+
+
+@pytest.mark.parametrize("escape", [r"\ud83d", r"\uDE00", r"\ud83d\ud83d", r"\ud83d\\ude00"])
+def test_half_a_character_is_called_so(escape: str) -> None:
+    body = '{"model": "m", "prompt": "a \\\\ud83d \\ud83d\\ude00 \\u00e9 %s"}'
+    with pytest.raises(Refusal, match="half of a surrogate pair") as caught:
+        decode_request((body % escape).encode(), CompletionRequest)
+    assert f"`{escape[:6]}`" in caught.value.message
+    assert decode_request((body % "").encode(), CompletionRequest).prompt == "a \\ud83d 😀 é "
+    with pytest.raises(Refusal, match="cannot be read"):
+        decode_request((body % "")[:-2].encode(), CompletionRequest)
 
 
 def test_no_temperature_is_too_low() -> None:
