@@ -46,6 +46,7 @@ from export.prompt_files import PROMPTS_FOLDER, write_prompt
 from export.readme import README_FILE, may_replace
 from export.session import DecoderSession
 from export.soft_tokens import read_soft_tokens
+from export.template import ModelTexts
 
 
 @dataclass
@@ -56,6 +57,7 @@ class PromptAddition:
         bundle: The bundle's folder.
         weights_hash: Of the weights the prompt was trained on.
         gate: The prompt and what it is measured against.
+        texts: What the base brings along for templates, which bundles of older versions lack.
         precision: What the whole bundle is to answer in; `auto` leaves that as it is where the
             prompt passes in it, and otherwise takes what all prompts pass in.
         num_threads: Processor threads.
@@ -64,6 +66,7 @@ class PromptAddition:
     bundle: Path
     weights_hash: str
     gate: Gate
+    texts: ModelTexts
     precision: AskedPrecision = "auto"
     num_threads: int = 0
 
@@ -193,6 +196,8 @@ class PromptAddition:
             prompts={**manifest.prompts, self.gate.prompt.name: record},
             default_precision=chosen,
         )
+        if changed.base_template is msgspec.UNSET:
+            changed = msgspec.structs.replace(changed, base_template=self.texts.base_template)
         new_names = set(record.files)
         is_other = _first_carried(changed) != _first_carried(manifest)
         if is_other or changed.default_precision != manifest.default_precision:

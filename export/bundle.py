@@ -148,6 +148,8 @@ class Manifest(msgspec.Struct, frozen=True):
         files: Every other file.
         versions: Of the packages that wrote the bundle.
         checksum: sha256 of this manifest with an empty checksum.
+        base_template: How the base alone is asked: the model's chat template; None where it has
+            none. Unset in bundles of older versions, so that their manifests keep their checksum.
     """
 
     schema: int
@@ -163,6 +165,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, FileRecord]
     versions: dict[str, str]
     checksum: str = ""
+    base_template: Template | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def data_files(precision: Precision) -> tuple[str, ...]:

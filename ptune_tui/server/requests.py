@@ -222,8 +222,8 @@ def decode_request(body: bytes, kind: type[RequestT]) -> RequestT:
         if half is not None:
             raise Refusal(
                 400,
-                f"The request has `{half[1].decode()}` alone: it is half of a surrogate pair, and no "
-                "character.",
+                f"The request has `{half[1].decode()}` alone: it is half of a surrogate pair, and "
+                "no character.",
             ) from None
         raise Refusal(
             400, f"The request cannot be read: {error}.", param=_place(str(error))
