@@ -8,7 +8,6 @@ replaced), the old ones come back if anything fails.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 from tokenizers import Tokenizer
 
+from export.at_once import staged
 from export.bundle import (
     TOKENIZER_FILE,
     Manifest,
@@ -96,7 +96,7 @@ class PromptAddition:
         parity = yield from self.gate.measure(sessions)
         check_parity(parity, self.precision)
         chosen = self._answers_in(manifest, parity)
-        with _staged(self.bundle) as stage:
+        with staged(self.bundle) as stage:
             stem = _free_stem(self.bundle, self.gate.prompt.name)
             chat_template = yield from self._chat_template(tokens)
             record = write_prompt(stage, self.gate.prompt, sessions, parity, stem, chat_template)
@@ -275,16 +275,3 @@ def _free_stem(bundle: Path, name: str) -> str:
         number += 1
         stem = f"{name}-{number}"
     return stem
-
-
-@contextmanager
-def _staged(bundle: Path) -> Iterator[Path]:
-    """A folder beside the bundle's files, gone when the block ends."""
-    for left in bundle.glob(".adding.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    stage = bundle / f".adding.{os.getpid()}.part"
-    stage.mkdir()
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
