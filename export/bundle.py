@@ -229,7 +229,7 @@ def _manifest_bytes(folder: Path) -> bytes:
         ) from None
     if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_MANIFEST_BYTES:
         raise BundleError(
-            f"{path} is no file of at most {_MOST_MANIFEST_BYTES} bytes.",
+            f"{path} is a link or no file, or larger than {_MOST_MANIFEST_BYTES >> 20} MB.",
             "Copy the whole bundle, or export the run again.",
         )
     return path.read_bytes()

@@ -63,9 +63,10 @@ def _compiled(source: str) -> Template:
 
 def _words(error: Exception) -> str:
     """An error in a line, whatever the template put into it."""
-    name = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
     printable = "".join(letter if letter.isprintable() else " " for letter in str(error)[:1000])
-    return name + " ".join(printable.split())[:300]
+    name = [] if isinstance(error, TemplateError) else [type(error).__name__]
+    words = " ".join(printable.split())[:300]
+    return ": ".join([*name, words] if words else name)
 
 
 def _limit_memory() -> None:
