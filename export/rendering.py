@@ -7,11 +7,13 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from export.errors import TemplateError
 
 _SECONDS = 5.0  # a real template takes less than a thousandth of it
+_AT_ONCE = 64  # texts a line: the pipe's own time is shared
 _CHILD = Path(__file__).with_name("rendering_child.py")
 _HINT = 'Use a text template, for example `--template "{prompt}\\n"`.'
 
@@ -30,30 +32,28 @@ class RenderingProcess:
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
 
-    def render(self, source: str, variables: Variables) -> str:
-        """The text of a template.
+    def render(self, source: str, given: Sequence[Variables]) -> list[str | TemplateError]:
+        """The texts of a template, or why there is none.
+
+        It may be no Jinja, fail, not come to an end, or write or need too much.
 
         Args:
             source (str): Jinja.
-            variables (Variables): What it may read.
-
-        Raises:
-            TemplateError: It is no Jinja, fails, does not come to an end, or writes or needs too
-                much.
+            given (Sequence[Variables]): What it may read, for each text.
         """
-        request = json.dumps({"source": source, "variables": variables}).encode() + b"\n"
+        request = json.dumps({"source": source, "given": given}).encode() + b"\n"
         with self._lock:
             line = self._ask(request)
-        if not line:
-            raise TemplateError(
-                f"The model's chat template does not come to an end within {self._seconds:g} s, or "
-                "needs too much memory.",
-                _HINT,
-            )
-        reply: dict[str, str] = json.loads(line)
-        if "error" in reply:
-            raise TemplateError(f"The model's chat template fails: {reply['error']}", _HINT)
-        return reply["text"]
+        if line:
+            replies: list[dict[str, str]] = json.loads(line)
+            return [_text_or_error(reply) for reply in replies]
+        if len(given) > 1:  # one of them ended the child
+            return [text for each in given for text in self.render(source, [each])]
+        words = (
+            f"The model's chat template does not come to an end within {self._seconds:g} s, or "
+            "needs too much memory."
+        )
+        return [TemplateError(words, _HINT)]
 
     def close(self) -> None:
         """End the child, if there is one."""
@@ -93,14 +93,21 @@ _shared = RenderingProcess()
 atexit.register(_shared.close)
 
 
-def render(source: str, variables: Variables) -> str:
-    """The text of a template, by the one child that this program has.
+def render(source: str, given: Sequence[Variables]) -> list[str | TemplateError]:
+    """The texts of a template, or why there is none, by the one child that this program has.
 
     Args:
         source (str): Jinja.
-        variables (Variables): What it may read.
-
-    Raises:
-        TemplateError: As of `RenderingProcess.render`.
+        given (Sequence[Variables]): What it may read, for each text.
     """
-    return _shared.render(source, variables)
+    return [
+        text
+        for start in range(0, len(given), _AT_ONCE)
+        for text in _shared.render(source, given[start : start + _AT_ONCE])
+    ]
+
+
+def _text_or_error(reply: dict[str, str]) -> str | TemplateError:
+    if "error" in reply:
+        return TemplateError(f"The model's chat template fails: {reply['error']}", _HINT)
+    return reply["text"]

@@ -33,18 +33,20 @@ def main(seconds: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked; that closes the pipe
     with open(os.devnull, "w") as nowhere:
         for line in sys.stdin.buffer:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-            reply = json.dumps(_reply(json.loads(line)))
-            faulthandler.cancel_dump_traceback_later()
-            sys.stdout.buffer.write(reply.encode() + b"\n")
+            request = json.loads(line)
+            replies = []
+            for given in request["given"]:
+                faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+                replies.append(_reply(request["source"], given))
+                faulthandler.cancel_dump_traceback_later()
+            sys.stdout.buffer.write(json.dumps(replies).encode() + b"\n")
             sys.stdout.buffer.flush()
 
 
-def _reply(request: dict[str, Any]) -> dict[str, str]:
+def _reply(source: str, given: dict[str, Any]) -> dict[str, str]:
     """The rendered text, or why there is none."""
-    given = request["variables"]
     try:
-        text = _compiled(request["source"]).render(given)
+        text = _compiled(source).render(given)
     except Exception as error:
         # A template can make any operation fail, so any exception can come of it.
         return {"error": _words(error)}

@@ -7,6 +7,7 @@ response. They are tokenised apart, so that the boundary of the label mask is al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -140,15 +141,27 @@ class Renderer:
         Raises:
             TemplateError: The template is not `chat`, or does not take the conversation.
         """
-        last = {**messages[-1], "content": _MARKER}
-        lead, marker, tail = self.chat(self._told([*messages[:-1], last])).partition(_MARKER)
-        if not marker or _MARKER in tail:
-            raise TemplateError(
-                "The model's chat template does not place the last message exactly once.",
-                'Use a text template, for example `--template "{prompt}\\n"`.',
-            )
-        prompt = messages[-1]["content"]
-        return RenderedPrompt(lead + prompt + tail, len(lead), len(lead) + len(prompt))
+        (rendered,) = self.render_conversations([messages])
+        if isinstance(rendered, TemplateError):
+            raise rendered
+        return rendered
+
+    def render_conversations(
+        self, conversations: Sequence[Messages]
+    ) -> list[RenderedPrompt | TemplateError]:
+        """The same for many conversations in less time; an error in the place of one not taken.
+
+        Raises:
+            TemplateError: The template is not `chat`.
+        """
+        marked = [
+            self._told([*messages[:-1], {**messages[-1], "content": _MARKER}])
+            for messages in conversations
+        ]
+        return [
+            _around_marker(text, messages[-1]["content"]) if isinstance(text, str) else text
+            for text, messages in zip(self._chats(marked), conversations, strict=True)
+        ]
 
     def response(self, response: str) -> str:
         """The response as it is tokenised."""
@@ -194,6 +207,12 @@ class Renderer:
         Raises:
             TemplateError: There is no chat template, or it does not render.
         """
+        (text,) = self._chats([messages])
+        if isinstance(text, TemplateError):
+            raise text
+        return text
+
+    def _chats(self, conversations: Sequence[Messages]) -> list[str | TemplateError]:
         source = self.template.chat_template
         if not source:
             raise TemplateError(
@@ -202,13 +221,27 @@ class Renderer:
             )
         return render(
             source,
-            {
-                "messages": messages,
-                "add_generation_prompt": True,
-                "bos_token": self.template.bos_token,
-                "eos_token": self.template.eos_token,
-            },
+            [
+                {
+                    "messages": messages,
+                    "add_generation_prompt": True,
+                    "bos_token": self.template.bos_token,
+                    "eos_token": self.template.eos_token,
+                }
+                for messages in conversations
+            ],
         )
+
+
+def _around_marker(text: str, prompt: str) -> RenderedPrompt | TemplateError:
+    """A rendered conversation with the prompt in the place of its marker."""
+    lead, marker, tail = text.partition(_MARKER)
+    if not marker or _MARKER in tail:
+        return TemplateError(
+            "The model's chat template does not place the last message exactly once.",
+            'Use a text template, for example `--template "{prompt}\\n"`.',
+        )
+    return RenderedPrompt(lead + prompt + tail, len(lead), len(lead) + len(prompt))
 
 
 def split_text(text: str) -> tuple[str, str, str]:

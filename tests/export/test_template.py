@@ -88,12 +88,12 @@ def test_a_template_that_does_not_behave_is_refused_in_a_sentence(source: str) -
     process = RenderingProcess(seconds=0.5)
     said = [{"role": "user", "content": "hello"}]
     try:
-        with pytest.raises(TemplateError) as caught:
-            process.render(source, {"messages": said})
-        assert caught.value.message.isprintable()
-        assert len(caught.value.message) < 400
+        (refused,) = process.render(source, [{"messages": said}])
+        assert isinstance(refused, TemplateError)
+        assert refused.message.isprintable()
+        assert len(refused.message) < 400
         # The next one is answered all the same.
-        assert process.render("{{ messages[0].content }}", {"messages": said}) == "hello"
+        assert process.render("{{ messages[0].content }}", [{"messages": said}]) == ["hello"]
     finally:
         process.close()
 
@@ -101,14 +101,33 @@ def test_a_template_that_does_not_behave_is_refused_in_a_sentence(source: str) -
 def test_one_process_renders_for_all_and_starts_again_where_it_was_ended() -> None:
     process = RenderingProcess()
     try:
-        assert process.render("{{ x }}", {"x": "\ud83d \u2028 a\nb"}) == "\ud83d \u2028 a\nb"
+        odd = "\ud83d \u2028 a\nb"
+        assert process.render("{{ x }}", [{"x": odd}, {"x": "b"}]) == [odd, "b"]
         child = process._child
-        assert process.render("{{ x | tojson }}", {"x": "é\n"}) == '"é\\n"'
+        assert process.render("{{ x | tojson }}", [{"x": "é\n"}]) == ['"é\\n"']
         assert child is process._child
         assert child is not None
         child.kill()
         child.wait()
-        assert process.render("a", {}) == "a"
+        assert process.render("a", [{}]) == ["a"]
+    finally:
+        process.close()
+
+
+def test_one_text_that_does_not_end_costs_the_others_nothing() -> None:
+    process = RenderingProcess(seconds=0.5)
+    source = "{% if x == 'b' %}{{ raise_exception('no b') }}{% endif %}{{ x }}" + (
+        "{% if x == 'c' %}{% for i in range(99999) %}{% for j in range(99999) %}"
+        "{% endfor %}{% endfor %}{% endif %}"
+    )
+    try:
+        found = process.render(source, [{"x": letter} for letter in "abcd"])
+        assert [found[0], found[3]] == ["a", "d"]
+        assert [str(each) for each in found[1:3]] == [
+            "The model's chat template fails: no b",
+            "The model's chat template does not come to an end within 0.5 s, or needs too much "
+            "memory.",
+        ]
     finally:
         process.close()
 
