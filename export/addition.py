@@ -8,7 +8,6 @@ replaced), the old ones come back if anything fails.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 import msgspec
 from tokenizers import Tokenizer
 
+from export.at_once import staged
 from export.bundle import (
     TOKENIZER_FILE,
     Manifest,
@@ -46,6 +46,7 @@ from export.prompt_files import PROMPTS_FOLDER, write_prompt
 from export.readme import README_FILE, may_replace
 from export.session import DecoderSession
 from export.soft_tokens import read_soft_tokens
+from export.template import ModelTexts
 
 
 @dataclass
@@ -56,6 +57,7 @@ class PromptAddition:
         bundle: The bundle's folder.
         weights_hash: Of the weights the prompt was trained on.
         gate: The prompt and what it is measured against.
+        texts: What the base brings along for templates, which bundles of older versions lack.
         precision: What the whole bundle is to answer in; `auto` leaves that as it is where the
             prompt passes in it, and otherwise takes what all prompts pass in.
         num_threads: Processor threads.
@@ -64,6 +66,7 @@ class PromptAddition:
     bundle: Path
     weights_hash: str
     gate: Gate
+    texts: ModelTexts
     precision: AskedPrecision = "auto"
     num_threads: int = 0
 
@@ -93,7 +96,7 @@ class PromptAddition:
         parity = yield from self.gate.measure(sessions)
         check_parity(parity, self.precision)
         chosen = self._answers_in(manifest, parity)
-        with _staged(self.bundle) as stage:
+        with staged(self.bundle) as stage:
             stem = _free_stem(self.bundle, self.gate.prompt.name)
             chat_template = yield from self._chat_template(tokens)
             record = write_prompt(stage, self.gate.prompt, sessions, parity, stem, chat_template)
@@ -193,6 +196,8 @@ class PromptAddition:
             prompts={**manifest.prompts, self.gate.prompt.name: record},
             default_precision=chosen,
         )
+        if changed.base_template is msgspec.UNSET:
+            changed = msgspec.structs.replace(changed, base_template=self.texts.base_template)
         new_names = set(record.files)
         is_other = _first_carried(changed) != _first_carried(manifest)
         if is_other or changed.default_precision != manifest.default_precision:
@@ -270,16 +275,3 @@ def _free_stem(bundle: Path, name: str) -> str:
         number += 1
         stem = f"{name}-{number}"
     return stem
-
-
-@contextmanager
-def _staged(bundle: Path) -> Iterator[Path]:
-    """A folder beside the bundle's files, gone when the block ends."""
-    for left in bundle.glob(".adding.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
-    stage = bundle / f".adding.{os.getpid()}.part"
-    stage.mkdir()
-    try:
-        yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from export.bundle import PromptRecord
 from export.constraint import Constraint
 from export.encoding import Request, RowEncoder, answer_limit
-from export.errors import BundleError, RowError
+from export.errors import BundleError, RowError, TemplateError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
 from export.preface import NO_PREFACE, Preface
@@ -62,10 +62,15 @@ class Answerer:
     """Whether the last request was cut from the left to fit."""
 
     def __post_init__(self) -> None:
-        record = self.record
-        self.encoder = RowEncoder(
-            self.bundle.tokenizer, record.template, record.end_token_id, self.preface
-        )
+        record, tokenizer = self.record, self.bundle.tokenizer
+        try:
+            self.encoder = RowEncoder(tokenizer, record.template, record.end_token_id, self.preface)
+        except TemplateError as error:
+            # The hints of a template are for training.
+            raise BundleError(
+                f"{self.bundle.folder} cannot be asked: {error.message}",
+                "Do not use this bundle unless you know who made it; export the run again.",
+            ) from None
         if self.prefix is None:
             self.prefix = self._compute_prefix()
 
@@ -79,13 +84,18 @@ class Answerer:
         """The labels in tokens.
 
         Raises:
-            BundleError: The prompt answers in free text.
+            BundleError: The prompt answers in free text, or two labels cannot be told apart.
         """
         if self.record.labels is None:
             raise BundleError(
                 "This prompt answers in free text; it has no labels.", "Use `generate`."
             )
-        return LabelTrie([self.encoder.encode_response(label) for label in self.record.labels])
+        try:
+            return LabelTrie([self.encoder.encode_response(label) for label in self.record.labels])
+        except ValueError as error:
+            raise BundleError(
+                f"{self.bundle.folder} cannot be asked: {error}.", "Export the run again."
+            ) from None
 
     def generate(
         self,

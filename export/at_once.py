@@ -24,9 +24,8 @@ def written_at_once(destination: Path, overwrite: bool, marker: str) -> Iterator
     Raises:
         BundleError: Something is there already that may not be replaced.
     """
-    old = destination.with_name(f".{destination.name}.old.part")
-    if old.exists() and not destination.exists():
-        old.replace(destination)  # a writer was killed between its two renames
+    old = _old(destination)
+    _restore(destination)
     if destination.exists() and not (overwrite and (destination / marker).is_file()):
         raise BundleError(
             f"{destination} is already there.",
@@ -34,9 +33,8 @@ def written_at_once(destination: Path, overwrite: bool, marker: str) -> Iterator
         )
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
-    # What a writer that was killed left behind; two writers of one bundle make no sense.
-    for left in destination.parent.glob(f".{glob.escape(destination.name)}.*.part"):
-        shutil.rmtree(left, ignore_errors=True)
+    # Two writers of one bundle make no sense.
+    remove_unfinished(destination)
     part.mkdir()
     try:
         yield part
@@ -52,3 +50,41 @@ def written_at_once(destination: Path, overwrite: bool, marker: str) -> Iterator
             part.replace(destination)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """A folder within one that is there, for files that join it; gone when the block ends.
+
+    Args:
+        folder (Path): What they join.
+    """
+    remove_unfinished(folder)
+    stage = folder / f".adding.{os.getpid()}.part"
+    stage.mkdir()
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def remove_unfinished(destination: Path) -> None:
+    """Take away what a writer that was killed left behind, beside a folder and in it.
+
+    Args:
+        destination (Path): What it wrote.
+    """
+    _restore(destination)
+    beside = destination.parent.glob(f".{glob.escape(destination.name)}.*.part")
+    for left in [*beside, *destination.glob(".adding.*.part")]:
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _old(destination: Path) -> Path:
+    return destination.with_name(f".{destination.name}.old.part")
+
+
+def _restore(destination: Path) -> None:
+    """Undo the first of two renames, where a writer was killed before the second."""
+    if _old(destination).exists() and not destination.exists():
+        _old(destination).replace(destination)

@@ -23,11 +23,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from export.errors import BundleError
+from export.manifest_check import manifest_faults
 from export.precisions import PRECISIONS, Precision
 from export.prompts import PromptKind
 from export.shape import DecoderShape
@@ -38,6 +40,7 @@ SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 DATA_FILE = "model.data"
 INTEGERS_FILE = "throughput.data"
+_MOST_MANIFEST_BYTES = 64 << 20
 TOKENIZER_FILE = "tokenizer.json"
 PLAIN_TOKENIZER_FILE = "plain_tokenizer.json"
 
@@ -145,6 +148,8 @@ class Manifest(msgspec.Struct, frozen=True):
         files: Every other file.
         versions: Of the packages that wrote the bundle.
         checksum: sha256 of this manifest with an empty checksum.
+        base_template: How the base alone is asked: the model's chat template; None where it has
+            none. Unset in bundles of older versions, so that their manifests keep their checksum.
     """
 
     schema: int
@@ -160,6 +165,7 @@ class Manifest(msgspec.Struct, frozen=True):
     files: dict[str, FileRecord]
     versions: dict[str, str]
     checksum: str = ""
+    base_template: Template | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def data_files(precision: Precision) -> tuple[str, ...]:
@@ -192,16 +198,11 @@ def read_manifest(folder: Path) -> Manifest:
         folder (Path): The bundle.
 
     Raises:
-        BundleError: There is no bundle, or its manifest is damaged or of another version.
+        BundleError: There is no bundle, or its manifest is damaged, of another version, or says
+            what cannot be.
     """
     path = folder / MANIFEST
-    try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(
-            f"{folder} is not a bundle: it has no {MANIFEST}.",
-            "`ptune export RUN --out BUNDLE` writes one.",
-        ) from None
+    content = _manifest_bytes(folder)
     try:
         version = msgspec.json.decode(content, type=_SchemaOnly).schema
         if version != SCHEMA_VERSION:
@@ -210,7 +211,7 @@ def read_manifest(folder: Path) -> Manifest:
                 "Use the version of ptune that wrote it, or export the run again.",
             )
         manifest = msgspec.json.decode(content, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(f"{path} is damaged: {error}", "Export the run again.") from None
     for name in manifest.files:
         _check_name(name, path)
@@ -219,7 +220,31 @@ def read_manifest(folder: Path) -> Manifest:
             f"{path} was changed: its checksum is another one.",
             "Copy the bundle again, or export the run again.",
         )
+    fault = next(manifest_faults(manifest), None)
+    if fault is not None:
+        raise BundleError(
+            f"{path} says what cannot be: {fault}.",
+            "Do not use this bundle unless you know who made it; export the run again.",
+        )
     return manifest
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    """The manifest's content; nothing else is opened, for a pipe would be waited for."""
+    path = folder / MANIFEST
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST}.",
+            "`ptune export RUN --out BUNDLE` writes one.",
+        ) from None
+    if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_MANIFEST_BYTES:
+        raise BundleError(
+            f"{path} is a link or no file, or larger than {_MOST_MANIFEST_BYTES >> 20} MB.",
+            "Copy the whole bundle, or export the run again.",
+        )
+    return path.read_bytes()
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -243,7 +268,7 @@ def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
     """Check one file of a bundle against its record and return its path.
 
     Raises:
-        BundleError: The file is missing, a link, or not the one that was written.
+        BundleError: The file is missing, behind a link, or not the one that was written.
     """
     record = manifest.files.get(name)
     if record is None:
@@ -251,11 +276,12 @@ def verify_file(folder: Path, manifest: Manifest, name: str) -> Path:
             f"{folder / MANIFEST} names {name!r} but has no hash for it.", "Export the run again."
         )
     path = folder / name
-    if path.is_symlink() or not path.is_file():
+    # A folder on the way to it may be a link, too.
+    if path.resolve() != folder.resolve() / name or not path.is_file():
         raise BundleError(
             f"{path} is missing or a link.", "Copy the whole bundle, or export the run again."
         )
-    if hash_file(path) != record:
+    if path.stat().st_size != record.num_bytes or hash_file(path) != record:
         raise BundleError(
             f"{path} was changed: its sha256 or size is not the manifest's.",
             "Copy the bundle again, or export the run again.",

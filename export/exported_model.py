@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from export.rowwise import Loudness
+from export.template import ModelTexts
 from quant.packing import FrozenWeight, QuantTensor
 
 
@@ -22,6 +23,7 @@ class ExportedModel:
         weights: Frozen weights by their transformers names.
         weights_hash: sha256 over them.
         tokenizer_json: The tokenizer, as training used it.
+        texts: What the model brings along for templates.
         listen: Tells how loud the inputs of its layers are, behind the prompt.
     """
 
@@ -30,6 +32,7 @@ class ExportedModel:
     weights: Mapping[str, FrozenWeight | Tensor]
     weights_hash: str
     tokenizer_json: str
+    texts: ModelTexts
     listen: Callable[[], Loudness]
 
     @property

@@ -80,6 +80,26 @@ def open_part(graph: bytes, folder: Path) -> Any:
     return _session(graph, options, folder)
 
 
+def run_bound(session: Any, binding: Any, where: Path) -> None:
+    """Run a session on what is bound.
+
+    Args:
+        session (Any): From `open_session`.
+        binding (Any): Its inputs and outputs.
+        where (Path): What to call it.
+
+    Raises:
+        BundleError: onnxruntime cannot compute it.
+    """
+    try:
+        session.run_with_iobinding(binding)
+    except Exception as error:
+        # As in `_session`.
+        raise BundleError(
+            f"onnxruntime {VERSION} cannot compute {where}: {error}", "Export the run again."
+        ) from error
+
+
 def _options(num_threads: int, spin: bool) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads

@@ -131,4 +131,10 @@ def _load(path: Path, name: str, num_dimensions: int) -> FloatArray:
             f"{num_dimensions} dimensions.",
             "Export the run again.",
         )
+    if not np.isfinite(tensors[name]).all():
+        raise BundleError(
+            f"`{name}` in {path} has numbers that are not finite, behind which nothing can be "
+            "answered.",
+            "Export the run again.",
+        )
     return np.asarray(tensors[name], dtype=np.float32)

@@ -56,6 +56,10 @@ def named_record(folder: Path, manifest: Manifest, name: str | None) -> tuple[st
     prompts = manifest.prompts
     if name is None and len(prompts) == 1:
         return next(iter(prompts.items()))
+    if not prompts:
+        raise BundleError(
+            f"{folder} has no prompts.", f"`ptune export RUN --into {folder}` adds one."
+        )
     if name is None or name not in prompts:
         raise BundleError(
             f"{folder} has no prompt named {name!r}."
@@ -118,8 +122,12 @@ class Bundle:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer of training, which knows no virtual tokens."""
-        name = tokenizer_file(self.manifest)
-        return Tokenizer.from_file(str(verify_file(self.folder, self.manifest, name)))
+        path = verify_file(self.folder, self.manifest, tokenizer_file(self.manifest))
+        try:
+            return Tokenizer.from_file(str(path))
+        except Exception as error:
+            # The package raises nothing more special.
+            raise BundleError(f"{path} is no tokenizer: {error}", "Export the run again.") from None
 
     def vocabulary(self, end_token_id: int) -> Vocabulary:
         """The tokens for constrained answers; made once for an end token, as it takes a while.

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from export.cache import FloatArray, open_cache
-from export.errors import RowError
-from export.ort import open_session, ort_value
+from export.errors import BundleError, RowError
+from export.ort import open_session, ort_value, run_bound
 from export.prompts import AnyPrompt, PrefixPrompt
 from export.shape import DecoderShape
 from export.token_forest import ATTENTION_BIAS, POSITION_IDS, Layout, plain_layout
 
 LOGITS = "logits"
 _MAX_CHUNK = 512
+_OTHER_SIZES = "The manifest belongs to another graph; export the run again."
 
 
 class DecoderSession:
@@ -31,13 +32,18 @@ class DecoderSession:
         shape (DecoderShape): Its numbers.
         num_threads (int): Threads of one operator; 0 for the number of physical cores.
         spin (bool): Whether threads burn their core while they wait within a run.
+
+    Raises:
+        BundleError: onnxruntime does not take the graph, or it has other numbers.
     """
 
     def __init__(
         self, graph: Path, shape: DecoderShape, num_threads: int = 0, spin: bool = True
     ) -> None:
         self.shape = shape
+        self._graph = graph
         self._session: Any = open_session(graph, num_threads, spin)
+        _check_sizes(self._session, shape, graph)
         self.takes_layout = ATTENTION_BIAS in {node.name for node in self._session.get_inputs()}
         """Whether rows can share a sequence."""
         self._binding: Any = self._session.io_binding()
@@ -71,6 +77,7 @@ class DecoderSession:
 
         Raises:
             RowError: The sequence is longer than the model's context.
+            BundleError: onnxruntime cannot compute the graph.
         """
         if layout is None and wanted is None and self.takes_layout:
             # What each token sees is a matrix of new tokens by all tokens.
@@ -96,7 +103,7 @@ class DecoderSession:
         logits_NV: FloatArray = np.empty((num_wanted, self.shape.vocab_size), np.float32)
         place = ("cpu", 0, np.float32, (1, *logits_NV.shape), logits_NV.ctypes.data)
         binding.bind_output(LOGITS, *place)
-        self._session.run_with_iobinding(binding)
+        run_bound(self._session, binding, self._graph)
         self._cache.keep(total)
         return logits_NV
 
@@ -143,3 +150,29 @@ class DecoderSession:
                 f"{needed} tokens do not fit into the model's context of {limit}",
                 "Shorten the text or ask for fewer new tokens.",
             )
+
+
+def _check_sizes(session: Any, shape: DecoderShape, graph: Path) -> None:
+    """Refuse a graph whose inputs and outputs are not of the manifest's sizes."""
+    values = [*session.get_inputs(), *session.get_overridable_initializers()]
+    sizes = {value.name: value.shape for value in [*values, *session.get_outputs()]}
+    num_layers = sum(name.startswith("past_key_values.") for name in sizes) // 2
+    if num_layers != shape.num_layers:
+        raise BundleError(
+            f"{graph} has {num_layers} layers of keys and values, the manifest {shape.num_layers}.",
+            _OTHER_SIZES,
+        )
+    expected = {LOGITS: {2: shape.vocab_size}, "soft_prompt": {1: shape.hidden_size}}
+    for layer in range(num_layers):
+        for kind in ("key", "value"):
+            cached = {1: shape.num_key_value_heads, 3: shape.head_size}
+            expected[f"past_key_values.{layer}.{kind}"] = cached
+    for name, places in expected.items():
+        found = sizes.get(name)
+        for place, size in places.items():
+            if found is None or len(found) <= place or found[place] != size:
+                raise BundleError(
+                    f"{graph} has the sizes {found} at `{name}` instead of {size} in place "
+                    f"{place + 1}.",
+                    _OTHER_SIZES,
+                )

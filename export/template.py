@@ -7,16 +7,14 @@ response. They are tokenised apart, so that the boundary of the label mask is al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import msgspec
-from jinja2 import TemplateError as JinjaError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from export.errors import TemplateError
 from export.preface import NO_PREFACE, Preface
+from export.rendering import render
 
 CHAT = "chat"
 PLAIN = "{prompt}\n"
@@ -81,6 +79,18 @@ class ModelTexts(msgspec.Struct, frozen=True):
             columns=columns or msgspec.UNSET,
         )
 
+    @property
+    def base_template(self) -> Template | None:
+        """How the model alone is asked: by its chat template; None where it has none that works."""
+        if not self.chat_template:
+            return None
+        template = self.template(CHAT, is_free_text=True)
+        try:
+            Renderer(template)
+        except TemplateError:
+            return None
+        return template
+
 
 @dataclass(frozen=True)
 class RenderedPrompt:
@@ -131,15 +141,27 @@ class Renderer:
         Raises:
             TemplateError: The template is not `chat`, or does not take the conversation.
         """
-        last = {**messages[-1], "content": _MARKER}
-        lead, marker, tail = self.chat(self._told([*messages[:-1], last])).partition(_MARKER)
-        if not marker or _MARKER in tail:
-            raise TemplateError(
-                "The model's chat template does not place the last message exactly once.",
-                'Use a text template, for example `--template "{prompt}\\n"`.',
-            )
-        prompt = messages[-1]["content"]
-        return RenderedPrompt(lead + prompt + tail, len(lead), len(lead) + len(prompt))
+        (rendered,) = self.render_conversations([messages])
+        if isinstance(rendered, TemplateError):
+            raise rendered
+        return rendered
+
+    def render_conversations(
+        self, conversations: Sequence[Messages]
+    ) -> list[RenderedPrompt | TemplateError]:
+        """The same for many conversations in less time; an error in the place of one not taken.
+
+        Raises:
+            TemplateError: The template is not `chat`.
+        """
+        marked = [
+            self._told([*messages[:-1], {**messages[-1], "content": _MARKER}])
+            for messages in conversations
+        ]
+        return [
+            _around_marker(text, messages[-1]["content"]) if isinstance(text, str) else text
+            for text, messages in zip(self._chats(marked), conversations, strict=True)
+        ]
 
     def response(self, response: str) -> str:
         """The response as it is tokenised."""
@@ -185,38 +207,41 @@ class Renderer:
         Raises:
             TemplateError: There is no chat template, or it does not render.
         """
-        try:
-            rendered: str = self._jinja.render(
-                messages=messages,
-                add_generation_prompt=True,
-                bos_token=self.template.bos_token,
-                eos_token=self.template.eos_token,
-            )
-        except JinjaError as error:
-            raise TemplateError(
-                f"The model's chat template does not render: {error}",
-                'Use a text template, for example `--template "{prompt}\\n"`.',
-            ) from error
-        return rendered
+        (text,) = self._chats([messages])
+        if isinstance(text, TemplateError):
+            raise text
+        return text
 
-    @cached_property
-    def _jinja(self) -> Any:
+    def _chats(self, conversations: Sequence[Messages]) -> list[str | TemplateError]:
         source = self.template.chat_template
         if not source:
             raise TemplateError(
                 "The template is `chat`, but this model has no chat template.",
                 'Use a text template, for example `--template "{prompt}\\n"`.',
             )
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _raise_exception
-        environment.filters["tojson"] = _to_json
-        try:
-            return environment.from_string(source)
-        except JinjaError as error:
-            raise TemplateError(
-                f"The model's chat template is not valid Jinja: {error}",
-                'Use a text template, for example `--template "{prompt}\\n"`.',
-            ) from error
+        return render(
+            source,
+            [
+                {
+                    "messages": messages,
+                    "add_generation_prompt": True,
+                    "bos_token": self.template.bos_token,
+                    "eos_token": self.template.eos_token,
+                }
+                for messages in conversations
+            ],
+        )
+
+
+def _around_marker(text: str, prompt: str) -> RenderedPrompt | TemplateError:
+    """A rendered conversation with the prompt in the place of its marker."""
+    lead, marker, tail = text.partition(_MARKER)
+    if not marker or _MARKER in tail:
+        return TemplateError(
+            "The model's chat template does not place the last message exactly once.",
+            'Use a text template, for example `--template "{prompt}\\n"`.',
+        )
+    return RenderedPrompt(lead + prompt + tail, len(lead), len(lead) + len(prompt))
 
 
 def split_text(text: str) -> tuple[str, str, str]:
@@ -246,11 +271,3 @@ def split_text(text: str) -> tuple[str, str, str]:
     if not marker and not prefix and stripped and not stripped[-1].isspace():
         prefix = " "
     return lead, stripped, prefix
-
-
-def _raise_exception(message: str) -> None:
-    raise JinjaError(message)
-
-
-def _to_json(value: object, **_: object) -> str:
-    return msgspec.json.encode(value).decode()

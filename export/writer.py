@@ -183,6 +183,7 @@ class BundleWriter:
                 "onnx": onnx.__version__,
                 "onnxruntime": ort.VERSION,
             },
+            base_template=self.model.texts.base_template,
         )
         write_manifest(folder, manifest)
         return manifest

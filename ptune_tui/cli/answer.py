@@ -111,7 +111,9 @@ def run(
         from ptune_tui.cli.answer_input import requests_in
 
         texts = requests_in(input_file, prompt_field, answerer)
-    is_scored = answerer.record.labels is not None and not generate
+    # The base was never held to the labels; asked for JSON, it writes.
+    is_written = generate or (base and (json_schema is not None or json_object))
+    is_scored = answerer.record.labels is not None and not is_written
     writing = Writing(
         max_new_tokens,
         Sampling(temperature, top_k, top_p, min_p, repetition_penalty, seed),

@@ -73,7 +73,14 @@ def export(
         format=format_,
         float_type=dtype,
     )
-    work(new_task_folder("export"), task, make_display(display))
+    try:
+        work(new_task_folder("export"), task, make_display(display))
+    except KeyboardInterrupt:
+        from export.at_once import remove_unfinished
+
+        # A worker that had to be killed took nothing away.
+        remove_unfinished(bundle)
+        raise
     if display == "plain":
         say("Next:")
         for line in _next_lines(format_, bundle, name if into else None):

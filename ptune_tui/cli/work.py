@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ptune_tui.cli.display import Display, JsonDisplay, PlainDisplay, SilentDisplay
+from ptune_tui.cli.interrupts import Interrupts
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, UsageError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
@@ -35,8 +36,9 @@ def make_display(name: str) -> Display:
 def work(folder: Path, task: Task, display: Display) -> list[Event]:
     """Run a task in a worker and return its events.
 
-    The first interrupt asks a training run or a learning curve to stop and save; a second one, or
-    any interrupt of another task, ends the worker.
+    The first interrupt (Ctrl-C, or SIGTERM) asks a training run or a learning curve to stop and
+    save; a second one, or any interrupt of another task, ends the worker. So does any error here;
+    training alone goes on by itself, and when its terminal is closed, too.
 
     Args:
         folder (Path): The task's folder.
@@ -56,25 +58,20 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
             "The current folder was deleted, so nothing can be started in it.",
             "Change into a folder that is there: `cd`.",
         ) from None
-    job = start(folder, task)
+    stopping = _STOPPING.get(type(task))
     events: list[Event] = []
-    try:
-        _follow(job, display, events)
-    except KeyboardInterrupt:
-        stopping = _STOPPING.get(type(task))
-        if stopping is None:
-            job.kill()
-            raise
-        display.close()
-        say(stopping)
-        job.send(Stop(save=True))
+    with Interrupts(outlives_terminal=stopping is not None) as interrupts:
+        job = start(folder, task)
         try:
-            _follow(job, display, events)
-        except KeyboardInterrupt:
-            job.kill()
+            interrupts.release()
+            _follow_or_stop(job, display, events, stopping)
+        except BaseException as error:
+            if stopping is None or isinstance(error, KeyboardInterrupt):
+                interrupts.hold()
+                job.kill()
             raise
-    finally:
-        display.close()
+        finally:
+            display.close()
     last = events[-1]
     if isinstance(last, TaskFailed):
         raise WorkerError(last)
@@ -95,6 +92,19 @@ def require_training_extra() -> None:
             error = PTuneError(reason.message, reason.hint)
             error.category = reason.category
             raise error
+
+
+def _follow_or_stop(job: Job, display: Display, events: list[Event], stopping: str | None) -> None:
+    """Follow a job to its end; the first interrupt only asks one to stop that can."""
+    try:
+        _follow(job, display, events)
+    except KeyboardInterrupt:
+        if stopping is None:
+            raise
+        job.send(Stop(save=True))
+        display.close()
+        say(stopping)
+        _follow(job, display, events)
 
 
 def _follow(job: Job, display: Display, events: list[Event]) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from export.encoding import Request, RowEncoder
 from export.errors import RowError, TemplateError
+from export.template import RenderedPrompt
 from ptune_tui.rows import Row
 
 Counts = npt.NDArray[np.int32]
@@ -40,14 +41,13 @@ class TokenCounter:
             row, by its index, whose number is then 0.
         """
         is_chat = self._encoder.renderer.is_chat
-        refused: dict[int, str] = {}
-        texts = []
-        for index, row in enumerate(rows):
-            try:
-                texts.append(self._rendered(self._request(row)))
-            except TemplateError as error:
-                refused[index] = error.message
-                texts.append("")
+        rendered = self._rendered([self._request(row) for row in rows])
+        refused = {
+            index: found.message
+            for index, found in enumerate(rendered)
+            if isinstance(found, TemplateError)
+        }
+        texts = ["" if isinstance(found, TemplateError) else found.text for found in rendered]
         counts = self._count(texts, add_special_tokens=not is_chat)
         counts[list(refused)] = 0
         return counts, refused
@@ -75,11 +75,15 @@ class TokenCounter:
     def _request(self, row: Row) -> Request:
         return row.request(is_chat=self._encoder.renderer.is_chat)
 
-    def _rendered(self, request: Request) -> str:
+    def _rendered(self, requests: Sequence[Request]) -> list[RenderedPrompt | TemplateError]:
+        """Single texts one by one, conversations together."""
         renderer = self._encoder.renderer
-        if isinstance(request, str):
-            return renderer.render(request).text
-        return renderer.render_messages(request).text
+        conversations = [request for request in requests if not isinstance(request, str)]
+        talks = iter(renderer.render_conversations(conversations) if conversations else ())
+        return [
+            renderer.render(request) if isinstance(request, str) else next(talks)
+            for request in requests
+        ]
 
     def _count(self, texts: list[str], *, add_special_tokens: bool) -> Counts:
         encodings = self._encoder.tokenizer.encode_batch_fast(

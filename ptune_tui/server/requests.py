@@ -58,6 +58,13 @@ INSTEAD = {
 
 Count = Annotated[int, Meta(ge=1)]
 
+# Up to an escape of half a character: what is none, then whole pairs.
+_HALF_CHARACTER = re.compile(
+    rb"(?:[^\\]|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*+"
+    rb"(\\u[dD][89a-fA-F]\w\w)",
+    re.DOTALL,
+)
+
 
 class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
     """A part of a message's content."""
@@ -211,6 +218,13 @@ def decode_request(body: bytes, kind: type[RequestT]) -> RequestT:
     except RecursionError:
         raise Refusal(400, "The body is nested too deeply.") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        half = _HALF_CHARACTER.match(body)
+        if half is not None:
+            raise Refusal(
+                400,
+                f"The request has `{half[1].decode()}` alone: it is half of a surrogate pair, and "
+                "no character.",
+            ) from None
         raise Refusal(
             400, f"The request cannot be read: {error}.", param=_place(str(error))
         ) from None

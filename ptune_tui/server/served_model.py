@@ -10,6 +10,7 @@ import msgspec
 from export.answering import Answerer
 from export.constraint import Constraint
 from export.errors import RowError, TemplateError
+from export.preface import NO_PREFACE
 from export.runtime import Bundle
 from export.template import Template
 from ptune_tui.server.job import Work, Writing, labelled, written
@@ -126,10 +127,12 @@ class ServedModel:
 
     @property
     def _why_no_conversation(self) -> str:
+        if self.is_base and self.answerer.bundle.manifest.base_template is None:
+            return "The model has no chat template. Send the base raw text at `/v1/completions`."
         if self.is_base:
             return (
-                "No prompt of this bundle was trained on the model's chat template, so the bundle "
-                "does not have it. Send the base raw text at `/v1/completions`."
+                "An older version of ptune exported this bundle, without the model's chat "
+                "template. Export it again, or send the base raw text at `/v1/completions`."
             )
         return (
             f"The prompt `{self.name}` was trained on single texts. Send exactly one message, "
@@ -191,8 +194,13 @@ def serve_bundle(bundle: Bundle) -> dict[str, ServedModel]:
 
 
 def _base_answerer(bundle: Bundle) -> Answerer:
-    """The base behind the model's chat template where a prompt carries it, else behind nothing."""
-    prompts = bundle.manifest.prompts
+    """The base behind the model's chat template where the bundle has it, else behind nothing."""
+    prompts, template = bundle.manifest.prompts, bundle.manifest.base_template
+    name, record = next(iter(prompts.items()))
+    if isinstance(template, Template):
+        context = bundle.manifest.shape.context_length
+        return bundle.told(name, template, NO_PREFACE, record.end_token_id, context)
+    # Older versions kept it only with the prompts that were trained on it.
     for name, record in prompts.items():
         if record.template.chat_template is not None:
             return bundle.base(name)

@@ -82,7 +82,10 @@ def _export_graphs(task: ExportTask, tuned: TunedModel, channel: Channel) -> Ite
     steps: Iterator[Step]
     if task.is_addition:
         weights_hash = tuned.frozen.loaded.report.weights_hash
-        addition = PromptAddition(destination, weights_hash, gate, task.precision, num_threads)
+        texts = tuned.frozen.text.texts
+        addition = PromptAddition(
+            destination, weights_hash, gate, texts, task.precision, num_threads
+        )
         steps = addition.write(overwrite=task.overwrite)
     else:
         model = exported_model(tuned.frozen, tuned.prompt, gate.rows)
@@ -231,6 +234,7 @@ def exported_model(
         weights=frozen.loaded.weights,
         weights_hash=frozen.loaded.report.weights_hash,
         tokenizer_json=frozen.text.tokenizer.to_str(),
+        texts=frozen.text.texts,
         listen=listen,
     )
 

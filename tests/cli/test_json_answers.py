@@ -36,6 +36,18 @@ def test_free_answers_keep_to_the_schema_in_a_file(
         assert all(isinstance(value, bool) for value in values)
 
 
+def test_the_base_writes_json_though_the_prompt_has_labels(
+    ptune: Ptune, bundle: Path, tmp_path: Path
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "array", "items": {"type": "boolean"}, "maxItems": 2}')
+    done = ptune("run", bundle, "the cat sat", "--base", "--json-schema", schema)
+    assert done.code == 0, done.err
+    assert len(json.loads(done.out)) <= 2
+    labels = ptune("run", bundle, "the cat sat", "--base")
+    assert labels.out.strip() in ("good", "bad green", "bad red")
+
+
 def test_what_cannot_be_kept_to_ends_with_2(ptune: Ptune, bundle: Path, tmp_path: Path) -> None:
     schema = tmp_path / "schema.json"
     schema.write_text('{"type": "banana"}')

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from export import addition, parity
-from export.bundle import read_manifest, write_manifest
+from export.bundle import MANIFEST, read_manifest, write_manifest
 from export.errors import BundleError, ParityError
 from export.runtime import Bundle
+from export.template import Template
 from ptune_tui.tasks import ExportPrecision, ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
@@ -138,6 +139,17 @@ def test_a_damaged_bundle_gets_no_prompt(copied: Path, exported_prefix: Exported
     (copied / "model.data").write_bytes((copied / "model.data").read_bytes()[:-1])
     with pytest.raises(BundleError, match="was changed"):
         add(exported_prefix, copied)
+
+
+def test_a_bundle_of_an_older_version_gets_the_bases_chat_template(
+    copied: Path, exported_prefix: Exported
+) -> None:
+    manifest = read_manifest(copied)
+    assert isinstance(manifest.base_template, Template)
+    write_manifest(copied, msgspec.structs.replace(manifest, base_template=msgspec.UNSET))
+    assert "base_template" not in (copied / MANIFEST).read_text()
+    add(exported_prefix, copied)
+    assert read_manifest(copied).base_template == manifest.base_template
 
 
 def add_in(made: Exported, bundle: Path, precision: ExportPrecision, name: str = "second") -> None:

@@ -178,6 +178,8 @@ def test_a_prompt_of_an_older_version_is_in_the_card(copied: Path) -> None:
     text = bundle_card("b", msgspec.structs.replace(manifest, prompts={"mine": old}))
     assert "an older version of ptune exported it" in text
     assert "model-index" not in text
+    assert "It was scored on" not in text
+    assert "It was scored on the rows named above" in bundle_card("b", manifest)
 
 
 def test_scores_of_a_comparison_are_in_the_cards_that_follow(

@@ -9,6 +9,7 @@ import transformers
 
 from export.encoding import RowEncoder, common_prefix
 from export.errors import RowError, TemplateError
+from export.rendering import RenderingProcess
 from export.template import CHAT, Renderer, Template, split_text
 from ptune_tui.engine.model import ModelTokenizer, load_tokenizer
 
@@ -63,6 +64,72 @@ def test_a_hostile_chat_template_cannot_reach_python() -> None:
     source = "{{ ''.__class__.__mro__[1].__subclasses__() }}{{ messages[0]['content'] }}"
     with pytest.raises(TemplateError):
         Renderer(Template(text=CHAT, chat_template=source))
+
+
+HOSTILE = {
+    "nested loops": "{% for i in range(99999) %}{% for j in range(99999) %}"
+    "{% endfor %}{% endfor %}",
+    "a text of ten billion characters": "{{ 'a' * 10**10 }}",
+    "a number without end": "{{ 10 ** (10 ** 10) }}",
+    "doubling": "{% set ns = namespace(x='a') %}{% for i in range(60) %}"
+    "{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
+    "a macro that calls itself twice": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}"
+    "{% endif %}{% endmacro %}{{ f(60) }}",
+    "a million and more characters": "{{ 'abcd' * 300000 }}",
+    "another template": "{% import 'os' as x %}",
+    "no Jinja": "{% for",
+    "an operation on the wrong type": "{{ messages + 1 }}",
+    "an error that writes to the terminal": "{{ raise_exception('\x1b]0;title\x07\n' * 1000) }}",
+}
+
+
+@pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_template_that_does_not_behave_is_refused_in_a_sentence(source: str) -> None:
+    process = RenderingProcess(seconds=0.5)
+    said = [{"role": "user", "content": "hello"}]
+    try:
+        (refused,) = process.render(source, [{"messages": said}])
+        assert isinstance(refused, TemplateError)
+        assert refused.message.isprintable()
+        assert len(refused.message) < 400
+        # The next one is answered all the same.
+        assert process.render("{{ messages[0].content }}", [{"messages": said}]) == ["hello"]
+    finally:
+        process.close()
+
+
+def test_one_process_renders_for_all_and_starts_again_where_it_was_ended() -> None:
+    process = RenderingProcess()
+    try:
+        odd = "\ud83d \u2028 a\nb"
+        assert process.render("{{ x }}", [{"x": odd}, {"x": "b"}]) == [odd, "b"]
+        child = process._child
+        assert process.render("{{ x | tojson }}", [{"x": "é\n"}]) == ['"é\\n"']
+        assert child is process._child
+        assert child is not None
+        child.kill()
+        child.wait()
+        assert process.render("a", [{}]) == ["a"]
+    finally:
+        process.close()
+
+
+def test_one_text_that_does_not_end_costs_the_others_nothing() -> None:
+    process = RenderingProcess(seconds=0.5)
+    source = "{% if x == 'b' %}{{ raise_exception('no b') }}{% endif %}{{ x }}" + (
+        "{% if x == 'c' %}{% for i in range(99999) %}{% for j in range(99999) %}"
+        "{% endfor %}{% endfor %}{% endif %}"
+    )
+    try:
+        found = process.render(source, [{"x": letter} for letter in "abcd"])
+        assert [found[0], found[3]] == ["a", "d"]
+        assert [str(each) for each in found[1:3]] == [
+            "The model's chat template fails: no b",
+            "The model's chat template does not come to an end within 0.5 s, or needs too much "
+            "memory.",
+        ]
+    finally:
+        process.close()
 
 
 def test_a_row_is_prompt_then_response_then_end_token(text: ModelTokenizer) -> None:
