@@ -64,6 +64,23 @@ def test_the_basic_interval_is_cut_to_shares_and_holds_the_score() -> None:
     assert basic_interval(0.9, np.linspace(0.7, 0.9, 101))[1] == 1.0
 
 
+def test_the_interval_of_macro_f1_holds_it_where_labels_are_rare() -> None:
+    shares, recalls = np.array([0.6, 0.3, 0.07, 0.02, 0.01]), np.array([0.9, 0.85, 0.8, 0.7, 0.6])
+    answered = (1 - recalls)[:, None] * shares / (1 - shares)[:, None]
+    np.fill_diagonal(answered, recalls)
+    joint = shares[:, None] * answered
+    true = (2 * joint.diagonal() / (joint.sum(axis=0) + joint.sum(axis=1))).mean()
+    random = np.random.default_rng(0)
+    num_held = 0
+    for _ in range(100):
+        cells = random.choice(25, 200, p=joint.ravel())
+        outcomes = LabelOutcomes(list("abcde"), cells // 5, cells % 5)
+        found = Resamples(200, 300).metric("macro_f1", outcomes.macro_f1)
+        num_held += found.low <= true <= found.high
+    # The basic interval holds it in about 71, one that resamples each label by itself in 65.
+    assert num_held >= 88
+
+
 def test_holm_is_its_step_down_procedure() -> None:
     # Worked by hand: 4 x 0.005, 3 x 0.01, 2 x 0.03, and never below the one before.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
