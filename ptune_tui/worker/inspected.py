@@ -23,6 +23,7 @@ from ptune_tui.errors import DataError, ModelError
 from ptune_tui.evaluation.columns import Columns
 from ptune_tui.evaluation.run_columns import columns_for_run
 from ptune_tui.events import Event, Notice
+from ptune_tui.inspection import without_rows
 from ptune_tui.prompt_card import PromptCard, read_card
 from ptune_tui.rows import Row, closed_set, recognise_rows
 from ptune_tui.tasks import CONFIG_FILE, InspectTask
@@ -208,10 +209,7 @@ class InspectedStage:
 
 def _refuse_without_rows(prompt: Prompt, what: str) -> None:
     if isinstance(prompt, LayerPrefix):
-        raise DataError(
-            f"{what} has keys and values: it can only be looked at on rows.",
-            "Name some with `--data`.",
-        )
+        raise without_rows(what)
 
 
 def _no_rows(what: str) -> Notice:
