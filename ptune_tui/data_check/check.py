@@ -35,6 +35,7 @@ from ptune_tui.data_check.splits import SplitFinder
 from ptune_tui.data_check.template_guess import TemplateGuess
 from ptune_tui.data_check.token_counter import TokenCounter
 from ptune_tui.errors import DataError
+from ptune_tui.reading.record import place_of
 from ptune_tui.rows import Row, is_closed_set
 from ptune_tui.tokenizer_card import TokenizerCard
 
@@ -162,7 +163,10 @@ class Check:
                 yield batch
             if not self._num_rows[index]:
                 found = self._first_no_row
-                why = f"; {found.source}:{found.line}: {found.message}" if found else "."
+                why = "."
+                if found:
+                    place = place_of(found.source, found.line, found.item)
+                    why = f"; {place}: {found.message}"
                 raise DataError(
                     f"{file.path} has no row that can be used{why}",
                     "Check the names of its columns (`--prompt-field`, `--response-field`).",
@@ -177,10 +181,11 @@ class Check:
                 "empty" if place.is_empty else "malformed",
                 file.split,
                 # Those of an earlier file stand first, whatever their lines.
-                (self._files.index(file) << 40) + place.line,
+                (self._files.index(file) << 40) + (place.item or place.line),
                 place.source,
                 place.line,
                 place.message,
+                item=place.item,
             )
 
         return report

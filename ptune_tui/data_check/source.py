@@ -38,12 +38,14 @@ class NoRow:
         line: The place there.
         message: What is wrong, one sentence.
         is_empty: Whether a field is merely empty.
+        item: As in `Record`.
     """
 
     source: str
     line: int
     message: str
     is_empty: bool = False
+    item: int = 0
 
 
 class ReadRow(NamedTuple):
@@ -80,7 +82,7 @@ def iter_rows(
     """
 
     def on_fault(fault: RecordFault) -> None:
-        on_no_row(NoRow(fault.source, fault.line, fault.message))
+        on_no_row(NoRow(fault.source, fault.line, fault.message, item=fault.item))
 
     mapping = None
     for record in iter_records(path, on_fault):
@@ -93,6 +95,6 @@ def iter_rows(
         except DataError as error:
             message = error.message.removeprefix(f"{record.place}: ")
             is_empty = isinstance(error, EmptyFieldError)
-            on_no_row(NoRow(record.source, record.line, message, is_empty))
+            on_no_row(NoRow(record.source, record.line, message, is_empty, record.item))
             continue
         yield ReadRow(record, row, mapping)

@@ -7,22 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from ptune_tui.errors import DataError
 from ptune_tui.reading.json_object import DECODING_ERRORS, decode_object, json_fault
-from ptune_tui.reading.record import OnFault, Record
+from ptune_tui.reading.record import OnFault, Record, place_of
 from ptune_tui.reading.text_file import MAX_RECORD_BYTES, ByteStream, open_text
 
 _CHUNK_BYTES = 1 << 18
 _MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]]', re.DOTALL)
 _SPACE = re.compile(rb"[ \t\r\n]*")
+_REST_OF_LINE = re.compile(rb"[ \t\r]*,?[ \t\r]*")
 _SCALAR_END = re.compile(rb"[ \t\r\n,\]}]")
 _SHAPE = 'A JSON file holds an array of objects, or an object such as {"data": [...]}.'
+
+
+class _Element(NamedTuple):
+    """An element of an array: its bytes, the line that it begins on, and `Record`'s item."""
+
+    content: bytes
+    line: int
+    item: int
 
 
 def iter_json_document(path: Path, report: OnFault) -> Iterator[Record]:
@@ -46,11 +56,12 @@ def iter_json_document(path: Path, report: OnFault) -> Iterator[Record]:
             elements = _elements_inside(scanner)
         else:
             raise scanner.error("the file is neither a JSON array nor a JSON object.", _SHAPE)
-        for content, line in elements:
+        for content, line, item in elements:
             try:
-                yield Record(decode_object(content), str(path), line)
+                yield Record(decode_object(content), str(path), line, item)
             except DECODING_ERRORS as error:
-                report(json_fault(error, content, str(path), line))
+                fault = json_fault(error, content, str(path), line)
+                report(replace(fault, item=item))
         if scanner.peek():
             raise scanner.error("there is text behind the end of the JSON document.", _SHAPE)
 
@@ -72,7 +83,7 @@ def _filled_line(file: ByteStream) -> bytes:
     return next((line for line in lines if line.strip()), b"")
 
 
-def _elements_inside(scanner: _Scanner) -> Iterator[tuple[bytes, int]]:
+def _elements_inside(scanner: _Scanner) -> Iterator[_Element]:
     """The elements of the only array of objects in an object."""
     found: str | None = None
     scanner.take(b"{")
@@ -106,6 +117,8 @@ class _Scanner:
     def __init__(self, file: ByteStream, path: Path) -> None:
         self.path = path
         self.line = 1
+        # Of the element that is being read: `Record`'s item, as far as is known, and its line.
+        self._item = self._item_line = 0
         self._file = file
         self._buffer = b""
         self._position = 0
@@ -113,7 +126,8 @@ class _Scanner:
 
     def error(self, message: str, hint: str) -> DataError:
         """An error at the place that was reached."""
-        return DataError(f"{self.path}:{self.line}: {message}", hint)
+        item = self._item if self.line == self._item_line else 0
+        return DataError(f"{place_of(str(self.path), self.line, item)}: {message}", hint)
 
     def peek(self) -> bytes:
         """The next byte that is no space; empty at the end."""
@@ -139,14 +153,32 @@ class _Scanner:
         if self.peek() == closing:
             raise self.error("there is a comma behind the last element.", "Leave it out.")
 
-    def elements(self) -> Iterator[tuple[bytes, int]]:
-        """The elements of the array that begins here, and the line of each."""
+    def elements(self) -> Iterator[_Element]:
+        """The elements of the array that begins here."""
         self.take(b"[")
+        number = 0
+        self._item_line = 0
         while self.peek() != b"]":
-            line = self.line
-            yield self._value(), line
+            number += 1
+            self._item = number if self.line == self._item_line else 0
+            self._item_line = self.line
+            content = self._value()
+            if self.line == self._item_line and self._is_followed():
+                self._item = number
+            yield _Element(content, self._item_line, self._item)
             self.take_comma(b"]")
+        self._item = 0
         self.take(b"]")
+
+    def _is_followed(self) -> bool:
+        """Whether another element begins on the line that the last one ends on."""
+        while True:
+            match = _REST_OF_LINE.match(self._buffer, self._position)
+            assert match is not None
+            if match.end() < len(self._buffer):
+                return self._buffer[match.end() : match.end() + 1] not in (b"\n", b"]")
+            if not self._read_more():
+                return False
 
     def is_array_of_objects(self) -> bool:
         """Whether the array that begins here begins with an object."""

@@ -55,7 +55,8 @@ class ColumnMapping:
         text, turns = self.question.of(record)
         answers = self.answer.of(record)
         references = answers if len(answers) > 1 else ()
-        return Row(text, answers[0].strip(), record.source, record.line, references, turns)
+        place = (record.source, record.line)
+        return Row(text, answers[0].strip(), *place, references, turns, record.item)
 
 
 def recognise(record: Record, config: DataConfig) -> ColumnMapping:
