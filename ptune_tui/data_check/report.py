@@ -19,6 +19,7 @@ Code = Literal[
     "unknown-label",
     "split-overlap",
     "secret",
+    "repeated-name",
     "duplicate",
     "duplicate-normalised",
     "split-overlap-normalised",
