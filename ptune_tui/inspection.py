@@ -13,6 +13,17 @@ from ptune_tui.tasks import write_atomically
 INSPECTION_FILE = "inspection.json"
 
 
+def without_rows(what: str) -> DataError:
+    """Keys and values are not among the vocabulary: without rows there is nothing to compare.
+
+    Args:
+        what (str): Whose they are, to begin a sentence.
+    """
+    return DataError(
+        f"{what} has keys and values: it can only be looked at on rows.", "Name some with `--data`."
+    )
+
+
 class NearToken(Struct, frozen=True):
     """A token of the vocabulary beside a virtual one."""
 

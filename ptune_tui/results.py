@@ -75,8 +75,8 @@ class ContenderScores(Struct, frozen=True):
 class PairTest(Struct, frozen=True):
     """Whether one of two contenders is better on the same rows.
 
-    Labels: McNemar's exact test. Free text: a paired bootstrap of the mean of a score of each row;
-    a row is then the first one's "only" where the first scores higher.
+    Labels: McNemar's exact test. Free text: a paired permutation test of the mean of a score of
+    each row; a row is then the first one's "only" where the first scores higher.
     """
 
     first: str  # titles of two lines of the table

@@ -45,7 +45,9 @@ def run(
             show_default="all",
         ),
     ] = None,
-    rows: Annotated[int, typer.Option(help="Rows that are scored.", min=1)] = _DEFAULT.num_rows,
+    rows: Annotated[
+        int, typer.Option(help="Rows that are scored; beyond all of them they are repeated.", min=1)
+    ] = _DEFAULT.num_rows,
     new_tokens: Annotated[
         int, typer.Option(help="Tokens that are decoded.", min=1)
     ] = _DEFAULT.num_new_tokens,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
+from ptune_tui.config import DataConfig, load
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.columns import RECOGNISED
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.runs import find_run
+from ptune_tui.tasks import CONFIG_FILE
 
 
 def check_request(target: str, against: str | None, request: EvaluationRequest) -> None:
@@ -28,6 +30,8 @@ def check_request(target: str, against: str | None, request: EvaluationRequest) 
     _check_instruction(request.instruction)
     _check_data(target, against, request)
     _check_labels(target, against, request)
+    for each in (target,) if against is None else (target, against):
+        _check_rows(each, request)
 
 
 def check_places(*files: Path | None) -> None:
@@ -123,6 +127,35 @@ def _check_labels(target: str, against: str | None, request: EvaluationRequest) 
             "have no score in common.",
             "Compare runs that were trained on the same labels.",
         )
+
+
+def _check_rows(target: str, request: EvaluationRequest) -> None:
+    """Read the rows: loading a model that then has nothing to score takes a minute."""
+    if request.data is None:
+        return
+    from ptune_tui.data import check_labels, data_path
+    from ptune_tui.rows import read_rows
+
+    path = data_path(request.data)
+    rows = read_rows(path, _columns(target, path, request))[: request.max_rows]
+    known = _labels(target, request)
+    if known is not None and known[0] is not None:
+        check_labels(rows, known[0])
+
+
+def _columns(target: str, path: Path, request: EvaluationRequest) -> DataConfig:
+    """How the target reads rows."""
+    if is_bundle(target):
+        from export.bundle import read_manifest
+        from export.runtime import named_record
+
+        folder = Path(target)
+        _, record = named_record(folder, read_manifest(folder), request.prompt)
+        return request.columns.data_config(record.template.column_template)
+    from ptune_tui.evaluation.run_columns import columns_for_run
+
+    trained = load(find_run(target) / CONFIG_FILE).data
+    return columns_for_run(path, trained, request.columns).config
 
 
 def _labels(target: str, request: EvaluationRequest) -> tuple[list[str] | None] | None:

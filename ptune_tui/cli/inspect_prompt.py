@@ -14,13 +14,19 @@ from ptune_tui.cli.inspection_table import inspection_lines
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.command_line import read_template, written_template
 from ptune_tui.errors import UsageError
-from ptune_tui.inspection import Inspection
+from ptune_tui.inspection import Inspection, without_rows
 from ptune_tui.jobs import new_task_folder
 from ptune_tui.runs import find_run
 from ptune_tui.tasks import RESULT_FILE, InspectTask
 
 _ADAPTER_FILE = "adapter_config.json"
 Kind = Literal["run", "adapter", "bundle"]
+
+
+class _AdapterType(msgspec.Struct):
+    """What is read of an adapter's file here."""
+
+    peft_type: str = ""
 
 
 def inspect_prompt(
@@ -74,6 +80,7 @@ def inspect_prompt(
         prompt=prompt,
     )
     check(task, kind)
+    check_rows(task, kind)
     task = msgspec.structs.replace(task, command=command_of(task))
     task_folder = new_task_folder("inspect")
     work(task_folder, task, make_display("none" if as_json else "plain"))
@@ -138,6 +145,40 @@ def check(task: InspectTask, kind: Kind) -> None:
                 f"`{option}` was given, but no rows that it is about.",
                 "Name them with `--data`, or leave it out.",
             )
+
+
+def check_rows(task: InspectTask, kind: Kind) -> None:
+    """Refuse keys and values without rows, before torch is loaded to say so.
+
+    Args:
+        task (InspectTask): What was asked for.
+        kind (Kind): What its target is.
+
+    Raises:
+        DataError: The prompt cannot be looked at alone.
+        BundleError: The bundle is damaged, or has no such prompt.
+    """
+    if task.data is not None or kind == "run":
+        return
+    folder = Path(task.target)
+    if kind == "bundle":
+        from export.bundle import read_manifest
+        from export.runtime import named_record
+
+        _, record = named_record(folder, read_manifest(folder), task.prompt)
+        if record.kind == "layer prefix":
+            raise without_rows(f"The prompt of {folder}")
+    elif _peft_type(folder) == "PREFIX_TUNING":
+        raise without_rows(f"The adapter in {folder}")
+
+
+def _peft_type(folder: Path) -> str:
+    """What PEFT calls an adapter; empty where its file is damaged, which the worker tells."""
+    try:
+        found = msgspec.json.decode((folder / _ADAPTER_FILE).read_bytes(), type=_AdapterType)
+    except msgspec.DecodeError:
+        return ""
+    return found.peft_type
 
 
 def command_of(task: InspectTask) -> str:

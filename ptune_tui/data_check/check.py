@@ -20,6 +20,7 @@ from ptune_tui.data_check.batch import Batch
 from ptune_tui.data_check.conflicts import ConflictFinder
 from ptune_tui.data_check.duplicates import DuplicateFinder
 from ptune_tui.data_check.encodings import EncodingFinder
+from ptune_tui.data_check.faults import FaultFinder
 from ptune_tui.data_check.finder import RowFinder
 from ptune_tui.data_check.findings import Findings
 from ptune_tui.data_check.groups import prompt_keys, show_groups
@@ -30,11 +31,10 @@ from ptune_tui.data_check.near_duplicates import NearDuplicateFinder
 from ptune_tui.data_check.report import DataReport, SplitSummary
 from ptune_tui.data_check.row_store import RowStore
 from ptune_tui.data_check.secrets import SecretFinder
-from ptune_tui.data_check.source import NoRow, SplitFile, iter_rows
+from ptune_tui.data_check.source import SplitFile, iter_rows
 from ptune_tui.data_check.splits import SplitFinder
 from ptune_tui.data_check.template_guess import TemplateGuess
 from ptune_tui.data_check.token_counter import TokenCounter
-from ptune_tui.errors import DataError
 from ptune_tui.rows import Row, is_closed_set
 from ptune_tui.tokenizer_card import TokenizerCard
 
@@ -90,7 +90,6 @@ class Check:
         self._findings = Findings(num_places)
         self._labels = LabelFinder(self._findings, config.scoring)
         self._num_rows = [0] * len(files)
-        self._first_no_row: NoRow | None = None  # of the file that is being read
         self._guess: TemplateGuess | None = None
         self._notices: list[str] = []
 
@@ -153,7 +152,14 @@ class Check:
         """All rows of all files, written to the store as they come."""
         first = 0
         for index, file in enumerate(self._files):
-            rows = iter_rows(file.path, self._config, self._on_no_row(file), self._notices.append)
+            faults = FaultFinder(self._findings, file, index)
+            rows = iter_rows(
+                file.path,
+                self._config,
+                faults.add_no_row,
+                self._notices.append,
+                faults.add_repeated_name,
+            )
             for chunk in _chunks(read.row for read in rows):
                 batch = Batch(file.split, first, chunk)
                 store.add(batch)
@@ -161,29 +167,7 @@ class Check:
                 self._num_rows[index] += len(chunk)
                 yield batch
             if not self._num_rows[index]:
-                found = self._first_no_row
-                why = f"; {found.source}:{found.line}: {found.message}" if found else "."
-                raise DataError(
-                    f"{file.path} has no row that can be used{why}",
-                    "Check the names of its columns (`--prompt-field`, `--response-field`).",
-                )
-
-    def _on_no_row(self, file: SplitFile) -> Callable[[NoRow], None]:
-        self._first_no_row = None
-
-        def report(place: NoRow) -> None:
-            self._first_no_row = self._first_no_row or place
-            self._findings.add_place(
-                "empty" if place.is_empty else "malformed",
-                file.split,
-                # Those of an earlier file stand first, whatever their lines.
-                (self._files.index(file) << 40) + place.line,
-                place.source,
-                place.line,
-                place.message,
-            )
-
-        return report
+                raise faults.no_rows()
 
     def _encoder(self, first: Sequence[Batch]) -> RowEncoder | None:
         if self._card is None:

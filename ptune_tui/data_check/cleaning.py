@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,6 @@ from ptune_tui.data_check.source import NoRow, ReadRow, iter_rows
 from ptune_tui.data_check.wording import quoted, rows_text
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.reading.formats import JSON_LINES, SEPARATORS
-from ptune_tui.reading.record import Record
 
 WRITTEN = (*JSON_LINES, *SEPARATORS)
 _ROW_END = "\r\n"
@@ -146,7 +146,7 @@ class _Cleaning:
         if relabelled != record.fields:
             # What is left of a text without its invisible characters may be nothing.
             try:
-                row = read.mapping.row_of(Record(relabelled, record.source, record.line))
+                row = read.mapping.row_of(replace(record, fields=relabelled))
             except DataError:
                 self._num_left_out += 1
                 return None

@@ -58,6 +58,7 @@ class Findings:
             *(code, split, number, row.source, row.line, message),
             count=count,
             is_of_training=is_of_training,
+            item=row.item,
         )
         self._dropped.extend(drop)
 
@@ -72,6 +73,7 @@ class Findings:
         *,
         count: int = 1,
         is_of_training: bool | None = None,
+        item: int = 0,
     ) -> None:
         """Add a finding that is of no row: a malformed line, or a file as a whole (line 0)."""
         self._counts[code, split] += count
@@ -84,7 +86,7 @@ class Findings:
         if is_full and -heap[0][0] <= number:
             return
         fix = kind.fix if can_mend else LEFT
-        finding = Finding(code, kind.severity, source, line, message, fix)
+        finding = Finding(code, kind.severity, source, line, message, fix, item)
         self._num_added += 1
         entry = (-number, -self._num_added, finding)
         if is_full:

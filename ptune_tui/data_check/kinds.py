@@ -41,6 +41,7 @@ KINDS: dict[Code, Kind] = {
         "error", "held-out prompts that are in an earlier split", "drops the training row"
     ),
     "secret": Kind("error", "likely secrets", "puts [redacted] in its place"),
+    "repeated-name": Kind("warning", "a name twice in a JSON object", "keeps the last value"),
     "duplicate": Kind("warning", "exact duplicates", "drops the later row"),
     "duplicate-normalised": Kind("warning", "duplicates but for case, spaces, punctuation"),
     "split-overlap-normalised": Kind(

@@ -175,5 +175,5 @@ class LengthFinder:
                 )
                 return
         self._findings.add_place(
-            "truncated", place.split, number, place.source, place.line, message
+            "truncated", place.split, number, place.source, place.line, message, item=place.item
         )

@@ -25,6 +25,7 @@ from ptune_tui.data_check.wording import seen_from
 
 SIMILARITY = 0.8
 MIN_CHARACTERS = 12  # a shorter prompt has too few pieces to be alike by chance or not
+MAX_CHARACTERS = 1 << 20  # the pieces of a longer one, as a set, take gigabytes
 # Of 32 MinHashes, so many agree in 99.5 % of the pairs at 0.8 that share a band.
 _MIN_AGREEING = 21
 # Rows hashed at a time: their pieces stay in the processor's cache.
@@ -54,7 +55,11 @@ class NearDuplicateFinder:
     def look(self, batch: Batch) -> None:
         """Take the MinHashes of some rows."""
         texts = batch.normal_prompts
-        chosen = [index for index, text in enumerate(texts) if len(text) >= MIN_CHARACTERS]
+        chosen = [
+            index
+            for index, text in enumerate(texts)
+            if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS
+        ]
         signatures = np.zeros((len(texts), NUM_HASHES), np.uint8)
         for first in range(0, len(chosen), _SLICE):
             indices = chosen[first : first + _SLICE]

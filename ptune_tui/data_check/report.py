@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ptune_tui.reading.record import place_of
+
 Severity = Literal["error", "warning", "note"]
 Split = Literal["training", "validation", "test"]
 Code = Literal[
@@ -17,6 +19,7 @@ Code = Literal[
     "unknown-label",
     "split-overlap",
     "secret",
+    "repeated-name",
     "duplicate",
     "duplicate-normalised",
     "split-overlap-normalised",
@@ -49,11 +52,12 @@ class Finding(Struct, frozen=True):
     line: int  # counted from 1; 0: the file as a whole
     message: str  # one sentence with the value
     fix: str  # what `--fix` does about it
+    item: int = 0  # of a JSON array, counted from 1, where its line holds several; else 0
 
     @property
     def place(self) -> str:
-        """File and line."""
-        return f"{self.source}:{self.line}" if self.line else self.source
+        """File, line and item."""
+        return place_of(self.source, self.line, self.item)
 
 
 class CodeSummary(Struct, frozen=True):

@@ -22,6 +22,7 @@ _PLACE = np.dtype(
         ("response_bytes", "<u4"),
         ("turns_bytes", "<u4"),
         ("line", "<u4"),
+        ("item", "<u4"),
         ("file", "<u2"),
     ]
 )
@@ -38,6 +39,7 @@ class StoredPlace:
         split: Which file it is of.
         source: The file.
         line: Its place there.
+        item: As in `Record`.
         offset: Of its texts in the file of texts.
         sizes: Bytes of prompt, response and turns, one behind the other.
     """
@@ -45,6 +47,7 @@ class StoredPlace:
     split: Split
     source: str
     line: int
+    item: int
     offset: int
     sizes: tuple[int, int, int]
 
@@ -72,7 +75,7 @@ class StoredRow:
 class RowStore:
     """Writes rows as they stream by, and gives back any of them.
 
-    Two temporary files hold the texts and 26 bytes a row; both are gone when it is closed.
+    Two temporary files hold the texts and 30 bytes a row; both are gone when it is closed.
     """
 
     def __init__(self) -> None:
@@ -100,6 +103,7 @@ class RowStore:
         places["response_bytes"] = [len(response) for response in responses]
         places["turns_bytes"] = [len(part) for part in turns]
         places["line"] = [row.line for row in batch.rows]
+        places["item"] = [row.item for row in batch.rows]
         places["file"] = [self._number(batch.split, row.source) for row in batch.rows]
         lengths = places["prompt_bytes"].astype(np.uint64) + places["response_bytes"]
         lengths += places["turns_bytes"]
@@ -129,15 +133,17 @@ class RowStore:
             place.source,
             place.line,
             turns=_turns_decoder.decode(turns) if turns else (),
+            item=place.item,
         )
         return StoredRow(number, place.split, row)
 
     def place(self, number: int) -> StoredPlace:
         """Where the row of a position came from; its texts are not read."""
-        offset, *sizes, line, file = self._places.at([number])[0].tolist()
+        offset, *sizes, line, item, file = self._places.at([number])[0].tolist()
         prompt_bytes, response_bytes, turns_bytes = sizes
         split, source = self._files[file]
-        return StoredPlace(split, source, line, offset, (prompt_bytes, response_bytes, turns_bytes))
+        lengths = (prompt_bytes, response_bytes, turns_bytes)
+        return StoredPlace(split, source, line, item, offset, lengths)
 
     def split_of(self, number: int) -> Split:
         """The split of the row of a position; nothing is read for it."""

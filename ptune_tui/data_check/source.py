@@ -11,7 +11,7 @@ from ptune_tui.config import DataConfig
 from ptune_tui.data_check.report import Split
 from ptune_tui.errors import DataError, EmptyFieldError
 from ptune_tui.reading.mapping import ColumnMapping, recognise
-from ptune_tui.reading.record import Record, RecordFault
+from ptune_tui.reading.record import OnFault, Record, RecordFault
 from ptune_tui.reading.records import iter_records
 from ptune_tui.rows import Row
 
@@ -37,13 +37,17 @@ class NoRow:
         source: The file.
         line: The place there.
         message: What is wrong, one sentence.
+        hint: What to do.
         is_empty: Whether a field is merely empty.
+        item: As in `Record`.
     """
 
     source: str
     line: int
     message: str
+    hint: str
     is_empty: bool = False
+    item: int = 0
 
 
 class ReadRow(NamedTuple):
@@ -63,7 +67,11 @@ def ignore(_: str) -> None:
 
 
 def iter_rows(
-    path: Path, config: DataConfig, on_no_row: OnNoRow, on_about: OnAbout = ignore
+    path: Path,
+    config: DataConfig,
+    on_no_row: OnNoRow,
+    on_about: OnAbout = ignore,
+    on_repeat: OnFault | None = None,
 ) -> Iterator[ReadRow]:
     """Stream the rows of a file with the records they are made of.
 
@@ -74,16 +82,17 @@ def iter_rows(
         config (DataConfig): The names of the columns.
         on_no_row (OnNoRow): Takes what cannot be used; reading goes on.
         on_about (OnAbout): Takes a sentence about the fields that were recognised.
+        on_repeat (OnFault | None): As `iter_records`.
 
     Raises:
         DataError: The file as a whole cannot be read.
     """
 
     def on_fault(fault: RecordFault) -> None:
-        on_no_row(NoRow(fault.source, fault.line, fault.message))
+        on_no_row(NoRow(fault.source, fault.line, fault.message, fault.hint, item=fault.item))
 
     mapping = None
-    for record in iter_records(path, on_fault):
+    for record in iter_records(path, on_fault, on_repeat):
         try:
             if mapping is None:
                 mapping = recognise(record, config)
@@ -93,6 +102,6 @@ def iter_rows(
         except DataError as error:
             message = error.message.removeprefix(f"{record.place}: ")
             is_empty = isinstance(error, EmptyFieldError)
-            on_no_row(NoRow(record.source, record.line, message, is_empty))
+            on_no_row(NoRow(record.source, record.line, message, error.hint, is_empty, record.item))
             continue
         yield ReadRow(record, row, mapping)

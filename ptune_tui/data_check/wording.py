@@ -5,17 +5,20 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+from ptune_tui.reading.record import place_of
 from ptune_tui.rows import Row
 
 _MOST_CHARACTERS = 48
 
 
 def seen_from(other: Row, row: Row) -> str:
-    """The place of another row: its line, and where that differs, its file's name."""
+    """The place of another row: its line or item, and where that differs, its file's name."""
     if other.source == row.source:
-        return f"line {other.line:,}"
+        return f"item {other.item:,}" if other.item else f"line {other.line:,}"
     name = Path(other.source).name
-    return other.place if name == Path(row.source).name else f"{name}:{other.line}"
+    if name == Path(row.source).name:
+        return other.place
+    return place_of(name, other.line, other.item)
 
 
 def quoted(text: str) -> str:

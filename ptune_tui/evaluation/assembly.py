@@ -78,7 +78,7 @@ def assemble(given: Answered, resamples: Resamples) -> Evaluation:
             contender_scores(contender, given.rows, given.labels, resamples)
             for contender in given.contenders
         ],
-        tests=corrected(_tests(given, resamples)),
+        tests=corrected(_tests(given)),
         flips=flips,
         forgetting=list(given.forgetting),
         made_at=time.time(),
@@ -119,7 +119,7 @@ def flipped(
     return [flip for flip in flips if is_closed or flip.is_gain or flip.is_loss]
 
 
-def _tests(given: Answered, resamples: Resamples) -> list[PairTest]:
+def _tests(given: Answered) -> list[PairTest]:
     scores = {line.title: _row_scores(line, given) for line in given.contenders}
     metric, target = scores[given.target]
     tests = []
@@ -129,7 +129,7 @@ def _tests(given: Answered, resamples: Resamples) -> list[PairTest]:
         if metric == "accuracy":
             tests.append(label_test(given.target, title, target, other))
         else:
-            tests.append(text_test(given.target, title, metric, (target, other), resamples))
+            tests.append(text_test(given.target, title, metric, (target, other)))
     return tests
 
 

@@ -135,8 +135,9 @@ class UntunedTask:
             )
         asked = f" of {num_examples}: more do not fit" if len(fitting) < len(chosen) else ""
         source = Path(train[0].source).name
-        places = ", ".join(f"{row.line}" for row in fitting)
-        detail = f"{len(fitting)} examples{asked}; seed {seed}, lines {places} of {source}"
+        places = ", ".join(f"{row.item or row.line}" for row in fitting)
+        what = "items" if fitting[0].item else "lines"
+        detail = f"{len(fitting)} examples{asked}; seed {seed}, {what} {places} of {source}"
         if num_left_out := len(train) - len(usable):
             detail += f"; {num_left_out} of its rows are scored and were no candidates"
         title = f"few-shot ({len(fitting)} examples)"

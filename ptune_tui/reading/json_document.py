@@ -5,38 +5,37 @@ The array is never in memory as a whole: records are found by their braces and d
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from ptune_tui.errors import DataError
-from ptune_tui.reading.json_object import DECODING_ERRORS, decode_object, json_fault
+from ptune_tui.reading.json_object import (
+    DECODING_ERRORS,
+    decode_object,
+    json_fault,
+    report_repeated,
+)
+from ptune_tui.reading.json_scanner import SHAPE, Element, JsonScanner
 from ptune_tui.reading.record import OnFault, Record
 from ptune_tui.reading.text_file import MAX_RECORD_BYTES, ByteStream, open_text
 
-_CHUNK_BYTES = 1 << 18
-_MARK = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|["{}\[\]]', re.DOTALL)
-_SPACE = re.compile(rb"[ \t\r\n]*")
-_SCALAR_END = re.compile(rb"[ \t\r\n,\]}]")
-_SHAPE = 'A JSON file holds an array of objects, or an object such as {"data": [...]}.'
 
-
-def iter_json_document(path: Path, report: OnFault) -> Iterator[Record]:
+def iter_json_document(
+    path: Path, report: OnFault, on_repeat: OnFault | None = None
+) -> Iterator[Record]:
     """The records of a JSON document.
 
     Args:
         path (Path): The file.
         report (OnFault): Takes an element that is no object.
+        on_repeat (OnFault | None): As `iter_records`.
 
     Raises:
         DataError: The file as a whole cannot be read on, or holds no array or two of them.
     """
     with open_text(path) as file:
-        scanner = _Scanner(file, path)
+        scanner = JsonScanner(file, path)
         mark = scanner.peek()
         if not mark:
             return
@@ -45,14 +44,19 @@ def iter_json_document(path: Path, report: OnFault) -> Iterator[Record]:
         elif mark == b"{":
             elements = _elements_inside(scanner)
         else:
-            raise scanner.error("the file is neither a JSON array nor a JSON object.", _SHAPE)
-        for content, line in elements:
+            raise scanner.error("the file is neither a JSON array nor a JSON object.", SHAPE)
+        for content, line, item in elements:
             try:
-                yield Record(decode_object(content), str(path), line)
+                record = Record(decode_object(content), str(path), line, item)
+                if on_repeat:
+                    report_repeated(content, record, on_repeat)
             except DECODING_ERRORS as error:
-                report(json_fault(error, content, str(path), line))
+                fault = json_fault(error, content, str(path), line)
+                report(replace(fault, item=item))
+                continue
+            yield record
         if scanner.peek():
-            raise scanner.error("there is text behind the end of the JSON document.", _SHAPE)
+            raise scanner.error("there is text behind the end of the JSON document.", SHAPE)
 
 
 def is_json_lines(path: Path) -> bool:
@@ -72,7 +76,7 @@ def _filled_line(file: ByteStream) -> bytes:
     return next((line for line in lines if line.strip()), b"")
 
 
-def _elements_inside(scanner: _Scanner) -> Iterator[tuple[bytes, int]]:
+def _elements_inside(scanner: JsonScanner) -> Iterator[Element]:
     """The elements of the only array of objects in an object."""
     found: str | None = None
     scanner.take(b"{")
@@ -92,147 +96,4 @@ def _elements_inside(scanner: _Scanner) -> Iterator[tuple[bytes, int]]:
         scanner.take_comma(b"}")
     scanner.take(b"}")
     if found is None:
-        raise scanner.error("the object holds no array of objects.", _SHAPE)
-
-
-class _Scanner:
-    """Finds values in a stream of JSON without decoding them.
-
-    Args:
-        file (ByteStream): The stream.
-        path (Path): Its file, for errors.
-    """
-
-    def __init__(self, file: ByteStream, path: Path) -> None:
-        self.path = path
-        self.line = 1
-        self._file = file
-        self._buffer = b""
-        self._position = 0
-        self._is_at_end = False
-
-    def error(self, message: str, hint: str) -> DataError:
-        """An error at the place that was reached."""
-        return DataError(f"{self.path}:{self.line}: {message}", hint)
-
-    def peek(self) -> bytes:
-        """The next byte that is no space; empty at the end."""
-        while True:
-            match = _SPACE.match(self._buffer, self._position)
-            assert match is not None
-            self._advance(match.end())
-            if self._position < len(self._buffer) or not self._read_more():
-                return self._buffer[self._position : self._position + 1]
-
-    def take(self, mark: bytes) -> None:
-        """Go behind the next byte, which has to be `mark`."""
-        found = self.peek()
-        if found != mark:
-            raise self._unexpected(found, f"`{mark.decode()}`")
-        self._advance(self._position + 1)
-
-    def take_comma(self, closing: bytes) -> None:
-        """Go behind a comma, unless the closing mark comes next."""
-        if self.peek() == closing:
-            return
-        self.take(b",")
-        if self.peek() == closing:
-            raise self.error("there is a comma behind the last element.", "Leave it out.")
-
-    def elements(self) -> Iterator[tuple[bytes, int]]:
-        """The elements of the array that begins here, and the line of each."""
-        self.take(b"[")
-        while self.peek() != b"]":
-            line = self.line
-            yield self._value(), line
-            self.take_comma(b"]")
-        self.take(b"]")
-
-    def is_array_of_objects(self) -> bool:
-        """Whether the array that begins here begins with an object."""
-        while len(self._buffer) - self._position < _CHUNK_BYTES and self._read_more():
-            pass
-        match = _SPACE.match(self._buffer, self._position + 1)
-        assert match is not None
-        return self._buffer[match.end() : match.end() + 1] == b"{"
-
-    def key(self) -> str:
-        """The name of the member that begins here."""
-        found = self.peek()
-        if found != b'"':
-            raise self._unexpected(found, "a name in quotation marks")
-        name: str = self._decoded(self._value(), str)
-        return name
-
-    def skip_value(self) -> None:
-        """Go behind a value that is not needed."""
-        self._decoded(self._value(), object)
-
-    def _decoded(self, content: bytes, kind: type) -> Any:
-        try:
-            return msgspec.json.decode(content, type=kind)
-        except DECODING_ERRORS as error:
-            raise json_fault(error, content, str(self.path), self.line).error() from None
-
-    def _value(self) -> bytes:
-        """The bytes of the value that begins here."""
-        first = self.peek()
-        length = self._scalar_length() if first not in (b"{", b"[", b'"') else self._nested_length()
-        content = self._buffer[self._position : self._position + length]
-        self._advance(self._position + length)
-        return content
-
-    def _nested_length(self) -> int:
-        """Bytes of the string, array or object that begins here."""
-        depth = 0
-        behind = 0
-        while True:
-            for match in _MARK.finditer(self._buffer, self._position + behind):
-                mark = match[0]
-                if mark == b'"':
-                    break  # a string that goes on behind the buffer
-                behind = match.end() - self._position
-                depth += (mark in (b"{", b"[")) - (mark in (b"}", b"]"))
-                if depth == 0:
-                    return behind
-            self._need_more()
-
-    def _scalar_length(self) -> int:
-        while True:
-            match = _SCALAR_END.search(self._buffer, self._position)
-            if match is not None:
-                if match.start() == self._position:
-                    raise self._unexpected(match[0], "a value")
-                return match.start() - self._position
-            self._need_more()
-
-    def _need_more(self) -> None:
-        length = len(self._buffer) - self._position
-        if length > MAX_RECORD_BYTES:
-            raise self.error(
-                f"this record is longer than {MAX_RECORD_BYTES >> 20} MiB.",
-                "Is a quotation mark or a bracket missing?",
-            )
-        if not self._read_more():
-            raise self.error(
-                "the file ends inside the record that begins here.",
-                "It is cut, or a quotation mark or a bracket is missing.",
-            )
-
-    def _read_more(self) -> bool:
-        """Read on, twice as much for a long value; false at the end of the file."""
-        rest = self._buffer[self._position :]
-        more = b"" if self._is_at_end else self._file.read(max(_CHUNK_BYTES, len(rest)))
-        self._is_at_end = not more
-        self._buffer, self._position = rest + more, 0
-        return bool(more)
-
-    def _advance(self, position: int) -> None:
-        self.line += self._buffer.count(b"\n", self._position, position)
-        self._position = position
-
-    def _unexpected(self, found: bytes, wanted: str) -> DataError:
-        if not found:
-            return self.error("the file ends before its JSON does.", "It is cut: fetch it again.")
-        what = repr(found.decode("latin-1"))
-        return self.error(f"{wanted} was expected here, not {what}.", _SHAPE)
+        raise scanner.error("the object holds no array of objects.", SHAPE)

@@ -55,7 +55,8 @@ class ColumnMapping:
         text, turns = self.question.of(record)
         answers = self.answer.of(record)
         references = answers if len(answers) > 1 else ()
-        return Row(text, answers[0].strip(), record.source, record.line, references, turns)
+        place = (record.source, record.line)
+        return Row(text, answers[0].strip(), *place, references, turns, record.item)
 
 
 def recognise(record: Record, config: DataConfig) -> ColumnMapping:
@@ -72,7 +73,7 @@ def recognise(record: Record, config: DataConfig) -> ColumnMapping:
     question = recognise_question(record, config)
     answer = _answer(record, config, question)
     is_guess = config.prompt_field is None and not is_jinja(config.template)
-    is_guess = is_guess or config.response_field is None
+    is_guess = is_guess or config.response_field is None or len(answer.columns) > 1
     used = {*question.columns, *answer.columns}
     if not is_guess or used == _NATIVE:
         return ColumnMapping(question, answer)
@@ -122,11 +123,13 @@ def recognise_question(record: Record, config: DataConfig) -> Question:
 
 
 def _answer(record: Record, config: DataConfig, question: Question) -> Answer:
-    if config.response_field is not None:
-        return AnswerColumn(config.response_field)
+    named = config.response_field
+    taken = {*question.columns, named}
+    references = _first(record, [name for name in _REFERENCES if name not in taken])
+    if named is not None:
+        return AnswerColumn(named, references)
     if isinstance(question, TurnsBefore):
         return LastTurn(question.name)
-    references = _first(record, _REFERENCES)
     found = _first(record, [name for name in _ANSWERS if name not in question.columns])
     if found is not None:
         return AnswerColumn(found, references)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ptune_tui.reading.record import place_of
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -30,6 +32,7 @@ class Row:
         line: Its place there, counted from 1, as in `Record`.
         references: All answers that are right, `response` among them; empty where it is the one.
         turns: The messages before the response, where the prompt is a conversation.
+        item: As in `Record`.
     """
 
     prompt: str
@@ -38,11 +41,12 @@ class Row:
     line: int
     references: tuple[str, ...] = ()
     turns: tuple[Turn, ...] = ()
+    item: int = 0
 
     @property
     def place(self) -> str:
-        """File and line, for errors."""
-        return f"{self.source}:{self.line}"
+        """File, line and item, for errors."""
+        return place_of(self.source, self.line, self.item)
 
     @property
     def right_answers(self) -> tuple[str, ...]:

@@ -168,7 +168,7 @@ def _scores(test: PairTest) -> str:
 
 
 def _test_name(test: PairTest) -> str:
-    return "McNemar’s exact test" if test.metric == "accuracy" else "paired bootstrap"
+    return "McNemar’s exact test" if test.metric == "accuracy" else "paired permutation test"
 
 
 def _metric_names(contenders: Sequence[ContenderScores]) -> list[MetricName]:

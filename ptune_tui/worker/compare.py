@@ -19,6 +19,7 @@ from ptune_tui.evaluation.bootstrap import Resamples
 from ptune_tui.evaluation.columns import RECOGNISED
 from ptune_tui.evaluation.contenders import ContenderAnswers, TorchAnswers, references
 from ptune_tui.evaluation.keys import ContenderKey
+from ptune_tui.evaluation.run_columns import columns_for_run
 from ptune_tui.evaluation.scored_rows import ScoredRows, validation_rows
 from ptune_tui.evaluation.text_scores import exact_matches
 from ptune_tui.events import (
@@ -120,14 +121,15 @@ def _rows(task: CompareTask) -> ScoredRows:
         assert lineup.run is not None  # a bundle knows no rows
         found = validation_rows(load(Path(lineup.run) / CONFIG_FILE))
         return replace(found, rows=found.rows[: task.max_rows])
+    path = data_path(task.data)
     if lineup.run:
-        columns = load(Path(lineup.run) / CONFIG_FILE).data
+        trained = load(Path(lineup.run) / CONFIG_FILE).data
+        columns = columns_for_run(path, trained, RECOGNISED).config
     else:
         assert lineup.bundle is not None
         bundle = Path(lineup.bundle)
         _, record = named_record(bundle, read_manifest(bundle), lineup.prompt)
         columns = RECOGNISED.data_config(record.template.column_template)
-    path = data_path(task.data)
     return ScoredRows(task.data, path, None, recognise_rows(path, columns).rows[: task.max_rows])
 
 

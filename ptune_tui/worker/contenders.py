@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -219,12 +220,17 @@ class TorchContenders:
                 "Leave `lora` out of `--baselines`, or give `--lora-seconds`.",
             )
         card, config = self.tuned.card, self.tuned.config.training
-        yield StageStarted("train", time.time(), f"LoRA, rank {RANK}, for {seconds:.0f} s")
+        yield StageStarted("prepare", time.time(), f"a copy in float32 with LoRA, rank {RANK}")
+        before = time.perf_counter()
         rows = encode_rows(self._train_rows, self.tuned.encoder(), card.max_prompt_tokens)
         adapted = lora_model(self.tuned.frozen, self.task.seed)
+        yield StageFinished("prepare", time.perf_counter() - before)
+        yield StageStarted("train", time.time(), f"LoRA, rank {RANK}, for {seconds:.0f} s")
+        whole = math.ceil(seconds)
 
-        def say(done: float) -> None:
-            self.channel.progress(StageProgress("train", int(done), int(seconds), "seconds"))
+        def say(done: float, num_steps: int) -> None:
+            detail = f"LoRA, step {num_steps + 1}, seconds"
+            self.channel.progress(StageProgress("train", min(int(done), whole), whole, detail))
 
         time_given = "same time" if self.task.lora_seconds is None else f"{seconds:.0f} s"
         training = LoraTraining(seconds, config.batch_size, self.task.seed)

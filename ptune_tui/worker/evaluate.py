@@ -8,13 +8,16 @@ from pathlib import Path
 
 import msgspec
 
+from ptune_tui.config import load
 from ptune_tui.data import check_labels, data_path
 from ptune_tui.engine.forgetting import probe_forgetting
+from ptune_tui.evaluation.columns import Columns
 from ptune_tui.evaluation.contenders import TorchAnswers
+from ptune_tui.evaluation.run_columns import columns_for_run
 from ptune_tui.evaluation.scored_rows import validation_rows
 from ptune_tui.events import Event, Notice, StageFinished, StageStarted, TaskFinished
 from ptune_tui.rows import recognise_rows
-from ptune_tui.tasks import RESULT_FILE, EvaluateTask, write_atomically
+from ptune_tui.tasks import CONFIG_FILE, RESULT_FILE, EvaluateTask, write_atomically
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.contenders import TorchContenders
 from ptune_tui.worker.tuned_model import TunedModelStage
@@ -29,22 +32,22 @@ def evaluate(task: EvaluateTask, folder: Path, channel: Channel) -> Iterator[Eve
         channel (Channel): Where progress is said.
     """
     started = time.perf_counter()
+    # Rows first: a file that cannot be scored is refused before a model is loaded.
+    config = load(Path(task.run) / CONFIG_FILE)
+    columns = config.data
+    if task.data is None:
+        rows = validation_rows(config).rows[: task.max_rows]
+    else:
+        path = data_path(task.data)
+        fitting = columns_for_run(path, columns, Columns(task.prompt_field, task.response_field))
+        columns = fitting.config
+        read = recognise_rows(path, columns)
+        for sentence in filter(None, (fitting.note, read.about)):
+            yield Notice("columns", sentence)
+        rows = read.rows[: task.max_rows]
     stage = TunedModelStage(Path(task.run), channel, task.force)
     yield from stage.events()
     tuned = stage.tuned
-    columns = msgspec.structs.replace(
-        tuned.config.data,
-        prompt_field=task.prompt_field or tuned.config.data.prompt_field,
-        response_field=task.response_field or tuned.config.data.response_field,
-        template=None if task.prompt_field else tuned.config.data.template,
-    )
-    if task.data is None:
-        rows = validation_rows(tuned.config).rows[: task.max_rows]
-    else:
-        read = recognise_rows(data_path(task.data), columns)
-        if read.about:
-            yield Notice("columns", read.about)
-        rows = read.rows[: task.max_rows]
     labels = tuned.card.labels
     if labels is not None:
         check_labels(rows, labels)

@@ -20,9 +20,12 @@ from ptune_tui.engine.peft_adapter import check_shape, read_peft_adapter
 from ptune_tui.engine.prompt import LayerPrefix, Prompt
 from ptune_tui.engine.vocabulary import Vocabulary
 from ptune_tui.errors import DataError, ModelError
+from ptune_tui.evaluation.columns import Columns
+from ptune_tui.evaluation.run_columns import columns_for_run
 from ptune_tui.events import Event, Notice
+from ptune_tui.inspection import without_rows
 from ptune_tui.prompt_card import PromptCard, read_card
-from ptune_tui.rows import Row, RowsRead, closed_set, recognise_rows
+from ptune_tui.rows import Row, closed_set, recognise_rows
 from ptune_tui.tasks import CONFIG_FILE, InspectTask
 from ptune_tui.worker.bundle_prompt import BundlePrompt
 from ptune_tui.worker.channel import Channel
@@ -111,9 +114,8 @@ class InspectedStage:
         yield from stage.events()
         tuned = stage.tuned
         if self.task.data is not None:
-            read = self._read(tuned.config.data)
-            yield from _notices(read)
-            rows = read.rows
+            rows, notices = self._read(tuned.config.data)
+            yield from notices
         else:
             rows = load_data(tuned.config.data, tuned.config.training.seed).validation
         found = self._rows(tuned.frozen, rows, tuned.card)
@@ -164,19 +166,19 @@ class InspectedStage:
             self.loaded = Inspected.of(frozen, prompt, None)
             return
         columns = (card.template.column_template if card else "") or None
-        read = self._read(DataConfig(template=columns))
-        yield from _notices(read)
-        self.loaded = Inspected.of(frozen, prompt, self._rows(frozen, read.rows, card))
+        rows, notices = self._read(DataConfig(template=columns))
+        yield from notices
+        self.loaded = Inspected.of(frozen, prompt, self._rows(frozen, rows, card))
 
-    def _read(self, columns: DataConfig) -> RowsRead:
+    def _read(self, trained: DataConfig) -> tuple[list[Row], list[Notice]]:
+        """The rows that were named, and what to say of their columns."""
         task = self.task
         assert task.data is not None
-        named = DataConfig(
-            prompt_field=task.prompt_field or columns.prompt_field,
-            response_field=task.response_field or columns.response_field,
-            template=None if task.prompt_field else columns.template,
-        )
-        return recognise_rows(data_path(task.data), named)
+        path = data_path(task.data)
+        fitting = columns_for_run(path, trained, Columns(task.prompt_field, task.response_field))
+        read = recognise_rows(path, fitting.config)
+        said = filter(None, (fitting.note, read.about))
+        return read.rows, [Notice("columns", sentence) for sentence in said]
 
     def _rows(self, frozen: FrozenModel, rows: list[Row], card: PromptCard | None) -> InspectedRows:
         """Some rows, always the same ones, spread over the set."""
@@ -207,10 +209,7 @@ class InspectedStage:
 
 def _refuse_without_rows(prompt: Prompt, what: str) -> None:
     if isinstance(prompt, LayerPrefix):
-        raise DataError(
-            f"{what} has keys and values: it can only be looked at on rows.",
-            "Name some with `--data`.",
-        )
+        raise without_rows(what)
 
 
 def _no_rows(what: str) -> Notice:
@@ -219,8 +218,3 @@ def _no_rows(what: str) -> Notice:
         f"{what} names no rows: attention and dropped tokens are left out.",
         "Name some with `--data`.",
     )
-
-
-def _notices(read: RowsRead) -> Iterator[Event]:
-    if read.about:
-        yield Notice("columns", read.about)

@@ -35,6 +35,13 @@ _WARMUP_SHARE = 0.03
 _MAX_MICRO_TOKENS = 2048
 
 
+OnProgress = Callable[[float, int], None]
+
+
+def _say_nothing(_seconds: float, _num_steps: int) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class LoraTraining:
     """How LoRA is trained.
@@ -99,7 +106,7 @@ def train_lora(
     network: Any,
     rows: Sequence[EncodedRow],
     training: LoraTraining,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: OnProgress = _say_nothing,
 ) -> LoraSteps:
     """Train for a while: AdamW, a short warm-up, then a cosine over the time that is left.
 
@@ -107,7 +114,7 @@ def train_lora(
         network (Any): With LoRA in it.
         rows (Sequence[EncodedRow]): Training rows.
         training (LoraTraining): For how long, and how.
-        on_progress (Callable[[float], None] | None): Called with the seconds so far.
+        on_progress (OnProgress): Given seconds and whole steps so far, several times a step.
     """
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=0.0)
@@ -122,13 +129,15 @@ def train_lora(
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * rate_share(elapsed / training.seconds)
         chosen = [rows[number] for number in next(order)]
         optimizer.zero_grad(set_to_none=True)
-        losses.append(_backward(network, chosen))
+        losses.append(
+            _backward(
+                network, chosen, lambda: on_progress(time.perf_counter() - started, len(losses))
+            )
+        )
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         num_tokens = sum(row.num_tokens - 1 for row in chosen)
         speeds.append(num_tokens / (time.perf_counter() - started - elapsed))
-        if on_progress:
-            on_progress(time.perf_counter() - started)
     return LoraSteps(losses, time.perf_counter() - started, statistics.median(speeds))
 
 
@@ -139,11 +148,12 @@ def rate_share(share: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (share - _WARMUP_SHARE) / (1.0 - _WARMUP_SHARE)))
 
 
-def _backward(network: Any, rows: Sequence[EncodedRow]) -> float:
+def _backward(network: Any, rows: Sequence[EncodedRow], on_part: Callable[[], None]) -> float:
     """Add the gradient of the rows' mean loss, a few rows at a time; returns the loss."""
     num_labels = sum(len(row.response_ids) for row in rows)
     total = 0.0
     for batch in _micro_batches(rows):
+        on_part()
         with head_reads(network, (batch.label_rows, batch.label_columns)):
             output = network(input_ids=batch.input_ids, use_cache=False)
         loss = functional.cross_entropy(output.logits[0], batch.labels, reduction="sum")

@@ -11,7 +11,11 @@ import pytest
 
 from export.bundle import read_manifest
 from ptune_tui.answering_speed import AnsweringContender, AnsweringSetting, AnsweringSpeed
+from ptune_tui.config import DataConfig
+from ptune_tui.data import load_data
+from ptune_tui.rows import read_rows
 from ptune_tui.worker.bench.answering.files import AnsweringFolder, ChildSetting
+from ptune_tui.worker.bench.answering.inputs import rows_to_score
 from ptune_tui.worker.bench.answering.turn import Turn
 from ptune_tui.worker.bench.messages import Taken, TakenFigure
 from ptune_tui.worker.bench.run import _rounds
@@ -166,6 +170,15 @@ def test_a_bundle_of_other_weights_is_refused(
         *("--bundle", exported.bundle, "--only", "decode,ptune"),
     )
     assert "is of other weights" in one_sentence(done, 2)
+
+
+def test_all_rows_of_a_file_are_scored_once_where_as_many_are_asked_for(label_rows: Path) -> None:
+    rows = read_rows(label_rows, DataConfig())
+    data = load_data(DataConfig(train=str(label_rows)), seed=0)
+    assert len(data.train) < len(rows)
+    scored = rows_to_score(data, len(rows))
+    assert sorted(row.line for row in scored) == [row.line for row in rows]
+    assert rows_to_score(data, len(rows) + 3)[-3:] == scored[:3]
 
 
 @pytest.mark.real_model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 
 from ptune_tui.data_check.minhash import minhashes
 from ptune_tui.data_check.normal import normalise
@@ -74,3 +75,13 @@ def test_minhashes_agree_as_often_as_texts_have_pieces_in_common() -> None:
     assert len(errors) > 50
     assert abs(np.mean(errors)) < 0.02
     assert np.std(errors) < 0.1  # that of 32 draws at one half is 0.09
+
+
+def test_prompts_whose_pieces_would_fill_memory_are_left_out(
+    check: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, long = "the parcel came late", "the parcel came late, and nobody said a word about it"
+    rows = [(short, "x"), (f"{short}s", "x"), (long, "x"), (f"{long}s", "x")]
+    assert places(check(rows).report, "near-duplicate") == [("training", 2), ("training", 4)]
+    monkeypatch.setattr("ptune_tui.data_check.near_duplicates.MAX_CHARACTERS", 40)
+    assert places(check(rows).report, "near-duplicate") == [("training", 2)]

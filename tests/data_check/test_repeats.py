@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from contextlib import closing
@@ -12,8 +13,10 @@ import pytest
 
 from ptune_tui.config import DataConfig
 from ptune_tui.data_check import groups
+from ptune_tui.data_check.check import Check
 from ptune_tui.data_check.key_file import KeyFile
 from ptune_tui.data_check.normal import normalise
+from ptune_tui.data_check.source import SplitFile
 from tests.data_check.conftest import Checker, Pairs, codes, places
 
 WORDS = [
@@ -192,3 +195,17 @@ def test_a_leak_that_no_training_row_causes_is_an_error_that_fix_leaves(check: C
     from_training = check([*train, ("shared", "a")], [("shared", "a")])
     assert from_training.report.num_of("error") == 1
     assert from_training.num_errors_left == 0
+
+
+def test_rows_of_a_json_file_in_one_line_are_told_apart_by_their_items(tmp_path: Path) -> None:
+    rows = [{"prompt": f"text number {n % 5}", "response": "a"} for n in range(6)]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([*rows, {"prompt": "", "response": "b"}]), encoding="utf-8")
+    report = Check(
+        [SplitFile("training", path)], DataConfig(train=str(path)), None, 5, lambda *_: None
+    ).run()
+    found = {place.code: place for code in report.report.findings for place in code.places}
+    duplicate = found["duplicate"]
+    assert duplicate.place == f"{path}:1, item 6"
+    assert duplicate.message == "the same prompt and response as item 1."
+    assert found["empty"].place == f"{path}:1, item 7"

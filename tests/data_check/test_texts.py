@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ptune_tui.config import DataConfig
+from ptune_tui.data_check.check import Check
 from ptune_tui.data_check.encodings import faults, repair
+from ptune_tui.data_check.report import DataReport
 from ptune_tui.data_check.secrets import masked, redact, secrets
+from ptune_tui.data_check.source import SplitFile
+from ptune_tui.errors import DataError
 from tests.data_check.conftest import Checker, places
 
 CLEAN = [
@@ -123,3 +130,47 @@ def test_findings_name_the_right_row_and_never_show_the_value(check: Checker) ->
     assert places(report, "e-mail") == [("training", 8)]
     sentences = [place.message for found in report.findings for place in found.places]
     assert not any("IOSFODNN" in text or "doe@" in text for text in sentences)
+
+
+def check_text(folder: Path, text: bytes, name: str = "rows.jsonl") -> DataReport:
+    path = folder / name
+    path.write_bytes(text)
+    files = [SplitFile("training", path)]
+    return Check(files, DataConfig(train=str(path)), None, 5, lambda *_: None).run().report
+
+
+def test_a_name_twice_in_an_object_is_a_warning(tmp_path: Path) -> None:
+    good = b'{"prompt": "a: \\": b", "response": "x", "more": {"id": 1.5}}'
+    twice = b'{"prompt": "one", "response": "x", "response" : "y"}'
+    inside = b'{"prompt": "two", "response": "x", "more": [{"id": 1, "id": 2}]}'
+    report = check_text(tmp_path, b"\n".join([good, twice, inside, b'{"prompt": NaN}']))
+    (found,) = [each for each in report.findings if each.code == "repeated-name"]
+    assert [(place.line, place.message) for place in found.places] == [
+        (2, "`response` stands twice in this object; its last value counts."),
+        (3, "`id` stands twice in this object; its last value counts."),
+    ]
+    assert found.severity == "warning"
+    assert report.splits[0].num_rows == 3
+    array = b"[" + b", ".join([good, twice]) + b"]"
+    report = check_text(tmp_path, array, "rows.json")
+    (found,) = [each for each in report.findings if each.code == "repeated-name"]
+    assert found.places[0].place.endswith("rows.json:1, item 2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (b"", "has no rows", "Types that can be read: JSONL"),
+        (b'{"prompt": "caf\xe9", "response": "x"}', "byte 0xe9 is not UTF-8", "Save the file as"),
+        (b'{"prompt": "a", "response": NaN}', "NaN is no number there", "Write null"),
+        (b'{"prompt": "a", "response": -Infinity}', "Infinity is no number", "Write null"),
+        (b'{"prompt": "a", "other": "b"}', "no `response`", "Name the columns with"),
+    ],
+)
+def test_a_file_without_a_usable_row_is_told_what_its_first_fault_needs(
+    tmp_path: Path, text: bytes, message: str, hint: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        check_text(tmp_path, text)
+    assert message in caught.value.message
+    assert hint in caught.value.hint

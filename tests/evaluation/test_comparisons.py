@@ -14,6 +14,7 @@ from ptune_tui.evaluation.comparisons import (
     in_words,
     label_test,
     mcnemar_p,
+    sign_flip_p,
     text_test,
 )
 from ptune_tui.evaluation.label_scores import LabelOutcomes
@@ -61,6 +62,23 @@ def test_the_interval_of_a_shifted_score_is_the_basic_one_of_scipy() -> None:
 def test_the_basic_interval_is_cut_to_shares_and_holds_the_score() -> None:
     assert basic_interval(0.02, np.linspace(0.03, 0.05, 101)) == (0.0, 0.02)
     assert basic_interval(0.9, np.linspace(0.7, 0.9, 101))[1] == 1.0
+
+
+def test_the_interval_of_macro_f1_holds_it_where_labels_are_rare() -> None:
+    shares, recalls = np.array([0.6, 0.3, 0.07, 0.02, 0.01]), np.array([0.9, 0.85, 0.8, 0.7, 0.6])
+    answered = (1 - recalls)[:, None] * shares / (1 - shares)[:, None]
+    np.fill_diagonal(answered, recalls)
+    joint = shares[:, None] * answered
+    true = (2 * joint.diagonal() / (joint.sum(axis=0) + joint.sum(axis=1))).mean()
+    random = np.random.default_rng(0)
+    num_held = 0
+    for _ in range(100):
+        cells = random.choice(25, 200, p=joint.ravel())
+        outcomes = LabelOutcomes(list("abcde"), cells // 5, cells % 5)
+        found = Resamples(200, 300).metric("macro_f1", outcomes.macro_f1)
+        num_held += found.low <= true <= found.high
+    # The basic interval holds it in about 71, one that resamples each label by itself in 65.
+    assert num_held >= 88
 
 
 def test_holm_is_its_step_down_procedure() -> None:
@@ -127,25 +145,52 @@ def test_a_test_is_said_in_words() -> None:
     )
 
 
-def test_free_text_is_compared_by_a_paired_bootstrap() -> None:
+def scipy_s_p(first: np.ndarray, second: np.ndarray, num_resamples: int = 20_000) -> float:
+    """Signs permuted by scipy; all of them where that many are not fewer."""
+    found = scipy.stats.permutation_test(
+        (first, second),
+        lambda x, y, axis: (x - y).mean(axis),
+        permutation_type="samples",
+        n_resamples=num_resamples,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
+
+
+def test_free_text_is_compared_by_a_paired_permutation_test() -> None:
     random = np.random.default_rng(3)
     worse = random.random(80)
     better = worse + random.normal(0.06, 0.2, 80)
-    found = text_test("a", "b", "rouge_l", (better, worse), Resamples(80, 4000))
-    # A permutation of signs asks the same in another way.
-    expected = scipy.stats.permutation_test(
-        (better, worse),
-        lambda x, y, axis: (x - y).mean(axis),
-        permutation_type="samples",
-        vectorized=True,
-        rng=np.random.default_rng(0),
-    ).pvalue
-    assert found.p_value == pytest.approx(expected, abs=0.02)
+    found = text_test("a", "b", "rouge_l", (better, worse))
+    assert found.p_value == pytest.approx(scipy_s_p(better, worse), abs=0.01)
     assert found.difference == pytest.approx((better - worse).mean())
     assert found.num_first_only == (better > worse).sum()
-    backwards = text_test("b", "a", "rouge_l", (worse, better), Resamples(80, 4000))
-    assert backwards.p_value == found.p_value
-    assert text_test("a", "a", "rouge_l", (worse, worse), Resamples(80)).p_value == 1.0
+    assert text_test("b", "a", "rouge_l", (worse, better)).p_value == found.p_value
+    assert text_test("a", "a", "rouge_l", (worse, worse)).p_value == 1.0
+    # Random signs never make a p-value of nothing.
+    assert sign_flip_p(np.ones(40)) == pytest.approx(1 / 10_000)
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 5, 10, 13])
+def test_of_few_rows_every_sign_is_counted(num_rows: int) -> None:
+    random = np.random.default_rng(num_rows)
+    for shift in (0.0, 0.3, 2.0):
+        # Tenths: many sums are the same but for rounding.
+        first = random.integers(0, 10, num_rows) / 10 + shift
+        second = random.integers(0, 10, num_rows) / 10
+        expected = scipy_s_p(first, second) if num_rows > 1 else 1.0
+        assert sign_flip_p(first - second) == pytest.approx(expected)
+
+
+def test_five_rows_prove_nothing() -> None:
+    rows = np.array([0.9, 0.8, 0.95, 0.7, 0.85])
+    test = text_test("tuned prompt", "base (zero-shot)", "rouge_l", (rows, np.zeros(5)))
+    assert test.p_value == 2 / 32
+    assert in_words(test).startswith("No clear difference")
+    # Rows without a difference say nothing either way.
+    padded = np.concatenate([rows, np.zeros(200)])
+    assert sign_flip_p(padded) == 2 / 32
 
 
 @pytest.mark.parametrize("right", [0.0, 1.0])

@@ -18,9 +18,16 @@ from ptune_tui.errors import DataError
 from ptune_tui.evaluation.contenders import TorchAnswers
 from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.evaluation.neutral import passages
-from ptune_tui.events import EvaluationDone, StageFinished
+from ptune_tui.events import (
+    EvaluationDone,
+    LineFollower,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+    decode_event,
+)
 from ptune_tui.rows import read_rows
-from ptune_tui.tasks import EvaluateTask
+from ptune_tui.tasks import EVENTS_FILE, EvaluateTask
 from ptune_tui.worker.bench.prepare import write_float_model
 from ptune_tui.worker.bundle_contenders import BundleContenders, Given
 from ptune_tui.worker.bundle_forgetting import probe_forgetting
@@ -39,6 +46,7 @@ class Done:
 
     answers: TorchAnswers
     events: list[object]
+    progress: list[StageProgress]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +63,10 @@ def in_torch(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Do
     )
     events = list(evaluate(task, folder, Channel(folder)))
     answers = msgspec.json.decode((folder / "result.json").read_bytes(), type=TorchAnswers)
-    return Done(answers, list(events))
+    lines = LineFollower(folder / EVENTS_FILE).new_lines()
+    written = [decode_event(line) for line in lines]
+    progress = [event for event in written if isinstance(event, StageProgress)]
+    return Done(answers, list(events), progress)
 
 
 def test_one_task_asks_all_contenders_of_torch(in_torch: Done) -> None:
@@ -74,6 +85,19 @@ def test_one_task_asks_all_contenders_of_torch(in_torch: Done) -> None:
     lora = in_torch.answers.contenders[-1]
     assert lora.computed_by == "torch, float"
     assert "steps of 8 rows in 0.5 s" in lora.detail or "steps of 8 rows in 1 s" in lora.detail
+
+
+def test_lora_is_prepared_and_trained_aloud(in_torch: Done) -> None:
+    stages = [
+        (event.stage, "LoRA" in event.detail)
+        for event in in_torch.events
+        if isinstance(event, StageStarted) and event.stage in ("prepare", "train")
+    ]
+    assert stages == [("prepare", True), ("train", True)]
+    said = [event for event in in_torch.progress if event.stage == "train"]
+    assert said
+    assert all(0 <= event.done <= event.total == 1 for event in said)
+    assert said[0].detail == "LoRA, step 1, seconds"
 
 
 def test_every_contender_of_the_bundle_answers_as_in_torch(

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from export.errors import BundleError
+from ptune_tui.cli.inspect_prompt import check_rows
 from ptune_tui.errors import DataError, ModelError
 from ptune_tui.events import Notice
 from ptune_tui.inspection import Inspection
@@ -63,6 +64,20 @@ def test_with_rows_and_the_base_it_is_looked_at_as_the_run(
     ]
     assert len(pairs) == 1 + 5 + 2
     assert [one for one, _ in pairs] == pytest.approx([other for _, other in pairs], rel=1e-4)
+
+
+def test_keys_and_values_without_rows_are_refused_before_torch_is_loaded(
+    exported: Exported, exported_prefix: Exported, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"The prompt of .* has keys and values"):
+        check_rows(InspectTask(str(exported_prefix.bundle), ""), "bundle")
+    check_rows(InspectTask(str(exported_prefix.bundle), "", data="rows.jsonl"), "bundle")
+    check_rows(InspectTask(str(exported.bundle), ""), "bundle")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "PREFIX_TUNING"}')
+    with pytest.raises(DataError, match=r"The adapter in .* has keys and values"):
+        check_rows(InspectTask(str(tmp_path), ""), "adapter")
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "P_TUNING"}')
+    check_rows(InspectTask(str(tmp_path), ""), "adapter")
 
 
 def test_what_a_bundle_lacks_is_one_sentence(

@@ -201,3 +201,43 @@ def test_a_row_never_stands_for_a_damaged_header(tmp_path: Path, header: bytes) 
     path.write_bytes(header + b"\na,b\nc,d\n")
     with pytest.raises(DataError, match=r"rows\.csv:1: "):
         list(iter_records(path, lambda _: None))
+
+
+def test_records_that_share_a_line_have_an_item(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    rows = [{"prompt": f"text {number} ]}},", "response": "a"} for number in range(5)]
+
+    def items(text: str) -> list[tuple[int, int]]:
+        path.write_text(text, encoding="utf-8")
+        return [(record.line, record.item) for record in iter_records(path)]
+
+    assert items(json.dumps(rows)) == [(1, number) for number in range(1, 6)]
+    assert items(json.dumps({"v": [1], "data": rows})) == [(1, n) for n in range(1, 6)]
+    assert items(json.dumps(rows[:1])) == [(1, 0)]
+    assert items(json.dumps(rows, indent=1)) == [(2 + 4 * n, 0) for n in range(5)]
+    one, two, three, four, five = map(json.dumps, rows)
+    # The first of a line is told apart from the others, too.
+    text = f"[\n{one},\n{two} , {three}\t,{four}\n,{five}\n]"
+    assert items(text) == [(2, 0), (3, 2), (3, 3), (3, 4), (4, 0)]
+    # Each begins on a line of its own.
+    assert items(json.dumps(rows, indent=0).replace("},\n{", "}, {"))[:2] == [(2, 0), (5, 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[{"a": 1}, {"a": NaN}, {"a": 2}]', ", item 2: this is not JSON"),
+        ('[{"a": 1}, {"a": 2}, 3]', ", item 3: this is a JSON int, not an object"),
+        ('[{"a": 1}, {"a": 2}, {"a', ", item 3: the file ends inside the record that begins here"),
+        ('[{"a": 1}, {"a": 2} {"a": 3}]', ", item 2: `,` was expected here"),
+        ('[{"a": 1}, {"a": 2}\n {"a": 3}]', "rows.json:2: `,` was expected here"),
+    ],
+)
+def test_a_fault_among_records_that_share_a_line_names_the_item(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = tmp_path / "rows.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        list(iter_records(path))
+    assert message in caught.value.message

@@ -33,7 +33,9 @@ def test_a_file_gives_its_rows_or_a_sentence_with_the_place(case: Case, tmp_path
     error = caught.value
     assert str(path) in error.message
     if case.line:
-        assert re.match(rf"{re.escape(str(path))}:{case.line}: ", error.message), error.message
+        assert re.match(rf"{re.escape(str(path))}:{case.line}(, item \d+)?: ", error.message), (
+            error.message
+        )
     assert error.message.endswith((".", "?")), error.message
     assert error.hint.endswith((".", "?", "`")) or "`" in error.hint, error.hint
     assert "\n" not in error.message

@@ -30,7 +30,28 @@ for (const frame of document.querySelectorAll("iframe")) {
       clipped.push(text.textContent);
     }
   }
+  const names = (each) => each.closest("figure")?.id || each.closest("section")?.id;
+  const drawn = [...inner.querySelectorAll("table, svg.plot, pre")].filter(
+    (each) => each.checkVisibility());
+  const overlapping = [];
+  for (const [number, one] of drawn.entries()) {
+    const box = one.getBoundingClientRect();
+    for (const other of drawn.slice(number + 1)) {
+      const next = other.getBoundingClientRect();
+      if (box.left < next.right - 1 && next.left < box.right - 1
+          && box.top < next.bottom - 1 && next.top < box.bottom - 1) {
+        overlapping.push(names(one) + " and " + names(other));
+      }
+    }
+  }
+  const edge = inner.body.getBoundingClientRect().right;
+  const cut = drawn.filter((each) => each.getBoundingClientRect().right > edge + 1).map(names);
+  const scrolled = [...inner.querySelectorAll(".scroll")].filter(
+    (each) => each.scrollWidth > each.clientWidth + 1).map(names);
   found.push({
+    scrolled: scrolled,
+    overlapping: overlapping,
+    cut: cut,
     width: frame.clientWidth,
     overflow: inner.documentElement.scrollWidth - frame.clientWidth,
     boxes: boxes,
@@ -81,6 +102,12 @@ def run(profile: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [command, *quiet, *arguments], capture_output=True, text=True, timeout=60, check=True
     )
+
+
+def as_printed(page: str) -> str:
+    """The page as it is laid out on paper, for a browser that shows it on a screen."""
+    assert page.count("@media print {") == 1
+    return page.replace("@media print {", "@media screen {")
 
 
 def look(page: str, folder: Path, widths: list[int], *flags: str) -> Seen:

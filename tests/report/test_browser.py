@@ -14,7 +14,7 @@ import pytest
 from ptune_tui.report.contents import read_report
 from ptune_tui.report.page import render
 from ptune_tui.results import EVALUATION_FILE, write_result
-from tests.report.browser import Seen, browser, look, run
+from tests.report.browser import Seen, as_printed, browser, look, run
 from tests.report.results import evaluation
 
 pytestmark = [
@@ -22,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(browser() is None, reason="there is no Chromium on this machine"),
 ]
 WIDTHS = [400, 800, 1280]
+PAPER = 688  # pixels of A4 between its margins
 
 
 @pytest.fixture
@@ -109,3 +110,29 @@ def test_it_is_dark_where_the_reader_wants_it_dark_and_prints_on_paper(
     run(tmp_path / "profile", f"--print-to-pdf={paper}", file.as_uri())
     assert paper.read_bytes().startswith(b"%PDF-")
     assert len(re.findall(rb"/Type\s*/Page\b", paper.read_bytes())) >= 4
+
+
+INTENTS = ["card payment fee charged", "balance not updated after bank transfer", "top_up_by_card"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["negative", "positive"],
+        ["abbreviation", "entity", "description", "human being", "location", "numeric value"],
+        [f"{INTENTS[number % 3]} {number}" for number in range(77)],
+    ],
+    ids=len,
+)
+def test_on_paper_nothing_is_drawn_over_its_neighbour_or_cut(
+    full_run: Path, tmp_path: Path, labels: list[str]
+) -> None:
+    write_result(full_run / EVALUATION_FILE, evaluation(labels))
+    page = render(read_report(full_run))
+    (paper,) = look(as_printed(page), tmp_path, [PAPER]).frames
+    assert paper["overlapping"] == []
+    assert paper["cut"] == []
+    # On a screen of usual width there is nothing to scroll to, unless a matrix is large.
+    (screen,) = look(page, tmp_path, [1100]).frames
+    assert screen["overlapping"] == []
+    assert len(labels) > 6 or screen["scrolled"] == []

@@ -49,7 +49,7 @@ def make_inputs(
         limit = context_length - SCORED_VIRTUAL_TOKENS - SHORT_TOKENS
         rows = [
             ScoredRow(row.prompt, encoder.encode_prompt(row.prompt, limit)[0])
-            for row in islice(_repeated(data.train), setting.num_rows)
+            for row in rows_to_score(data, setting.num_rows)
         ]
     return Inputs(
         ids=ids[:longest],
@@ -62,6 +62,16 @@ def make_inputs(
         label_ids=[encoder.encode_response(label) for label in labels],
         rows=rows,
     )
+
+
+def rows_to_score(data: DataSet, num_rows: int) -> list[Row]:
+    """So many rows of a data set, all of it before one comes again.
+
+    Args:
+        data (DataSet): Its held-out rows come behind the others.
+        num_rows (int): How many.
+    """
+    return list(islice(_repeated([*data.train, *data.validation]), num_rows))
 
 
 def two_labels(rows: Sequence[Row], encoder: RowEncoder, source: str) -> list[str]:
