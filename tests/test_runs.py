@@ -14,7 +14,7 @@ import pytest
 from ptune_tui import runs
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
-from ptune_tui.errors import UsageError
+from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import (
     Continued,
     EvaluationDone,
@@ -30,7 +30,10 @@ from ptune_tui.events import (
 )
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.run_listing import RunListing, delete_run, has_runs
+from ptune_tui.run_prompt import has_prompt, require_prompt
 from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, InspectTask, TrainTask, write_task
+from ptune_tui.tui.compare_subjects import subjects
+from ptune_tui.tui.export_choice import export_sources
 from tests.tui import fakes
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
@@ -294,3 +297,19 @@ def test_listing_opens_only_what_changed_and_knows_the_models(
         "two": 2,
     }
     assert opened == ["two"]
+
+
+def test_a_run_whose_worker_was_killed_before_it_saved_has_no_prompt(tmp_path: Path) -> None:
+    """The validation is told before its prompt is saved, and the folder is made before its files."""
+    run = make_run(tmp_path / "runs" / "cut", [STARTED, evaluation(0.25, is_best=True)])
+    (run / "adapter").mkdir()
+    whole = fakes.write_run(tmp_path / "runs" / "whole", fakes.finished())
+    assert not has_prompt(run)
+    listing = RunListing(tmp_path / "runs")
+    assert [source.path for source in export_sources(listing)] == [whole]
+    assert [subject.run for subject in subjects(listing, run, None)] == [whole]
+    for name in ("adapter_config.json", "adapter_model.safetensors", "prompt.json"):
+        with pytest.raises(DataError, match="holds no trained prompt"):
+            require_prompt(run)
+        (run / "adapter" / name).write_bytes(b"")
+    require_prompt(run)

@@ -12,6 +12,7 @@ from ptune_tui.config import RunConfig
 from ptune_tui.events import ModelReady
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import ListedRun, RunListing, listed_run
+from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import AT_WORK, RunReader, RunSummary
 from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 from ptune_tui.tui.fields import Field
@@ -180,7 +181,6 @@ def export_sources(listing: RunListing, shown: Path | None = None) -> list[Expor
 
 def _source(run: ListedRun) -> ExportSource | None:
     summary = run.summary
-    has_prompt = summary.best_accuracy is not None and (summary.path / "adapter").is_dir()
-    if run.config is None or not has_prompt or summary.status in AT_WORK:
+    if run.config is None or summary.status in AT_WORK or not has_prompt(summary.path):
         return None
     return ExportSource(summary, run.config, run.model)

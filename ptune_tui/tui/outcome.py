@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import AT_WORK, RunStatus, summarise
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.wording import share_text
@@ -69,18 +70,18 @@ def outcome_of(session: Session, exit_code: int = 0) -> AppOutcome:
         best_accuracy=summary.best_accuracy,
         base_accuracy=summary.base_accuracy,
         bundle=session.bundle,
-        next_command=_next(summary.path, summary.status, summary.best_accuracy, session.bundle),
+        next_command=_next(summary.path, summary.status, session.bundle),
         error=summary.error,
         exit_code=exit_code,
     )
 
 
-def _next(run: Path, status: RunStatus, accuracy: float | None, bundle: Path | None) -> str | None:
+def _next(run: Path, status: RunStatus, bundle: Path | None) -> str | None:
     if status in AT_WORK:
         return "ptune   (Runs, Enter: shows it again, as it goes)"
     if bundle is not None:
         return _chat(bundle)
-    if accuracy is not None:
+    if has_prompt(run):
         return shlex.join(["ptune", "export", str(run), "--out", str(run / "bundle")])
     return "ptune doctor" if status in ("failed", "killed") else None
 

@@ -18,6 +18,7 @@ from ptune_tui.jobs import Job
 from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing
+from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import (
     ExportTask,
@@ -170,7 +171,7 @@ class Session:
         """Whether there is a prompt, and nobody works on it."""
         if self.run is None or self.run.is_active or self.is_exporting:
             return False
-        return self.run.state.best_checkpoint is not None
+        return has_prompt(self.run.job.folder)
 
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""

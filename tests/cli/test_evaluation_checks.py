@@ -12,8 +12,8 @@ from ptune_tui.cli.evaluation_checks import check_places, check_request
 from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.columns import Columns
-from ptune_tui.model_cards import ADAPTER_FOLDER
-from ptune_tui.prompt_card import CARD_FILE, PromptCard
+from ptune_tui.prompt_card import PromptCard
+from ptune_tui.run_prompt import ADAPTER_FOLDER, CARD_FILE
 from ptune_tui.tasks import TASK_FILE
 
 DATA = "support_inbox"
