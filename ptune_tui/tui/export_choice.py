@@ -10,10 +10,9 @@ from typing import Literal, get_args
 from ptune_tui.bundles import prompt_name_of
 from ptune_tui.config import RunConfig
 from ptune_tui.events import ModelReady
-from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import ListedRun, RunListing, listed_run
 from ptune_tui.run_prompt import has_prompt
-from ptune_tui.runs import AT_WORK, RunReader, RunSummary
+from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_word
 from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 from ptune_tui.tui.fields import Field
 
@@ -95,7 +94,7 @@ class ExportSource:
     @property
     def word(self) -> str:
         """What a command calls it: its name, or its path where it lies elsewhere."""
-        return self.path.name if self.path.parent == runs_folder() else str(self.path)
+        return run_word(self.path)
 
     @property
     def prompt_name(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptune_tui.run_prompt import has_prompt
-from ptune_tui.runs import AT_WORK, RunStatus, summarise
+from ptune_tui.runs import AT_WORK, RunStatus, run_word, summarise
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.wording import share_text
 
@@ -78,7 +78,7 @@ def outcome_of(session: Session, exit_code: int = 0) -> AppOutcome:
 
 def _next(run: Path, status: RunStatus, bundle: Path | None) -> str | None:
     if status in AT_WORK:
-        return "ptune   (Runs, Enter: shows it again, as it goes)"
+        return shlex.join(["ptune", "attach", run_word(run)])
     if bundle is not None:
         return _chat(bundle)
     if has_prompt(run):

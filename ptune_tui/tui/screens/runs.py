@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from ptune_tui.errors import PTuneError
 from ptune_tui.run_listing import delete_run
-from ptune_tui.runs import AT_WORK, RunSummary
+from ptune_tui.runs import AT_WORK, RunSummary, run_word
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_look import Look, Looks
 from ptune_tui.tui.run_rows import filtered
@@ -186,7 +186,7 @@ class RunsScreen(PlaceScreen):
             if is_yes:
                 self._delete(path)
 
-        question = DeleteScreen(run.name, belongings(self._seen.get(path)))
+        question = DeleteScreen(run_word(run.path), belongings(self._seen.get(path)))
         self.ptune.push_screen(question, answered)
 
     @work(group="delete")
