@@ -112,15 +112,24 @@ class RunState:
                 self.task.add(_roll_back(event))
             case Paused() | Continued():
                 self._wait(event)
-            case TaskStarted() | TaskFinished() | TaskFailed():
+            case TaskStarted():
+                self._tell_saved()
+                self.is_stopping = self.is_pausing = self.is_paused = False
+            case TaskFinished() | TaskFailed():
                 self.is_pausing = self.is_paused = False
             case _:
                 pass
 
     def go_on(self) -> None:
         """Wait for a worker that goes on where another one ended."""
-        self.task.ending = None
-        self.is_stopping = False
+        self.task.begin_again()
+        self._tell_saved()
+        self.is_stopping = self.is_pausing = self.is_paused = False
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether the worker that is at work now has made a step."""
+        return self.task.stages["train"].done > 0
 
     @property
     def is_free_text(self) -> bool:
@@ -164,6 +173,10 @@ class RunState:
         elif event.is_best:
             self.best_checkpoint = event
         self.task.mark_done("save", _saved_words(self.best_checkpoint, self.last_saved))
+
+    def _tell_saved(self) -> None:
+        """Say what a new worker finds: it has saved nothing itself yet."""
+        self.task.stages["save"].detail = _saved_words(self.best_checkpoint, self.last_saved)
 
     def _add_sample(self, event: SampleMade) -> None:
         if self.samples and self.samples[0].step != event.step:

@@ -7,6 +7,7 @@ from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.wording import share_text
 
 _WORDS: dict[Stage, str] = {
+    "start": "starting",
     "load": "loading",
     "tokenise": "tokenising",
     "probe": "probing",
@@ -25,7 +26,7 @@ def run_status(run: RunState, *, is_active: bool) -> str:
     if failure is not None:
         return "□ interrupted" if failure.category == "interrupted" else "✗ the run failed"
     if is_active:
-        step = f" {run.step.step}/{run.step.max_steps}" if run.step else ""
+        step = f" {run.step.step}/{run.step.max_steps}" if run.step and run.is_stepping else ""
         return f"{_at_work(run)}{step}"
     best = f", best {share_text(run.best.accuracy)}" if run.best else ""
     ending = run.task.ending
@@ -42,5 +43,5 @@ def _at_work(run: RunState) -> str:
         return "▸ starting"
     stages = run.task.stages
     running = [name for name, stage in stages.items() if stage.status == "running"]
-    otherwise = "training" if "train" in running or run.step else "preparing"
+    otherwise = "preparing" if stages["train"].status == "waiting" else "training"
     return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), otherwise)}"

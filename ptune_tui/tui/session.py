@@ -15,6 +15,7 @@ from ptune_tui.config import DataConfig, ModelConfig, RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
+from ptune_tui.locks import lock_is_held
 from ptune_tui.models import local_model
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing
@@ -208,6 +209,10 @@ class Session:
     def shows(self, run: Path) -> bool:
         """Whether the run that is shown is the one of a folder."""
         return self.run is not None and self.run.job.folder.absolute() == run.absolute()
+
+    def is_behind(self, run: Path) -> bool:
+        """Whether another program goes on with the run that is shown as one that has ended."""
+        return self.shows(run) and not self.is_training and lock_is_held(run)
 
     def show_run(self, opened: OpenedRun) -> None:
         """Show another run and its bundle; what was shown before goes on by itself."""

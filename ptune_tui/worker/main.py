@@ -15,7 +15,14 @@ from pathlib import Path
 
 from ptune_tui.endings import saved_words
 from ptune_tui.errors import Category, explain
-from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
+from ptune_tui.events import (
+    Event,
+    StageFinished,
+    StageStarted,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+)
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
     LOG_FILE,
@@ -79,7 +86,7 @@ def run_folder(folder: Path) -> int:
         task = read_task(folder)
         channel.say(TaskStarted(time.time(), os.getpid(), _KINDS[type(task)]))  # type: ignore[arg-type]
         ending = None
-        for event in events_of(task, folder, channel):
+        for event in _begun(task, folder, channel):
             if isinstance(event, TaskFinished):
                 ending = event
             else:
@@ -99,6 +106,17 @@ def run_folder(folder: Path) -> int:
             channel.close()
         remove_lock(folder)
     return 0
+
+
+def _begun(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
+    """Import what a task needs, and say so: torch takes seconds, many where the disk is busy."""
+    if isinstance(task, PreviewTask | TokenizerTask):  # they go without
+        return events_of(task, folder, channel)
+    started = time.perf_counter()
+    channel.say(StageStarted("start", time.time(), "importing torch"))
+    events = events_of(task, folder, channel)
+    channel.say(StageFinished("start", time.perf_counter() - started))
+    return events
 
 
 def _kept(folder: Path, category: Category) -> str:

@@ -346,6 +346,14 @@ def preview() -> list[Event]:
     return [TaskStarted(START, 4244, "preview"), PreviewMade(rows), TaskFinished(0.4)]
 
 
+def said_by(pid: int, events: list[Event]) -> list[Event]:
+    """Events as a worker of that number says them."""
+    return [
+        msgspec.structs.replace(event, pid=pid) if isinstance(event, TaskStarted) else event
+        for event in events
+    ]
+
+
 def write_prompt(run: Path) -> None:
     """The files of a run's prompt, as far as they are looked for."""
     (run / ADAPTER_FOLDER).mkdir(parents=True, exist_ok=True)
@@ -356,10 +364,11 @@ def write_prompt(run: Path) -> None:
 def write_run(folder: Path, events: list[Event], *, is_held: bool = False) -> Path:
     """A run folder as a worker leaves it; `is_held` makes this process its worker."""
     write_task(folder, TrainTask(RunConfig()))
-    write_prompt(folder)
-    (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
+    if any(isinstance(event, CheckpointSaved) for event in events):
+        write_prompt(folder)
     if is_held:
-        write_lock(folder)
+        events = said_by(write_lock(folder).pid, events)
+    (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
     return folder
 
 
@@ -397,11 +406,11 @@ def worker_command(folder: Path, events: list[Event], script: str = "") -> list[
             f"for name in {PROMPT_FILES!r}: (folder / {ADAPTER_FOLDER!r} / name).touch()\n"
         )
     code = (
-        "import pathlib, sys, time\n"
+        "import os, pathlib, sys, time\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "def say(text):\n"
         "    with open(folder / 'events.jsonl', 'ab') as file: file.write(text)\n"
-        f"say({said!r})\n{saved}{script}"
+        f"say({said!r}.replace(b'\"pid\":4242', b'\"pid\":%d' % os.getpid()))\n{saved}{script}"
     )
     return [sys.executable, "-c", code, str(folder)]
 

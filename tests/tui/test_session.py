@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ptune_tui.config import RunConfig
-from ptune_tui.events import TaskFailed
+from ptune_tui.events import TaskFailed, TaskStarted, encode_line
 from ptune_tui.lineup import Lineup
-from ptune_tui.tasks import CompareTask, ExportTask
+from ptune_tui.locks import write_lock
+from ptune_tui.tasks import EVENTS_FILE, CompareTask, ExportTask
 from ptune_tui.tui.session import Session, read_run
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -98,3 +100,21 @@ def test_a_run_that_is_deleted_takes_only_its_own_export_along(
     assert session.export is not None
     session.forget_run(other)
     assert session.export is None
+
+
+def test_a_run_that_another_program_resumes_waits_for_the_new_worker(run: Path) -> None:
+    session = Session()
+    session.show_run(read_run(run))
+    assert not session.is_behind(run)
+    write_lock(run)  # its worker imports torch, and has not said anything
+    assert session.is_behind(run)
+    session.show_run(read_run(run))
+    assert session.run is not None
+    task = session.run.state.task
+    assert (task.is_up, task.ending, task.stages["train"].status) == (False, None, "waiting")
+    assert session.is_training
+    assert not session.is_behind(run)
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(TaskStarted(fakes.START, os.getpid(), "train")))
+    session.poll()
+    assert session.run.state.task.is_up

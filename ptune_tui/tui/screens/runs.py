@@ -109,7 +109,7 @@ class RunsScreen(PlaceScreen):
     @work(exclusive=True, group="open")
     async def _open(self, run: Path) -> None:
         session = self.ptune.session
-        if not session.shows(run):
+        if not session.shows(run) or session.is_behind(run):
             try:
                 opened = await asyncio.to_thread(read_run, run)
             except (PTuneError, OSError) as error:

@@ -198,7 +198,7 @@ class TrainScreen(PlaceScreen):
         self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
-        self._chart().wait_for(waiting_sentence(run.task))
+        self._chart().wait_for(waiting_sentence(run.task, self.ptune.clock()))
         evaluates = run.task.stages["evaluate"].status == "running"
         goes_on = session.is_training and not session.is_paused and not evaluates
         self._chart().show(run, self.ptune.keymap.name("train.view"), at_once=not goes_on)
