@@ -1,4 +1,4 @@
-"""All runs of the runs' folder and those that lie elsewhere, read again and again while a list of them is shown.
+"""All runs, read again and again while a list of them is shown.
 
 Any run may vanish or be half-written at any moment: such a one is left out until it can be read.
 """

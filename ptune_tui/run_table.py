@@ -11,7 +11,6 @@ from ptune_tui.results import EVALUATION_FILE, Evaluation, read_evaluation
 from ptune_tui.run_prompt import ADAPTER_FOLDER, TENSORS_FILE
 
 
-
 @dataclass(frozen=True)
 class RunTable:
     """What a run folder has to show.

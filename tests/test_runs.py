@@ -300,7 +300,7 @@ def test_listing_opens_only_what_changed_and_knows_the_models(
 
 
 def test_a_run_whose_worker_was_killed_before_it_saved_has_no_prompt(tmp_path: Path) -> None:
-    """The validation is told before its prompt is saved, and the folder is made before its files."""
+    """A validation is told before its prompt is saved, and the folder is made before its files."""
     run = make_run(tmp_path / "runs" / "cut", [STARTED, evaluation(0.25, is_best=True)])
     (run / "adapter").mkdir()
     whole = fakes.write_run(tmp_path / "runs" / "whole", fakes.finished())

@@ -65,9 +65,10 @@ class Followed(Generic[State]):
         """A run may have been resumed by a worker that has not spoken: what was read is old."""
         state, is_first = self.state, not self._is_read
         self._is_read = True
-        if is_first and isinstance(state, RunState) and self.job.may_go_on:
-            if state.task.is_up and state.task.pid != self.job.pid:
-                state.go_on()
+        if not is_first or not isinstance(state, RunState) or not self.job.may_go_on:
+            return
+        if state.task.is_up and state.task.pid != self.job.pid:
+            state.go_on()
 
     def _look_for_folder(self) -> bool:
         """Say that the folder is gone, until it is back; says whether that has changed."""

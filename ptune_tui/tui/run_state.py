@@ -45,7 +45,7 @@ class RunState:
         samples: Of the last evaluation.
         plan: How the steps are computed.
         best_checkpoint: The prompt that was kept.
-        last_saved: The step that a resume goes on from.
+        last_saved: The step that a resume goes on from; 0 to begin again.
         is_stopping: Whether it was told to stop.
         is_pausing: Whether it was told to wait, and has not said yet that it does.
         is_paused: Whether it waits.
@@ -170,6 +170,8 @@ class RunState:
         if isinstance(event, StateSaved):
             self.validations.add(event)
             self.last_saved = event.step
+            if event.step == 0:
+                return  # nothing was done that could be saved
         elif event.is_best:
             self.best_checkpoint = event
         self.task.mark_done("save", _saved_words(self.best_checkpoint, self.last_saved))
@@ -187,7 +189,7 @@ class RunState:
 def _saved_words(best: CheckpointSaved | None, last: int | None) -> str:
     """Which checkpoints there are: the best prompt, and the state that a resume begins from."""
     words = [f"best {best.step}"] if best else []
-    words += [f"last {last}"] if last is not None else []
+    words += [f"last {last}"] if last else []
     return ", ".join(words)
 
 

@@ -13,8 +13,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptune_tui.endings import saved_words
-from ptune_tui.errors import Category, explain
+from ptune_tui.endings import left_words
+from ptune_tui.errors import Category, Explanation, explain
 from ptune_tui.events import (
     Event,
     StageFinished,
@@ -43,6 +43,7 @@ from ptune_tui.tasks import (
 )
 from ptune_tui.worker.channel import Channel
 
+_ENDED = Explanation("interrupted", "The worker was told to end before its work was done.", "")
 _KINDS = {
     TrainTask: "train",
     FindRateTask: "find_rate",
@@ -80,6 +81,7 @@ def run_folder(folder: Path) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.perf_counter()
     channel: Channel | None = None
+    task: Task | None = None
     try:
         write_lock(folder)
         channel = Channel(folder)
@@ -95,8 +97,8 @@ def run_folder(folder: Path) -> int:
     except BaseException as error:
         # Whatever it is, the followers of the file must learn that the work is over.
         traceback.print_exc()
-        reason = explain(error)
-        hint = f"{reason.hint} {_kept(folder, reason.category)}".strip()
+        reason = _ENDED if isinstance(error, KeyboardInterrupt) else explain(error)
+        hint = f"{reason.hint} {_left(folder, task, reason.category)}".strip()
         failed = TaskFailed(reason.category, reason.message, hint, str(folder / LOG_FILE))
         if channel is not None:
             channel.say_if_possible(failed)
@@ -119,9 +121,9 @@ def _begun(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
     return events
 
 
-def _kept(folder: Path, category: Category) -> str:
+def _left(folder: Path, task: Task | None, category: Category) -> str:
     """What is saved, where it was no mistake that ended the work; those say it themselves."""
-    return saved_words(folder) if category in ("fault", "resources", "interrupted") else ""
+    return left_words(folder, task) if category in ("fault", "resources", "interrupted") else ""
 
 
 def _interrupt(*_: object) -> None:

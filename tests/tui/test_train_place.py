@@ -8,7 +8,16 @@ import pytest
 from textual.widgets import Static
 
 from ptune_tui.config import RunConfig
-from ptune_tui.events import Continue, EvaluateNow, Notice, Pause, Stop, TaskFinished
+from ptune_tui.events import (
+    Continue,
+    EvaluateNow,
+    Notice,
+    Pause,
+    StateSaved,
+    Stop,
+    TaskFailed,
+    TaskFinished,
+)
 from ptune_tui.tasks import ExportTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.outcome import outcome_of
@@ -90,6 +99,20 @@ async def test_stopped_run_is_resumed_in_its_folder(tmp_path: Path, use_worker: 
             *range(126, 136),
         ]
         assert app.screen.check_action("resume", ()) is None
+
+
+async def test_a_run_that_saved_nothing_yet_begins_again(tmp_path: Path) -> None:
+    ended = TaskFailed("interrupted", "It was told to end.", "Nothing was saved.", "worker.log")
+    events = [*fakes.beginning(), StateSaved(0, "checkpoints"), fakes.step(1), ended]
+    app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", events))
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "Nothing was saved." in str(app.screen.query_one("#problem", Static).render())
+        ending = str(app.screen.query_one("#ending", Static).render())
+        assert "r begins it again" in ending
+        assert "goes on" not in ending
+        assert "last" not in str(app.screen.query_one("#stages", Static).render())
+        assert app.screen.check_action("resume", ()) is True
 
 
 async def test_run_waits_and_goes_on_when_told(use_worker: UseWorker) -> None:

@@ -235,7 +235,9 @@ class TrainScreen(PlaceScreen):
         enter, export = name("train.next"), name("train.export")
         keys = [f"{enter} exports it"] if session.can_export and bundle is None else []
         keys += [f"{enter} talks to the bundle, {export} exports again"] if bundle else []
-        keys += [f"{name('train.resume')} goes on with the run"] if session.can_resume else []
+        if session.can_resume and session.run is not None:
+            does = "goes on with the run" if session.run.state.last_saved else "begins it again"
+            keys.append(f"{name('train.resume')} {does}")
         return ", ".join([*keys, f"{name('app.setup')} sets up another run"])
 
     def _chart(self) -> LossChart:
