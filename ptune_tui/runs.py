@@ -35,8 +35,11 @@ class RunSummary(Struct, frozen=True):
     model: str
     data: str
     method: str
-    best_accuracy: float | None  # with the soft prompt
+    best_accuracy: float | None  # with the soft prompt; of free text the share of exact matches
     base_accuracy: float | None  # without
+    best_loss: float | None  # of the same validations; None where it was not computed
+    base_loss: float | None
+    is_free_text: bool  # whether the loss says more than the accuracy
     step: int
     max_steps: int
     started: float | None  # seconds since the epoch
@@ -82,15 +85,18 @@ class RunReader:
             fold.add_line(line)
         self._config = self._config or run_config(self.run)
         config = self._config or RunConfig()
-        ending, step = fold.ending, fold.last_step
+        ending, step, best, base = fold.ending, fold.last_step, fold.best, fold.base
         return RunSummary(
             path=self.run,
             status=_status(fold, is_held),
             model=fold.model.name if fold.model else config.model.source,
             data=config.data.train,
             method=config.method.name,
-            best_accuracy=fold.best_accuracy,
-            base_accuracy=fold.base.accuracy if fold.base else None,
+            best_accuracy=best.accuracy if best else None,
+            base_accuracy=base.accuracy if base else None,
+            best_loss=best.loss if best else None,
+            base_loss=base.loss if base else None,
+            is_free_text=fold.data is not None and fold.data.labels is None,
             step=step.step if step else 0,
             max_steps=step.max_steps if step else config.training.max_steps,
             started=fold.started,

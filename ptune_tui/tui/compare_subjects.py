@@ -21,9 +21,8 @@ from ptune_tui.run_prompt import ADAPTER_FOLDER, CARD_FILE, has_prompt
 from ptune_tui.run_table import prompt_hash
 from ptune_tui.runs import run_config, summarise
 from ptune_tui.tui.export_choice import ExportSource, export_sources
-from ptune_tui.tui.run_rows import table_word
+from ptune_tui.tui.run_rows import best_words, table_word
 from ptune_tui.tui.session import BUNDLE_FOLDER
-from ptune_tui.tui.wording import share_text
 
 
 class _PromptLabels(Struct, frozen=True):
@@ -102,14 +101,13 @@ def subject_of(folder: Path) -> Subject | None:
 
 def _of_source(source: ExportSource) -> Subject:
     bundle = source.path / BUNDLE_FOLDER
-    accuracy = source.summary.best_accuracy
     return Subject(
         f"run {source.word}",
         source.path,
         bundle if read_card(bundle) is not None else None,
         source.config,
         run_labels(source.path),
-        "" if accuracy is None else f"best {share_text(accuracy)}",
+        best_words(source.summary),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ptune_tui.events import Stage, TaskFinished
+from ptune_tui.events import EvaluationDone, Stage, TaskFinished
 from ptune_tui.tui.run_state import RunState
-from ptune_tui.tui.wording import share_text
+from ptune_tui.tui.wording import loss_text, share_text
 
 _WORDS: dict[Stage, str] = {
     "start": "starting",
@@ -28,10 +28,16 @@ def run_status(run: RunState, *, is_active: bool) -> str:
     if is_active:
         step = f" {run.step.step}/{run.step.max_steps}" if run.step and run.is_stepping else ""
         return f"{_at_work(run)}{step}"
-    best = f", best {share_text(run.best.accuracy)}" if run.best else ""
+    best = f", best {_score(run, run.best)}" if run.best else ""
     ending = run.task.ending
     was_stopped = isinstance(ending, TaskFinished) and ending.stopped_early
     return f"{'□ stopped' if was_stopped else '✓ finished'}{best}"
+
+
+def _score(run: RunState, done: EvaluationDone) -> str:
+    if run.is_free_text and done.loss is not None:
+        return loss_text(done.loss)
+    return share_text(done.accuracy)
 
 
 def _at_work(run: RunState) -> str:

@@ -74,7 +74,7 @@ async def test_enter_alone_exports_a_finished_run_and_asks_it_something(
         assert exchange.box("tuned").text == "returns"
         outcome = outcome_of(app.session)
     assert outcome is not None
-    assert (outcome.status, outcome.best_accuracy) == ("finished", 0.894)
+    assert (outcome.status, outcome.score) == ("finished", "89.4 % (base 61.4)")
     assert outcome.next_command == f"ptune chat {run / 'bundle'}"
     assert "89.4 %" in "\n".join(outcome.lines())
 
