@@ -17,6 +17,7 @@ from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.questions import LeaveScreen
+from ptune_tui.tui.session import Session
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
@@ -264,3 +265,24 @@ async def test_a_bundle_that_the_app_was_opened_with_is_compared_first(
         await wait_for(pilot, lambda: screen.query_one(CompareForm).subject)
         assert row(screen, "of").text == "bundle elsewhere"
         assert screen.query_one("#compare-start", Button).label.plain == "Compare"
+
+
+async def test_a_table_that_an_earlier_app_began_is_shown_and_stopped(
+    run: Path, use_worker: UseWorker
+) -> None:
+    fakes.write_run(run.parent / "two", [*fakes.finished()])
+    use_worker(fakes.comparing(num_done=1), fakes.FOREVER)
+    lineup = Lineup(run=str(run.parent / "two"))
+    Session().comparison.start_table(CompareTask(lineup, None, "ptune eval two"))
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, CompareScreen)
+        await wait_for(pilot, lambda: "▸ instruction" in written(screen, "#table-text"))
+        assert screen.query_one("#table-text").region.height  # not behind the form
+        assert app.status_text() == "▸ comparing"
+        assert screen.form.subject is not None
+        assert screen.form.subject.word == "run two"
+        assert screen.check_action("start", ()) is None
+        screen.action_stop()
+        await wait_for(pilot, lambda: screen.check_action("start", ()))

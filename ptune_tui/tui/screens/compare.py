@@ -224,8 +224,12 @@ class CompareScreen(CompareViews):
         session = self.ptune.session
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
-        self.found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
-        chosen = next((each.word for each in self.found if each.is_of(shown, session.bundle)), None)
+        bundle = session.bundle
+        if is_first and session.comparison.is_making_table:  # an earlier app has begun it
+            shown, bundle = session.comparison.compared
+            self.view = "table"
+        self.found = await asyncio.to_thread(subjects, session.listing, shown, bundle)
+        chosen = next((each.word for each in self.found if each.is_of(shown, bundle)), None)
         self.query_one("#no-subject", Static).update(self.nothing_to_compare())
         self.query_one("#no-subject").display = not self.found
         self.query_one("#compare").display = bool(self.found)

@@ -172,6 +172,8 @@ class ExportScreen(PlaceScreen):
         session = self.ptune.session
         wanted = session.run_to_export
         shown = session.run.job.folder if session.run is not None else None
+        if session.export is not None and session.is_exporting:  # an earlier app may have begun it
+            shown = Path(session.export.state.asked.run)
         sources = await asyncio.to_thread(export_sources, session.listing, wanted or shown)
         names = [source.word for source in sources]
         last = self._texts.get("run", "")
