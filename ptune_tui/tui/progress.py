@@ -20,6 +20,9 @@ from ptune_tui.events import (
 
 TRAIN_STAGES: tuple[Stage, ...] = ("load", "tokenise", "probe", "evaluate", "train", "save")
 
+# Notices of what was chosen, which every task has.
+CHOICES = ("device", "kernel", "columns", "num-threads")
+
 StageStatus = Literal["waiting", "running", "done", "failed", "left out"]
 
 
@@ -77,6 +80,11 @@ class TaskProgress:
     ending: TaskFinished | TaskFailed | None = None
     is_up: bool = False
     pid: int | None = None
+
+    @property
+    def pinned(self) -> list[Notice]:
+        """The notices that are more than a choice."""
+        return [notice for notice in self.notices if notice.code not in CHOICES]
 
     @property
     def is_over(self) -> bool:

@@ -29,8 +29,6 @@ from ptune_tui.tui.progress import TRAIN_STAGES, TaskProgress, progress_of
 from ptune_tui.tui.wording import rate_text
 from ptune_tui.validations import Validations
 
-CHOICES = ("device", "kernel", "columns")  # notices of what was chosen, which every run has
-
 
 @dataclass
 class RunState:
@@ -65,11 +63,6 @@ class RunState:
     is_stopping: bool = False
     is_pausing: bool = False
     is_paused: bool = False
-
-    @property
-    def pinned(self) -> list[Notice]:
-        """The notices that are more than a choice."""
-        return [notice for notice in self.task.notices if notice.code not in CHOICES]
 
     @property
     def tuned(self) -> list[EvaluationDone]:

@@ -191,7 +191,7 @@ class TrainScreen(PlaceScreen):
         self.query_one(Problem).show(failure, "The run")
         self.query_one("#run").set_class(failure is not None, "-failed")
         others = f"{self.ptune.keymap.name('train.plan')} shows them"
-        self.query_one(Notices).show(run.pinned, MOST_NOTICES, others)
+        self.query_one(Notices).show(run.task.pinned, MOST_NOTICES, others)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)

@@ -133,7 +133,7 @@ def _problem(summary: RunSummary, look: Look) -> Iterator[Line]:
 
 def _notice(look: Look) -> Iterator[Line]:
     """The last notice that is more than a choice that every run tells."""
-    told = look.state.pinned
+    told = look.state.task.pinned
     if told:
         label = "notice" if len(told) == 1 else f"notice {len(told)}"
         yield Line(label, f"{told[-1].message} {told[-1].hint}".rstrip(), "warning")
