@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from ptune_tui.bundles import BundleCard, read_card
+from ptune_tui.events import Notice
 from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
@@ -97,6 +98,23 @@ async def test_folder_for_another_program_has_no_precision_and_no_chat(
         await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
         assert screen.check_action("chat", ()) is None
         assert app.session.bundle is None
+
+
+async def test_only_notices_that_are_more_than_a_choice_are_pinned(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    chosen = Notice("device", "The model computes on cpu in float32, as asked.")
+    kernel = Notice("kernel", "Scores and answers use the kernel `cached`.")
+    use_worker([*fakes.exporting(), chosen, kernel, *fakes.exported(runs / "one")])
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.click("#export-start")
+        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        pinned = written(screen, "#notices")
+        assert pinned.startswith("! `throughput` is at KL 0.0123")
+        assert "computes on" not in pinned
+        assert "kernel" not in pinned
 
 
 async def test_what_was_just_exported_is_no_fault_of_the_form(

@@ -141,7 +141,7 @@ class ExportScreen(PlaceScreen):
             self.call_after_refresh(self._offer_chat)
         state = session.export.state if session.export else None
         self.query_one(Problem).show(state.failure if state else None, "The export")
-        self.query_one(Notices).show(state.task.notices if state else [])
+        self.query_one(Notices).show(state.task.pinned if state else [])
         self.query_one(Checklist).show(state, self.ptune.clock())
         self._show_buttons()
 

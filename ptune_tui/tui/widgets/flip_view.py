@@ -103,6 +103,8 @@ def _kinds(evaluation: Evaluation | None, shown: FlipKind) -> Content:
         else:
             parts.append(Content.from_markup(f"[@click=screen.show_flips('{kind}')] {words} [/]"))
     ways = f"  {evaluation.flips_from} → {evaluation.flips_to}"
+    if len(chosen_flips(evaluation, shown)) > MAX_ROWS:
+        ways = f"  the first {MAX_ROWS} are listed {ways}"
     return Content("").join([*parts, Content.styled(ways, "dim")])
 
 
