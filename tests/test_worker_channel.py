@@ -83,6 +83,6 @@ def test_what_a_worker_imports_is_a_stage_where_it_is_torch(
         assert stages == []
         return
     begun, done = stages
-    assert (begun.stage, begun.detail) == ("start", "importing torch")
+    assert (begun.stage, begun.detail) == ("import", "torch")
     assert isinstance(done, StageFinished)
     assert done.seconds >= 0.05

@@ -11,7 +11,7 @@ from ptune_tui.errors import Category
 PROTOCOL_VERSION = 1
 
 Stage = Literal[
-    "start",  # of the worker itself: what it imports takes seconds
+    "import",  # before the work itself: torch takes seconds
     "load",
     "tokenise",
     "probe",

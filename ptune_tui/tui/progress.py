@@ -122,7 +122,7 @@ class TaskProgress:
 
     def begin_again(self) -> None:
         """Wait for a worker: what an earlier one did says nothing of what this one does."""
-        self.stages = {name: StageState(name) for name in self.stages if name != "start"}
+        self.stages = {name: StageState(name) for name in self.stages if name != "import"}
         self.ending, self.is_up = None, False
 
     def mark_done(self, name: Stage, detail: str) -> None:
@@ -136,13 +136,13 @@ class TaskProgress:
         self.notices = [notice for notice in self.notices if notice.code != code]
 
     def _stage(self, name: Stage) -> StageState:
-        if name == "start":
+        if name == "import":
             self.stages = {name: StageState(name), **self.stages}
         return self.stages.setdefault(name, StageState(name))
 
     def _finish(self, event: StageFinished) -> None:
-        if event.stage == "start":
-            self.stages.pop("start", None)  # of the room there is, the work has more need
+        if event.stage == "import":
+            self.stages.pop("import", None)  # of the room there is, the work has more need
             return
         stage = self._stage(event.stage)
         stage.seconds += event.seconds

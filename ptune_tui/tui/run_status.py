@@ -7,7 +7,7 @@ from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.wording import loss_text, share_text
 
 _WORDS: dict[Stage, str] = {
-    "start": "starting",
+    "import": "starting",
     "load": "loading",
     "tokenise": "tokenising",
     "probe": "probing",

@@ -115,9 +115,9 @@ def _begun(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
     if isinstance(task, PreviewTask | TokenizerTask):  # they go without
         return events_of(task, folder, channel)
     started = time.perf_counter()
-    channel.say(StageStarted("start", time.time(), "importing torch"))
+    channel.say(StageStarted("import", time.time(), "torch"))
     events = events_of(task, folder, channel)
-    channel.say(StageFinished("start", time.perf_counter() - started))
+    channel.say(StageFinished("import", time.perf_counter() - started))
     return events
 
 

@@ -425,7 +425,7 @@ def test_a_worker_that_goes_on_shows_nothing_of_the_one_before() -> None:
 
     def waits(words: str) -> None:
         assert run_status(state, is_active=True) == words
-        stages = [stage for stage in state.task.stages.values() if stage.name != "start"]
+        stages = [stage for stage in state.task.stages.values() if stage.name != "import"]
         assert {stage.status for stage in stages} == {"waiting"}
         assert not any(stage.seconds_at(fakes.START + 999) for stage in stages)
         assert stage_text(state.task.stages["save"], 0.0) == "· save      best 100, last 100"
@@ -436,12 +436,12 @@ def test_a_worker_that_goes_on_shows_nothing_of_the_one_before() -> None:
     state.task.is_up = True
     state.add(TaskStarted(fakes.START + 100, 4250, "train"))  # in any app
     waits("▸ preparing")
-    state.add(StageStarted("start", fakes.START + 100, "importing torch"))
+    state.add(StageStarted("import", fakes.START + 100, "torch"))
     waits("▸ starting")
-    assert next(iter(state.task.stages)) == "start"
+    assert next(iter(state.task.stages)) == "import"
     said = waiting_sentence(state.task, fakes.START + 112)
     assert said == "The worker starts: importing torch (12 s)."
-    state.add(StageFinished("start", 13.0))
+    state.add(StageFinished("import", 13.0))
     waits("▸ preparing")
     for event in fakes.resumed():
         state.add(event)

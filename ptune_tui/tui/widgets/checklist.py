@@ -14,7 +14,6 @@ from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import bytes_text, seconds_text, share_text
 
 _WORDS: dict[Stage, str] = {
-    "start": "start the worker",
     "load": "load model and prompt",
     "build": "write the graphs",
     "parity": "compare with torch",

@@ -40,8 +40,8 @@ def waiting_sentence(progress: TaskProgress, now: float) -> str:
     running = next((stage for stage in progress.stages.values() if stage.status == "running"), None)
     if running is None or running.name == "train":
         return "After the first step."
-    if running.name == "start":
-        return f"The worker starts: {running.detail} ({seconds_text(running.seconds_at(now))})."
+    if running.name == "import":
+        return f"The worker starts: importing {running.detail} ({seconds_text(running.seconds_at(now))})."
     count = f" ({running.done} of {running.total})" if running.total else ""
     return f"{running.name}: {running.detail or '...'}{count}"
 
