@@ -171,7 +171,8 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 400
     seed: Annotated[Annotated[int, Meta(ge=0)], Meta(description="of every random choice")] = 0
     num_threads: Annotated[
-        Annotated[int, Meta(ge=0)], Meta(description="processor threads; 0: all cores")
+        Annotated[int, Meta(ge=0)],
+        Meta(description="processor threads; 0: OMP_NUM_THREADS where it is set, else all cores"),
     ] = 0
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from ptune_tui import default_model, paths
-from ptune_tui.hardware import Machine, free_disk_bytes, machine
+from ptune_tui.hardware import Machine, environment_num_threads, free_disk_bytes, machine
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -192,8 +192,8 @@ def _processor(here: Machine) -> Check:
 
 def _threads(here: Machine) -> Check:
     detail = f"{here.num_usable_cores or '?'} usable, {here.num_physical_cores or '?'} physical"
-    if limit := os.environ.get("OMP_NUM_THREADS"):
-        hint = "OMP_NUM_THREADS is set; `--threads` goes before it."
+    if (limit := environment_num_threads()) is not None:
+        hint = "OMP_NUM_THREADS is followed; `--threads` goes before it."
         return Check("Threads", "ok", f"{detail}, OMP_NUM_THREADS={limit}", hint)
     return Check("Threads", "ok", detail)
 

@@ -19,6 +19,7 @@ from ptune_tui.events import (
 )
 from ptune_tui.hardware import free_disk_bytes
 from ptune_tui.tasks import (
+    CONFIG_FILE,
     EVENTS_FILE,
     LOG_FILE,
     FindRateTask,
@@ -56,6 +57,22 @@ def saved_words(folder: Path) -> str:
     return " ".join(words)
 
 
+def left_words(folder: Path, task: Task | None) -> str:
+    """What a training that was cut off has left, and what to do; empty for any other task.
+
+    Args:
+        folder (Path): The run folder.
+        task (Task | None): What its worker was asked to do; None where that is not known.
+    """
+    if not isinstance(task, TrainTask):
+        return ""
+    if saved := saved_words(folder):
+        return saved
+    config = folder / CONFIG_FILE
+    again = f" `{shlex.join(['ptune', 'train', str(config)])}` begins again."
+    return f"Nothing was saved.{again if config.is_file() else ''}"
+
+
 def ending_without_a_word(folder: Path, exit_code: int | None) -> TaskFailed:
     """The ending of a worker that is gone and has written none.
 
@@ -68,10 +85,7 @@ def ending_without_a_word(folder: Path, exit_code: int | None) -> TaskFailed:
         return gone_folder(folder, None)
     task = _task(folder)
     category, message, hint = _reason(folder, exit_code, task)
-    saved = ""
-    if isinstance(task, TrainTask):
-        saved = saved_words(folder) or "Nothing was saved."
-    return TaskFailed(category, message, f"{hint} {saved}".strip(), log_path)
+    return TaskFailed(category, message, f"{hint} {left_words(folder, task)}".strip(), log_path)
 
 
 def gone_folder(folder: Path, pid: int | None) -> TaskFailed:

@@ -24,6 +24,10 @@ EXIT_CODES: dict[Category, int] = {
 }
 
 
+# Of torch on a CPU, of its files that are mapped, of cards and of C++.
+_OUT_OF_MEMORY = ("defaultcpuallocator", "cannot allocate memory", "out of memory", "bad_alloc")
+
+
 class PTuneError(Exception):
     """An error with a sentence and a hint.
 
@@ -109,21 +113,17 @@ def explain(error: BaseException) -> Explanation:
         return Explanation(
             "resources", f"No space left on the disk{where}.", "Free some space and try again."
         )
+    if _is_out_of_memory(error):
+        return Explanation(
+            "resources",
+            "Out of memory.",
+            "Use fewer rows a step (`--batch-size`) or the `stream` kernel (`--kernel stream`).",
+        )
     if isinstance(error, OSError) and error.filename:
         return Explanation(
             "resources",
             f"{error.strerror or type(error).__name__}: {error.filename}",
             "Check that the path exists and that you may read and write it.",
-        )
-    # torch has no class of its own for it on a CPU; its class for a card is known by its name here.
-    is_torch_allocation = isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in str(error) or type(error).__name__ == "OutOfMemoryError"
-    )
-    if isinstance(error, MemoryError) or is_torch_allocation:
-        return Explanation(
-            "resources",
-            "Out of memory.",
-            "Use fewer rows a step (`--batch-size`) or the `stream` kernel (`--kernel stream`).",
         )
     if isinstance(error, ModuleNotFoundError) and error.name in TRAINING_MODULES:
         return missing_training_extra(error.name)
@@ -135,6 +135,16 @@ def explain(error: BaseException) -> Explanation:
         f"{type(error).__name__}: {error}",
         "This is a fault of ptune. The worker's log and `ptune doctor` help to report it.",
     )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory could not be had; torch and onnxruntime have no class of their own for it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(sign in words for sign in _OUT_OF_MEMORY)
 
 
 TRAINING_MODULES = frozenset(

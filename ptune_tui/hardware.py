@@ -78,8 +78,17 @@ def machine() -> Machine:
     )
 
 
+def environment_num_threads() -> int | None:
+    """What `OMP_NUM_THREADS` asks for; None where it is not set, or set to no number of threads."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # one for each level
+    return int(first) if first.isdecimal() and int(first) > 0 else None
+
+
 def default_num_threads() -> int:
-    """Physical cores, but no more than this process may use."""
+    """What the environment asks for; else physical cores, but no more than this process may use."""
+    asked = environment_num_threads()
+    if asked is not None:
+        return asked
     usable = _num_usable_cores() or 1
     return min(psutil.cpu_count(logical=False) or usable, usable)
 

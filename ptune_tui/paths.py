@@ -32,6 +32,12 @@ def runs_folder() -> Path:
     return (base / "runs") if base else platformdirs.user_data_path("ptune") / "runs"
 
 
+def known_runs_file() -> Path:
+    """Where the runs are noted that were given a folder of their own."""
+    base = home()
+    return (base if base else platformdirs.user_data_path("ptune")) / "known_runs.jsonl"
+
+
 def curves_folder() -> Path:
     """Where learning curves lie that were given no folder of their own."""
     base = home()

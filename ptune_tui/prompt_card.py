@@ -9,8 +9,7 @@ import msgspec
 from export.template import Template
 from export.training_record import TrainingRecord
 from ptune_tui.errors import DataError
-
-CARD_FILE = "prompt.json"
+from ptune_tui.run_prompt import CARD_FILE
 
 
 class PromptCard(msgspec.Struct, frozen=True):

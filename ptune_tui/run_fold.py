@@ -6,6 +6,7 @@ import msgspec
 
 from ptune_tui.events import (
     Continued,
+    DataReady,
     EvaluationDone,
     Event,
     ModelReady,
@@ -32,6 +33,7 @@ class RunFold:
 
     Attributes:
         model: What the model was found to be.
+        data: What the rows were found to be.
         started: When the first worker started, in seconds since the epoch.
         worker_started: When the last one did, where the run was resumed.
         seconds_before: Of the workers before that one.
@@ -44,6 +46,7 @@ class RunFold:
 
     def __init__(self) -> None:
         self.model: ModelReady | None = None
+        self.data: DataReady | None = None
         self.started: float | None = None
         self.worker_started: float | None = None
         self.seconds_before: float = 0.0
@@ -66,11 +69,11 @@ class RunFold:
         return self._last_step
 
     @property
-    def best_accuracy(self) -> float | None:
-        """The accuracy of the prompt that was kept; of runs that do not mark it, the highest."""
+    def best(self) -> EvaluationDone | None:
+        """That of the prompt that was kept; of runs that do not mark it, the most accurate one."""
         if self.validations.best is not None:
-            return self.validations.best.accuracy
-        return max((evaluation.accuracy for evaluation in self.validations.tuned), default=None)
+            return self.validations.best
+        return max(self.validations.tuned, key=lambda done: done.accuracy, default=None)
 
     def add_line(self, line: bytes) -> None:
         """Take in one line of the file."""
@@ -104,6 +107,8 @@ class RunFold:
                 self.is_paused = isinstance(event, Paused)
             case ModelReady():
                 self.model = event
+            case DataReady():
+                self.data = event
             case TaskFinished() | TaskFailed():
                 self.ending = event
             case _:

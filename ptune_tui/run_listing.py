@@ -1,24 +1,45 @@
-"""All runs of the runs' folder, read again and again while a list of them is shown.
+"""All runs, read again and again while a list of them is shown.
 
 Any run may vanish or be half-written at any moment: such a one is left out until it can be read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import ModelReady
+from ptune_tui.inspection import INSPECTION_FILE
+from ptune_tui.kept_tables import TABLES_FOLDER
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
+from ptune_tui.results import EVALUATION_FILE, LEARNING_CURVE_FILE
+from ptune_tui.run_index import known_runs
+from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_folders
-from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE
+from ptune_tui.tasks import (
+    CHECKPOINTS_FOLDER,
+    COMMANDS_FILE,
+    CONFIG_FILE,
+    EVENTS_FILE,
+    LOCK_FILE,
+    LOG_FILE,
+    TASK_FILE,
+)
+
+# All that commands and the app put into a run's folder, exports where nothing else was asked for.
+OWN_FILES = (
+    *(TASK_FILE, EVENTS_FILE, COMMANDS_FILE, LOG_FILE, LOCK_FILE, CONFIG_FILE, "probes.json"),
+    *(ADAPTER_FOLDER, CHECKPOINTS_FOLDER, "bundle", "onnx", "gguf", "transformers"),
+    *(EVALUATION_FILE, TABLES_FOLDER, LEARNING_CURVE_FILE, INSPECTION_FILE, "report.html"),
+)
 
 _Stamp = tuple[int, int, bool]  # size and time of the events, and whether there is a lock
 
@@ -42,11 +63,13 @@ class RunListing:
     """The runs of a folder. For any thread.
 
     Args:
-        folder (Path | None): Where they lie; None for the folder of all runs.
+        folder (Path | None): Where they lie; None for the folder of all runs, and those elsewhere
+            that were started with a folder of their own.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or runs_folder()
+        self._has_all = folder is None
         self._lock = threading.Lock()
         self._readers: dict[Path, RunReader] = {}
         self._known: dict[Path, tuple[_Stamp, ListedRun]] = {}
@@ -88,10 +111,7 @@ class RunListing:
 
     def folders(self) -> list[Path]:
         """Where the runs lie now."""
-        try:
-            return list(run_folders(self.folder))
-        except OSError:
-            return []  # the folder of all runs was deleted, or may not be read
+        return list(_present(self.folder)) + (known_runs() if self._has_all else [])
 
 
 def listed_run(reader: RunReader) -> ListedRun:
@@ -108,16 +128,20 @@ def has_runs(folder: Path | None = None) -> bool:
     """Whether there is any run.
 
     Args:
-        folder (Path | None): Where to look; None for the folder of all runs.
+        folder (Path | None): Where to look; None for the folder of all runs, and elsewhere.
     """
-    try:
-        return any(True for _ in run_folders(folder or runs_folder()))
-    except OSError:
-        return False  # deleted, or not to be read
+    is_any = any(True for _ in _present(folder or runs_folder()))
+    return is_any or (folder is None and bool(known_runs()))
+
+
+def _present(folder: Path) -> Iterator[Path]:
+    """The runs in a folder; none where it was deleted, or may not be read."""
+    with contextlib.suppress(OSError):
+        yield from run_folders(folder)
 
 
 def delete_run(run: Path) -> None:
-    """Delete a run folder with all it holds.
+    """Delete a run folder with all it holds; of a folder elsewhere, all that a run puts there.
 
     Args:
         run (Path): Its folder.
@@ -128,7 +152,17 @@ def delete_run(run: Path) -> None:
     """
     if lock_is_held(run):
         raise UsageError(f"{run} is not deleted: its worker still runs.", "Stop the run first.")
-    shutil.rmtree(run)
+    if run.absolute().parent == runs_folder().absolute():
+        shutil.rmtree(run)
+        return
+    for name in OWN_FILES:  # the user chose the folder, and may keep other files in it
+        path = run / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    if not any(run.iterdir()):
+        run.rmdir()
 
 
 def num_bytes_in(folder: Path) -> int:

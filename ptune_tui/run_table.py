@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ptune_tui.errors import DataError
 from ptune_tui.results import EVALUATION_FILE, Evaluation, read_evaluation
-
-_PROMPT_FILE = Path("adapter", "adapter_model.safetensors")
+from ptune_tui.run_prompt import ADAPTER_FOLDER, TENSORS_FILE
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def prompt_hash(run: Path) -> str:
     Raises:
         DataError: The adapter is there and cannot be read.
     """
-    path = run / _PROMPT_FILE
+    path = run / ADAPTER_FOLDER / TENSORS_FILE
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except (FileNotFoundError, NotADirectoryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from ptune_tui.events import LineFollower, ModelReady, TaskFailed, TaskFinished
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_fold import RunFold
+from ptune_tui.run_index import known_runs
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTask, read_task
 
 RunStatus = Literal["running", "paused", "finished", "stopped", "failed", "killed"]
@@ -33,8 +35,11 @@ class RunSummary(Struct, frozen=True):
     model: str
     data: str
     method: str
-    best_accuracy: float | None  # with the soft prompt
+    best_accuracy: float | None  # with the soft prompt; of free text the share of exact matches
     base_accuracy: float | None  # without
+    best_loss: float | None  # of the same validations; None where it was not computed
+    base_loss: float | None
+    is_free_text: bool  # whether the loss says more than the accuracy
     step: int
     max_steps: int
     started: float | None  # seconds since the epoch
@@ -81,15 +86,18 @@ class RunReader:
             fold.add_line(line)
         self._config = self._config or run_config(self.run)
         config = self._config or RunConfig()
-        ending, step = fold.ending, fold.last_step
+        ending, step, best, base = fold.ending, fold.last_step, fold.best, fold.base
         return RunSummary(
             path=self.run,
             status=_status(fold, is_held),
             model=fold.model.name if fold.model else config.model.source,
             data=config.data.train,
             method=config.method.name,
-            best_accuracy=fold.best_accuracy,
-            base_accuracy=fold.base.accuracy if fold.base else None,
+            best_accuracy=best.accuracy if best else None,
+            base_accuracy=base.accuracy if base else None,
+            best_loss=best.loss if best else None,
+            base_loss=base.loss if base else None,
+            is_free_text=fold.data is not None and fold.data.labels is None,
             step=step.step if step else 0,
             max_steps=step.max_steps if step else config.training.max_steps,
             started=fold.started,
@@ -149,27 +157,42 @@ def find_run(text: str, folder: Path | None = None) -> Path:
 
     Args:
         text (str): A path, a run's name, or `last`.
-        folder (Path | None): Where names are looked up; None for the folder of all runs.
+        folder (Path | None): Where names are looked up; None for the folder of all runs, then for
+            those that lie elsewhere.
 
     Raises:
         UsageError: No run is meant by it.
     """
+    elsewhere = {run.name: run for run in known_runs()} if folder is None else {}
     folder = folder or runs_folder()
     runs = {run.name: run for run in run_folders(folder)}
-    if text == "last" and runs:
-        return max(runs.values(), key=lambda run: (run / TASK_FILE).stat().st_mtime)
+    if text == "last" and (runs or elsewhere):
+        every = [*runs.values(), *elsewhere.values()]
+        return max(every, key=lambda run: (run / TASK_FILE).stat().st_mtime)
     if text in runs:
         return runs[text]
     path = Path(text).expanduser()
     if (path / TASK_FILE).is_file() or (path / EVENTS_FILE).is_file():
         return path
+    if text in elsewhere:
+        return elsewhere[text]
     if path.is_dir():
         raise UsageError(
             f"{path} is not a run: it holds no {TASK_FILE}.", "`ptune runs` lists the runs."
         )
-    near = difflib.get_close_matches(text, runs, n=1)
+    near = difflib.get_close_matches(text, [*runs, *elsewhere], n=1)
     hint = f"Did you mean `{near[0]}`?" if near else "`ptune runs` lists the runs."
     raise UsageError(f"There is no run `{text}` in {folder}.", hint)
+
+
+def run_word(run: Path) -> str:
+    """What a command calls a run: its name, or its path where it lies elsewhere.
+
+    Args:
+        run (Path): Its folder.
+    """
+    path = run.absolute()
+    return path.name if path.parent == runs_folder().absolute() else str(path)
 
 
 def resumable_config(run: Path) -> RunConfig:
@@ -179,13 +202,18 @@ def resumable_config(run: Path) -> RunConfig:
         run (Path): Its folder.
 
     Raises:
-        UsageError: It is finished, or holds nothing to go on from.
+        UsageError: It goes on already, is finished, or holds nothing to go on from.
     """
     config = run_config(run)
     if config is None:
         raise UsageError(
             f"{run} is not a training run: its {TASK_FILE} is missing or unreadable.",
             "`ptune runs` lists the runs.",
+        )
+    if lock_is_held(run):
+        raise UsageError(
+            f"{run} needs no resuming: its worker is alive, and it goes on by itself.",
+            f"`{shlex.join(['ptune', 'attach', run_word(run)])}` shows it.",
         )
     summary = summarise(run)
     if summary.status == "finished":

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,7 +126,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     [
         (MemoryError(), 6, "Out of memory."),
         (OSError(28, "No space left on device", "run/checkpoints"), 6, "No space left"),
-        (KeyboardInterrupt(), 130, "Interrupted."),
+        (OSError(errno.ENOMEM, "Cannot allocate memory", "model.data"), 6, "Out of memory."),
+        (RuntimeError("std::bad_alloc"), 6, "Out of memory."),
+        (KeyboardInterrupt(), 130, "The worker was told to end"),
     ],
 )
 def test_worker_that_runs_out_says_what_is_saved(
@@ -139,6 +142,34 @@ def test_worker_that_runs_out_says_what_is_saved(
     assert "The prompt of step 50 is in run/adapter." in last.hint
     assert f"--resume {work}` goes on from step 60." in last.hint
     assert not (work / LOCK_FILE).exists()
+
+
+def test_worker_that_ends_before_it_saved_says_so_and_how_to_begin_again(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told to end with SIGTERM, and once torch really has no memory for it."""
+
+    def told_to_end(*_: object) -> Iterator[Event]:
+        (work / "config.toml").write_text("")
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield StateSaved(0, "run/checkpoints")
+        time.sleep(30)
+
+    def too_large(*_: object) -> Iterator[Event]:
+        import torch
+
+        yield StateSaved(0, "run/checkpoints")
+        torch.empty(1 << 50)
+
+    again = f"Nothing was saved. `ptune train {work / 'config.toml'}` begins again."
+    for events_of, category in ((told_to_end, "interrupted"), (too_large, "resources")):
+        monkeypatch.setattr(main, "events_of", events_of)
+        main.run_folder(work)
+        last = last_event(work)
+        assert isinstance(last, TaskFailed)
+        assert last.category == category
+        assert last.hint.endswith(again)
+    assert "--batch-size" in last.hint
 
 
 def test_worker_whose_events_fit_on_no_disk_ends_all_the_same(

@@ -157,8 +157,8 @@ def lived_through(*events: Any) -> list[float | None]:
     for event in events:
         state.add(event)
         fold.add_line(encode_line(event))
-    found = [history(*events).best, state.best]
-    return [*(best and best.accuracy for best in found), fold.best_accuracy]
+    found = [history(*events).best, state.best, fold.best]
+    return [best and best.accuracy for best in found]
 
 
 def test_a_roll_back_keeps_the_best_prompt_and_a_resume_that_of_its_checkpoint() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from ptune_tui import runs
+from ptune_tui.cli import listing
+from ptune_tui.cli.train import summary_lines
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
-from ptune_tui.errors import UsageError
+from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import (
+    CheckpointSaved,
     Continued,
     EvaluationDone,
     Event,
@@ -29,8 +33,18 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.locks import remove_lock, write_lock
+from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing, delete_run, has_runs
+from ptune_tui.run_prompt import has_prompt, require_prompt
 from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, InspectTask, TrainTask, write_task
+from ptune_tui.tui.compare_subjects import subjects
+from ptune_tui.tui.export_choice import export_sources
+from ptune_tui.tui.outcome import outcome_of
+from ptune_tui.tui.run_look import Looks
+from ptune_tui.tui.run_rows import best_words, cell_text, filtered
+from ptune_tui.tui.run_status import run_status
+from ptune_tui.tui.session import Session
+from ptune_tui.tui.widgets.run_details import details
 from tests.tui import fakes
 
 STARTED = TaskStarted(time=1000.0, pid=1, kind="train")
@@ -294,3 +308,54 @@ def test_listing_opens_only_what_changed_and_knows_the_models(
         "two": 2,
     }
     assert opened == ["two"]
+
+
+def test_a_run_whose_worker_was_killed_before_it_saved_has_no_prompt(tmp_path: Path) -> None:
+    """A validation is told before its prompt is saved, and the folder is made before its files."""
+    run = make_run(tmp_path / "runs" / "cut", [STARTED, evaluation(0.25, is_best=True)])
+    (run / "adapter").mkdir()
+    whole = fakes.write_run(tmp_path / "runs" / "whole", fakes.finished())
+    assert not has_prompt(run)
+    listing = RunListing(tmp_path / "runs")
+    assert [source.path for source in export_sources(listing)] == [whole]
+    assert [subject.run for subject in subjects(listing, run, None)] == [whole]
+    for name in ("adapter_config.json", "adapter_model.safetensors", "prompt.json"):
+        with pytest.raises(DataError, match="holds no trained prompt"):
+            require_prompt(run)
+        (run / "adapter" / name).write_bytes(b"")
+    require_prompt(run)
+
+
+def test_free_text_is_scored_by_its_loss_under_that_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A good answer hardly ever is the expected one to the letter: it reads 2.0 % by matches."""
+    folder = fakes.write_run(
+        runs_folder() / "text", [*fakes.free_text(), CheckpointSaved(50, "a", 0.02, True)]
+    )
+    with (folder / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(TaskFinished(60.0)))
+    run = runs.summarise(folder)
+    assert cell_text(run, "score", 0.0) == "loss 1.31 (2.87)"
+    assert cell_text(run, "score", 0.0, width=13) == "loss 1.31"
+    assert run in filtered([run], "loss 1.31", 0.0)
+    (source,) = export_sources(RunListing())
+    assert best_words(source.summary) == "best loss 1.31"
+    assert [subject.about for subject in subjects(RunListing(), None, None)] == ["best loss 1.31"]
+    session = Session()
+    session.attach(folder)
+    session.poll()
+    assert session.run is not None
+    assert run_status(session.run.state, is_active=False) == "✓ finished, best loss 1.31"
+    assert "score   validation loss 1.31 (base 2.87)" in outcome_of(session).lines()
+    lines = {line.label: line.text for line in details(run, Looks().look([folder])[folder], 0.0)}
+    assert lines["loss"].startswith("base 2.87, best 1.31 at step 50")
+    assert lines["exact"].startswith("base 0.0 %, best 2.0 % at step 50")
+    listing.runs(as_json=False)
+    assert "  validation loss 1.310 (base 2.870)  " in capsys.readouterr().out
+    listing.runs(as_json=True)
+    (told,) = json.loads(capsys.readouterr().out)
+    names = ("best_accuracy", "base_accuracy", "best_loss", "base_loss", "is_free_text")
+    assert [told[name] for name in names] == [0.02, 0.0, 1.31, 2.87, True]
+    said = summary_lines(folder, [TaskFinished(60.0, summary={"accuracy": 0.02, "best_step": 50})])
+    assert said[1].startswith("Validation loss 2.870 without, 1.310 with the soft prompt")

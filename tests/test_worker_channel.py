@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from ptune_tui.config import DataConfig, ModelConfig, RunConfig
 from ptune_tui.events import (
     EvaluateNow,
+    Event,
     LineFollower,
     Notice,
+    StageFinished,
     StageProgress,
+    StageStarted,
     Stop,
     decode_event,
     encode_line,
 )
 from ptune_tui.jobs import KEPT_TASKS, new_task_folder
-from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE
+from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, PreviewTask, TrainTask, write_task
+from ptune_tui.worker import main
 from ptune_tui.worker.channel import Channel
 
 
@@ -52,3 +62,27 @@ def test_old_task_folders_are_removed() -> None:
     made = [new_task_folder(f"n{number:02d}") for number in range(KEPT_TASKS + 5)]
     assert sum(folder.exists() for folder in made) == KEPT_TASKS
     assert made[-1].exists()
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_what_a_worker_imports_is_a_stage_where_it_is_torch(
+    is_training: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def events_of(*_: object) -> Iterator[Event]:
+        time.sleep(0.05)  # imports
+        return iter(())
+
+    monkeypatch.setattr(main, "events_of", events_of)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest keeps its own
+    task = TrainTask(RunConfig()) if is_training else PreviewTask(ModelConfig(), DataConfig())
+    write_task(tmp_path, task)
+    assert main.run_folder(tmp_path) == 0
+    said = [decode_event(line) for line in LineFollower(tmp_path / EVENTS_FILE).new_lines()]
+    stages = [event for event in said if isinstance(event, StageStarted | StageFinished)]
+    if not is_training:
+        assert stages == []
+        return
+    begun, done = stages
+    assert (begun.stage, begun.detail) == ("import", "torch")
+    assert isinstance(done, StageFinished)
+    assert done.seconds >= 0.05

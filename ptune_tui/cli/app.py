@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from ptune_tui.cli.talk import say
-from ptune_tui.cli.work import require_training_extra
+from ptune_tui.cli.work import note_run, require_training_extra
 from ptune_tui.jobs import start
+from ptune_tui.runs import find_run
 from ptune_tui.tasks import TrainTask
 
 
@@ -21,6 +23,16 @@ def open_training(folder: Path, task: TrainTask) -> None:
     """Start a training run, or go on with one, and open the app on it."""
     require_training_extra()
     start(folder, task)
+    note_run(folder)
+    _run(attach=folder)
+
+
+def attach(
+    run: Annotated[str, typer.Argument(help="A run folder, a run's name, or `last`.")],
+) -> None:
+    """Open the app on a run: as it goes, or how it went."""
+    folder = find_run(run)
+    note_run(folder)
     _run(attach=folder)
 
 

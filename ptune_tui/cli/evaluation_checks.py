@@ -166,8 +166,8 @@ def _labels(target: str, request: EvaluationRequest) -> tuple[list[str] | None] 
 
         folder = Path(target)
         return (named_record(folder, read_manifest(folder), request.prompt)[1].labels,)
-    from ptune_tui.model_cards import ADAPTER_FOLDER
     from ptune_tui.prompt_card import read_card
+    from ptune_tui.run_prompt import ADAPTER_FOLDER
 
     card = read_card(find_run(target) / ADAPTER_FOLDER)
     return None if card is None else (card.labels,)

@@ -12,6 +12,7 @@ from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.errors import UsageError
 from ptune_tui.jobs import new_task_folder
+from ptune_tui.run_prompt import require_prompt
 from ptune_tui.runs import find_run
 from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 
@@ -62,8 +63,10 @@ def export(
         )
     bundle = out or into
     assert bundle is not None
+    folder = find_run(run)
+    require_prompt(folder)
     task = ExportTask(
-        run=str(find_run(run).absolute()),
+        run=str(folder.absolute()),
         destination=str(bundle.absolute()),
         prompt_name=name,
         precision=precision,

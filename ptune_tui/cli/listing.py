@@ -62,8 +62,9 @@ def runs(as_json: JsonOption = False) -> None:
     if not found:
         say(f"No runs in {listing.folder}; `ptune train` or `ptune demo` makes one.")
     for run in found:
-        score = "-" if run.best_accuracy is None else f"{run.best_accuracy:.3f}"
-        base = "-" if run.base_accuracy is None else f"{run.base_accuracy:.3f}"
+        name, best, base = "accuracy", run.best_accuracy, run.base_accuracy
+        if run.is_free_text:  # a good answer hardly ever is the expected one to the letter
+            name, best, base = "validation loss", run.best_loss, run.base_loss
         started = (
             "-"
             if run.started is None
@@ -71,8 +72,12 @@ def runs(as_json: JsonOption = False) -> None:
         )
         typer.echo(
             f"{run.name}  {run.status}  {started}  step {run.step}/{run.max_steps}  "
-            f"accuracy {score} (base {base})  {run.data}  {run.path}"
+            f"{name} {_figure(best)} (base {_figure(base)})  {run.data}  {run.path}"
         )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def doctor(as_json: JsonOption = False) -> None:

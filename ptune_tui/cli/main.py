@@ -23,6 +23,7 @@ from ptune_tui.cli import (
     train,
 )
 from ptune_tui.cli import learning_curve as curve
+from ptune_tui.cli.app import attach, open_app
 from ptune_tui.cli.inspect_prompt import inspect_prompt
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, explain
@@ -57,13 +58,12 @@ def start(
 ) -> None:
     """Without a command: the terminal app."""
     if context.invoked_subcommand is None:
-        from ptune_tui.cli.app import open_app
-
         open_app()
 
 
 app.command()(demo.demo)
 app.command()(train.train)
+app.command()(attach)
 app.command(name="learning-curve")(curve.learning_curve)
 app.command()(estimate.estimate)
 app.command(name="eval")(evaluate.evaluate)

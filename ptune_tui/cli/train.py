@@ -17,7 +17,7 @@ from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
 from ptune_tui.presets import DataSize, PresetName, preset_sentence, preset_values
-from ptune_tui.runs import find_run, resumable_config
+from ptune_tui.runs import find_run, resumable_config, summarise
 from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
 
 
@@ -176,9 +176,13 @@ def summary_lines(folder: Path, events: list[Event]) -> list[str]:
     )
     tuned = finished.summary.get("accuracy")
     lines = [""]
+    run = summarise(folder)
+    name = "Accuracy"
+    if run.is_free_text and run.best_loss is not None and run.base_loss is not None:
+        name, base, tuned = "Validation loss", run.base_loss, run.best_loss
     if tuned is not None and base is not None:
         lines.append(
-            f"Accuracy {float(base):.3f} without, {float(tuned):.3f} with the soft prompt "
+            f"{name} {float(base):.3f} without, {float(tuned):.3f} with the soft prompt "
             f"(step {finished.summary['best_step']}), in {minutes(finished.seconds)}."
         )
     else:

@@ -10,6 +10,8 @@ from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, UsageError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
+from ptune_tui.paths import known_runs_file
+from ptune_tui.run_index import remember_run
 from ptune_tui.tasks import LearningCurveTask, Task, TrainTask
 
 _STOPPING = {
@@ -62,6 +64,8 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     events: list[Event] = []
     with Interrupts(outlives_terminal=stopping is not None) as interrupts:
         job = start(folder, task)
+        if isinstance(task, TrainTask):
+            note_run(folder)
         try:
             interrupts.release()
             _follow_or_stop(job, display, events, stopping)
@@ -76,6 +80,21 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     if isinstance(last, TaskFailed):
         raise WorkerError(last)
     return events
+
+
+def note_run(folder: Path) -> None:
+    """Remember where a run lies, so that it is listed; says so where that cannot be.
+
+    Args:
+        folder (Path): The run's folder.
+    """
+    try:
+        remember_run(folder)
+    except OSError as error:
+        say(
+            f"note: `ptune runs` will not list {folder}: {known_runs_file()} cannot be written: "
+            f"{error.strerror}"
+        )
 
 
 def require_training_extra() -> None:

@@ -15,7 +15,8 @@ from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import read_peft_adapter, write_peft_adapter
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.errors import DataError
-from ptune_tui.prompt_card import CARD_FILE, PromptCard, read_card
+from ptune_tui.prompt_card import PromptCard, read_card
+from ptune_tui.run_prompt import CARD_FILE
 from ptune_tui.tasks import write_atomically
 
 

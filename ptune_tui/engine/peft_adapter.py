@@ -27,14 +27,12 @@ from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.engine.step import prefix_of, require_shared_prefix
 from ptune_tui.errors import DataError
+from ptune_tui.run_prompt import ADAPTER_FOLDER, CONFIG_FILE, TENSORS_FILE
 from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-ADAPTER_FOLDER = "adapter"
-TENSORS_FILE = "adapter_model.safetensors"
-CONFIG_FILE = "adapter_config.json"
 _TENSOR = "prompt_embeddings"
 _TOKEN_TYPES = ("PROMPT_TUNING", "P_TUNING")
 _PREFIX_TYPE = "PREFIX_TUNING"

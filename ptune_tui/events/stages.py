@@ -11,6 +11,7 @@ from ptune_tui.errors import Category
 PROTOCOL_VERSION = 1
 
 Stage = Literal[
+    "import",  # before the work itself: torch takes seconds
     "load",
     "tokenise",
     "probe",

@@ -152,7 +152,9 @@ class PTuneApp(App[None]):
     async def _open_first_place(self) -> None:
         """Show the first place and begin to poll."""
         from ptune_tui.run_listing import has_runs
+        from ptune_tui.tui.left_running import take_up
 
+        await asyncio.to_thread(take_up, self.session)
         await asyncio.to_thread(self.session.poll)  # a long run takes a moment to read
         place = self._initial_screen
         if place is None:

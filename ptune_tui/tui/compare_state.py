@@ -55,7 +55,8 @@ class TableState:
         self.task.add(event)
         match event:
             case StageStarted():
-                title = {"load": f"load {event.detail}"}.get(event.stage, event.detail)
+                is_scored = event.stage not in ("import", "load")
+                title = event.detail if is_scored else f"{event.stage} {event.detail}"
                 self.lines.append(LineProgress(title, event.time))
             case StageProgress() if self.lines:
                 self.lines[-1].done, self.lines[-1].total = event.done, event.total

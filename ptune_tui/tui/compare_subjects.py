@@ -17,14 +17,12 @@ from ptune_tui.kept_tables import kept_tables
 from ptune_tui.lineup import LinePrecision
 from ptune_tui.results import Evaluation
 from ptune_tui.run_listing import RunListing
+from ptune_tui.run_prompt import ADAPTER_FOLDER, CARD_FILE, has_prompt
 from ptune_tui.run_table import prompt_hash
 from ptune_tui.runs import run_config, summarise
 from ptune_tui.tui.export_choice import ExportSource, export_sources
-from ptune_tui.tui.run_rows import table_word
+from ptune_tui.tui.run_rows import best_words, table_word
 from ptune_tui.tui.session import BUNDLE_FOLDER
-from ptune_tui.tui.wording import share_text
-
-_PROMPT_CARD = Path("adapter", "prompt.json")
 
 
 class _PromptLabels(Struct, frozen=True):
@@ -99,21 +97,20 @@ def subject_of(folder: Path) -> Subject | None:
     for found in _of_bundle(folder):
         return found
     config = run_config(folder)
-    if config is None or not (folder / _PROMPT_CARD).is_file():
+    if config is None or not has_prompt(folder):
         return None
     return _of_source(ExportSource(summarise(folder), config, None))
 
 
 def _of_source(source: ExportSource) -> Subject:
     bundle = source.path / BUNDLE_FOLDER
-    accuracy = source.summary.best_accuracy
     return Subject(
         f"run {source.word}",
         source.path,
         bundle if read_card(bundle) is not None else None,
         source.config,
         run_labels(source.path),
-        "" if accuracy is None else f"best {share_text(accuracy)}",
+        best_words(source.summary),
         source.summary.training_seconds,
     )
 
@@ -133,7 +130,7 @@ def run_labels(run: Path) -> list[str] | None:
         run (Path): Its folder.
     """
     try:
-        content = (run / _PROMPT_CARD).read_bytes()
+        content = (run / ADAPTER_FOLDER / CARD_FILE).read_bytes()
         return msgspec.json.decode(content, type=_PromptLabels).labels
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None

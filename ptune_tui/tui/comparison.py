@@ -51,6 +51,13 @@ class Comparison:
         answers = self.answers
         return answers is not None and answers.is_active and answers.state.is_waiting
 
+    @property
+    def compared(self) -> tuple[Path | None, Path | None]:
+        """The run of the last table, and where it was of none, the bundle."""
+        lineup = self.lineup or Lineup()
+        run, bundle = lineup.run and Path(lineup.run), lineup.bundle and Path(lineup.bundle)
+        return (run, None) if run else (None, bundle or None)
+
     def is_of(self, run: Path | None, bundle: Path | None) -> bool:
         """Whether the last table is, or was to be, that of a run, or of a bundle without one.
 
@@ -72,6 +79,16 @@ class Comparison:
         self.stop_answers()  # two models in memory would slow each other down
         self.made, self.damage, self.lineup = None, "", task.lineup
         self.table = Followed(jobs.start(jobs.new_task_folder("compare"), task), TableState())
+
+    def follow_table(self, folder: Path, task: CompareTask) -> None:
+        """Follow a table that another program has begun.
+
+        Args:
+            folder (Path): The task's.
+            task (CompareTask): Whose table, on which rows.
+        """
+        self.lineup = task.lineup
+        self.table = Followed(jobs.attach(folder), TableState())
 
     def cancel_table(self) -> None:
         """End a table that is being made."""

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 from ptune_tui.bundles import prompt_name_of
 from ptune_tui.config import RunConfig
 from ptune_tui.events import ModelReady
-from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import ListedRun, RunListing, listed_run
-from ptune_tui.runs import AT_WORK, RunReader, RunSummary
+from ptune_tui.run_prompt import has_prompt
+from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_word
 from ptune_tui.tasks import ExportFormat, ExportPrecision, ExportTask, FloatType
 from ptune_tui.tui.fields import Field
 
@@ -100,7 +100,7 @@ class ExportSource:
     @property
     def word(self) -> str:
         """What a command calls it: its name, or its path where it lies elsewhere."""
-        return self.path.name if self.path.parent == runs_folder() else str(self.path)
+        return run_word(self.path)
 
     @property
     def prompt_name(self) -> str:
@@ -186,7 +186,6 @@ def export_sources(listing: RunListing, shown: Path | None = None) -> list[Expor
 
 def _source(run: ListedRun) -> ExportSource | None:
     summary = run.summary
-    has_prompt = summary.best_accuracy is not None and (summary.path / "adapter").is_dir()
-    if run.config is None or not has_prompt or summary.status in AT_WORK:
+    if run.config is None or summary.status in AT_WORK or not has_prompt(summary.path):
         return None
     return ExportSource(summary, run.config, run.model)

@@ -11,6 +11,7 @@ from ptune_tui.endings import gone_folder
 from ptune_tui.events import Event, Notice, TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.tui.progress import TaskProgress
+from ptune_tui.tui.run_state import RunState
 
 
 class Folded(Protocol):
@@ -33,6 +34,7 @@ class Followed(Generic[State]):
     state: State
     _num_unreadable: int = 0
     _gone: TaskFailed | None = None
+    _is_read: bool = False
 
     def __post_init__(self) -> None:
         self.job.step_back()
@@ -51,12 +53,22 @@ class Followed(Generic[State]):
         for event in self.job.events():
             self.state.add(event)
             changed = True
+        self._look_for_worker()
         if not was_alive and self.is_active:
             for event in jobs.follow(self.job):  # does not wait: the worker is gone
                 self.state.add(event)
                 changed = True
         changed |= self._look_for_folder()
         return self._say_unreadable() or changed
+
+    def _look_for_worker(self) -> None:
+        """A run may have been resumed by a worker that has not spoken: what was read is old."""
+        state, is_first = self.state, not self._is_read
+        self._is_read = True
+        if not is_first or not isinstance(state, RunState) or not self.job.may_go_on:
+            return
+        if state.task.is_up and state.task.pid != self.job.pid:
+            state.go_on()
 
     def _look_for_folder(self) -> bool:
         """Say that the folder is gone, until it is back; says whether that has changed."""

@@ -6,9 +6,10 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptune_tui.runs import AT_WORK, RunStatus, summarise
+from ptune_tui.run_prompt import has_prompt
+from ptune_tui.runs import AT_WORK, RunStatus, run_word, summarise
+from ptune_tui.tui.run_rows import score_words
 from ptune_tui.tui.session import Session
-from ptune_tui.tui.wording import share_text
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,7 @@ class AppOutcome:
     Attributes:
         run: The run folder.
         status: How the run stands.
-        best_accuracy: With the soft prompt that was kept.
-        base_accuracy: Without one.
+        score: Of the soft prompt that was kept, and of the base; empty where there is none.
         bundle: The exported bundle.
         next_command: What to do next.
         error: Why the run failed.
@@ -28,8 +28,7 @@ class AppOutcome:
 
     run: Path | None = None
     status: RunStatus | None = None
-    best_accuracy: float | None = None
-    base_accuracy: float | None = None
+    score: str = ""
     bundle: Path | None = None
     next_command: str | None = None
     error: str | None = None
@@ -38,9 +37,8 @@ class AppOutcome:
     def lines(self) -> list[str]:
         """What to say on the normal screen."""
         lines = [f"run     {self.run} ({self.status})"] if self.run else []
-        if self.best_accuracy is not None:
-            base = f" (base {share_text(self.base_accuracy)})" if self.base_accuracy else ""
-            lines.append(f"score   {share_text(self.best_accuracy)}{base}")
+        if self.score:
+            lines.append(f"score   {self.score}")
         if self.error:
             lines.append(f"error   {self.error}")
         if self.bundle:
@@ -66,21 +64,20 @@ def outcome_of(session: Session, exit_code: int = 0) -> AppOutcome:
     return AppOutcome(
         run=summary.path,
         status=summary.status,
-        best_accuracy=summary.best_accuracy,
-        base_accuracy=summary.base_accuracy,
+        score=score_words(summary),
         bundle=session.bundle,
-        next_command=_next(summary.path, summary.status, summary.best_accuracy, session.bundle),
+        next_command=_next(summary.path, summary.status, session.bundle),
         error=summary.error,
         exit_code=exit_code,
     )
 
 
-def _next(run: Path, status: RunStatus, accuracy: float | None, bundle: Path | None) -> str | None:
+def _next(run: Path, status: RunStatus, bundle: Path | None) -> str | None:
     if status in AT_WORK:
-        return "ptune   (Runs, Enter: shows it again, as it goes)"
+        return shlex.join(["ptune", "attach", run_word(run)])
     if bundle is not None:
         return _chat(bundle)
-    if accuracy is not None:
+    if has_prompt(run):
         return shlex.join(["ptune", "export", str(run), "--out", str(run / "bundle")])
     return "ptune doctor" if status in ("failed", "killed") else None
 

@@ -20,6 +20,9 @@ from ptune_tui.events import (
 
 TRAIN_STAGES: tuple[Stage, ...] = ("load", "tokenise", "probe", "evaluate", "train", "save")
 
+# Notices of what was chosen, which every task has.
+CHOICES = ("device", "kernel", "columns", "num-threads")
+
 StageStatus = Literal["waiting", "running", "done", "failed", "left out"]
 
 
@@ -69,12 +72,19 @@ class TaskProgress:
         notices: What the user should know, one of each text.
         ending: The last event, once it is there.
         is_up: Whether the worker has said anything.
+        pid: Of the worker that spoke last.
     """
 
     stages: dict[Stage, StageState]
     notices: list[Notice] = field(default_factory=list)
     ending: TaskFinished | TaskFailed | None = None
     is_up: bool = False
+    pid: int | None = None
+
+    @property
+    def pinned(self) -> list[Notice]:
+        """The notices that are more than a choice."""
+        return [notice for notice in self.notices if notice.code not in CHOICES]
 
     @property
     def is_over(self) -> bool:
@@ -90,7 +100,8 @@ class TaskProgress:
         """Take in one event."""
         match event:
             case TaskStarted():
-                self.is_up, self.ending = True, None
+                self.begin_again()
+                self.is_up, self.pid = True, event.pid
             case StageStarted():
                 stage = self._stage(event.stage)
                 stage.status, stage.started, stage.detail = "running", event.time, event.detail
@@ -109,6 +120,11 @@ class TaskProgress:
             case _:
                 pass
 
+    def begin_again(self) -> None:
+        """Wait for a worker: what an earlier one did says nothing of what this one does."""
+        self.stages = {name: StageState(name) for name in self.stages if name != "import"}
+        self.ending, self.is_up = None, False
+
     def mark_done(self, name: Stage, detail: str) -> None:
         """Tick a stage that an event of its own stands for."""
         stage = self._stage(name)
@@ -120,9 +136,14 @@ class TaskProgress:
         self.notices = [notice for notice in self.notices if notice.code != code]
 
     def _stage(self, name: Stage) -> StageState:
+        if name == "import":
+            self.stages = {name: StageState(name), **self.stages}
         return self.stages.setdefault(name, StageState(name))
 
     def _finish(self, event: StageFinished) -> None:
+        if event.stage == "import":
+            self.stages.pop("import", None)  # of the room there is, the work has more need
+            return
         stage = self._stage(event.stage)
         stage.seconds += event.seconds
         stage.status, stage.started, stage.detail = "done", None, event.detail

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ptune_tui.results import Evaluation
 from ptune_tui.runs import RunStatus, RunSummary
-from ptune_tui.tui.wording import seconds_text, share_text
+from ptune_tui.tui.wording import loss_text, seconds_text, share_text
 
 ColumnName = Literal[
     "mark", "status", "model", "data", "method", "score", "steps", "age", "seconds", "name"
@@ -87,13 +87,14 @@ def _widened(columns: Sequence[Column], width: int) -> list[Column]:
     return [Column(col.name, col.title, widths[col.name], col.most) for col in columns]
 
 
-def cell_text(run: RunSummary, column: ColumnName, now: float) -> str:
+def cell_text(run: RunSummary, column: ColumnName, now: float, width: int | None = None) -> str:
     """What stands in a column.
 
     Args:
         run (RunSummary): The row.
         column (ColumnName): Which.
         now (float): Seconds since the epoch.
+        width (int | None): Cells that there are; None for any number.
     """
     match column:
         case "mark":
@@ -109,7 +110,8 @@ def cell_text(run: RunSummary, column: ColumnName, now: float) -> str:
         case "method":
             return run.method
         case "score":
-            return score_text(run.best_accuracy, run.base_accuracy)
+            whole = score_text(run)
+            return whole if width is None or len(whole) <= width else best_text(run)
         case "steps":
             is_whole = run.step == run.max_steps
             return f"{run.step}" if is_whole else f"{run.step}/{run.max_steps}"
@@ -119,10 +121,33 @@ def cell_text(run: RunSummary, column: ColumnName, now: float) -> str:
             return "-" if run.started is None else age_text(now - run.started)
 
 
-def score_text(best: float | None, base: float | None) -> str:
-    """The best accuracy, and that of the base beside it: `91.4 % (82.4)`."""
-    tuned = "-" if best is None else share_text(best)
-    return tuned if base is None else f"{tuned} ({100 * base:.1f})"
+def score_text(run: RunSummary) -> str:
+    """The best score, and that of the base beside it: `91.4 % (82.4)`, `loss 1.31 (2.87)`."""
+    if run.is_free_text:
+        base = "" if run.base_loss is None else f"{run.base_loss:.2f}"
+    else:
+        base = "" if run.base_accuracy is None else f"{100 * run.base_accuracy:.1f}"
+    return f"{best_text(run)} ({base})" if base else best_text(run)
+
+
+def best_text(run: RunSummary) -> str:
+    """The best score: the accuracy of labels, the loss of free text, which hardly ever matches."""
+    if run.is_free_text:
+        return "-" if run.best_loss is None else loss_text(run.best_loss)
+    return "-" if run.best_accuracy is None else share_text(run.best_accuracy)
+
+
+def best_words(run: RunSummary) -> str:
+    """The same beside a run's name: `best 91.4 %`, `best loss 1.31`; empty where there is none."""
+    return "" if best_text(run) == "-" else f"best {best_text(run)}"
+
+
+def score_words(run: RunSummary) -> str:
+    """Both scores: `91.4 % (base 82.4)`, `validation loss 1.31 (base 2.87)`; empty for none."""
+    if best_text(run) == "-":
+        return ""
+    words = score_text(run).replace("(", "(base ")
+    return f"validation {words}" if run.is_free_text else words
 
 
 def source_text(source: str) -> str:

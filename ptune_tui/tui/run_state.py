@@ -29,8 +29,6 @@ from ptune_tui.tui.progress import TRAIN_STAGES, TaskProgress, progress_of
 from ptune_tui.tui.wording import rate_text
 from ptune_tui.validations import Validations
 
-CHOICES = ("device", "kernel", "columns")  # notices of what was chosen, which every run has
-
 
 @dataclass
 class RunState:
@@ -45,7 +43,7 @@ class RunState:
         samples: Of the last evaluation.
         plan: How the steps are computed.
         best_checkpoint: The prompt that was kept.
-        last_saved: The step that a resume goes on from.
+        last_saved: The step that a resume goes on from; 0 to begin again.
         is_stopping: Whether it was told to stop.
         is_pausing: Whether it was told to wait, and has not said yet that it does.
         is_paused: Whether it waits.
@@ -65,11 +63,6 @@ class RunState:
     is_stopping: bool = False
     is_pausing: bool = False
     is_paused: bool = False
-
-    @property
-    def pinned(self) -> list[Notice]:
-        """The notices that are more than a choice."""
-        return [notice for notice in self.task.notices if notice.code not in CHOICES]
 
     @property
     def tuned(self) -> list[EvaluationDone]:
@@ -112,15 +105,24 @@ class RunState:
                 self.task.add(_roll_back(event))
             case Paused() | Continued():
                 self._wait(event)
-            case TaskStarted() | TaskFinished() | TaskFailed():
+            case TaskStarted():
+                self._tell_saved()
+                self.is_stopping = self.is_pausing = self.is_paused = False
+            case TaskFinished() | TaskFailed():
                 self.is_pausing = self.is_paused = False
             case _:
                 pass
 
     def go_on(self) -> None:
         """Wait for a worker that goes on where another one ended."""
-        self.task.ending = None
-        self.is_stopping = False
+        self.task.begin_again()
+        self._tell_saved()
+        self.is_stopping = self.is_pausing = self.is_paused = False
+
+    @property
+    def is_stepping(self) -> bool:
+        """Whether the worker that is at work now has made a step."""
+        return self.task.stages["train"].done > 0
 
     @property
     def is_free_text(self) -> bool:
@@ -161,9 +163,15 @@ class RunState:
         if isinstance(event, StateSaved):
             self.validations.add(event)
             self.last_saved = event.step
+            if event.step == 0:
+                return  # nothing was done that could be saved
         elif event.is_best:
             self.best_checkpoint = event
         self.task.mark_done("save", _saved_words(self.best_checkpoint, self.last_saved))
+
+    def _tell_saved(self) -> None:
+        """Say what a new worker finds: it has saved nothing itself yet."""
+        self.task.stages["save"].detail = _saved_words(self.best_checkpoint, self.last_saved)
 
     def _add_sample(self, event: SampleMade) -> None:
         if self.samples and self.samples[0].step != event.step:
@@ -174,7 +182,7 @@ class RunState:
 def _saved_words(best: CheckpointSaved | None, last: int | None) -> str:
     """Which checkpoints there are: the best prompt, and the state that a resume begins from."""
     words = [f"best {best.step}"] if best else []
-    words += [f"last {last}"] if last is not None else []
+    words += [f"last {last}"] if last else []
     return ", ".join(words)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ptune_tui.events import Stage, TaskFinished
+from ptune_tui.events import EvaluationDone, Stage, TaskFinished
 from ptune_tui.tui.run_state import RunState
-from ptune_tui.tui.wording import share_text
+from ptune_tui.tui.wording import loss_text, share_text
 
 _WORDS: dict[Stage, str] = {
+    "import": "starting",
     "load": "loading",
     "tokenise": "tokenising",
     "probe": "probing",
@@ -25,12 +26,18 @@ def run_status(run: RunState, *, is_active: bool) -> str:
     if failure is not None:
         return "□ interrupted" if failure.category == "interrupted" else "✗ the run failed"
     if is_active:
-        step = f" {run.step.step}/{run.step.max_steps}" if run.step else ""
+        step = f" {run.step.step}/{run.step.max_steps}" if run.step and run.is_stepping else ""
         return f"{_at_work(run)}{step}"
-    best = f", best {share_text(run.best.accuracy)}" if run.best else ""
+    best = f", best {_score(run, run.best)}" if run.best else ""
     ending = run.task.ending
     was_stopped = isinstance(ending, TaskFinished) and ending.stopped_early
     return f"{'□ stopped' if was_stopped else '✓ finished'}{best}"
+
+
+def _score(run: RunState, done: EvaluationDone) -> str:
+    if run.is_free_text and done.loss is not None:
+        return loss_text(done.loss)
+    return share_text(done.accuracy)
 
 
 def _at_work(run: RunState) -> str:
@@ -42,5 +49,5 @@ def _at_work(run: RunState) -> str:
         return "▸ starting"
     stages = run.task.stages
     running = [name for name, stage in stages.items() if stage.status == "running"]
-    otherwise = "training" if "train" in running or run.step else "preparing"
+    otherwise = "preparing" if stages["train"].status == "waiting" else "training"
     return f"▸ {next((_WORDS[name] for name in running if name in _WORDS), otherwise)}"

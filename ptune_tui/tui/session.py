@@ -15,8 +15,10 @@ from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
 from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
 from ptune_tui.jobs import Job
+from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_listing import RunListing
+from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import run_config
 from ptune_tui.tasks import (
     ExportTask,
@@ -158,7 +160,7 @@ class Session:
         """Whether there is a prompt, and nobody works on it."""
         if self.run is None or self.run.is_active or self.is_exporting:
             return False
-        return self.run.state.best_checkpoint is not None
+        return has_prompt(self.run.job.folder)
 
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""
@@ -195,6 +197,10 @@ class Session:
     def shows(self, run: Path) -> bool:
         """Whether the run that is shown is the one of a folder."""
         return self.run is not None and self.run.job.folder.absolute() == run.absolute()
+
+    def is_behind(self, run: Path) -> bool:
+        """Whether another program goes on with the run that is shown as one that has ended."""
+        return self.shows(run) and not self.is_training and lock_is_held(run)
 
     def show_run(self, opened: OpenedRun) -> None:
         """Show another run and its bundle; what was shown before goes on by itself."""

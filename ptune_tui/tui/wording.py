@@ -29,6 +29,11 @@ def share_text(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
+def loss_text(loss: float) -> str:
+    """A loss with its name, which no score may go without: `loss 1.31`."""
+    return f"loss {loss:.2f}"
+
+
 def rate_text(rate: float) -> str:
     """A learning rate in three significant digits."""
     return f"{rate:.3g}"

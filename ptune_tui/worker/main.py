@@ -13,9 +13,16 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptune_tui.endings import saved_words
-from ptune_tui.errors import Category, explain
-from ptune_tui.events import Event, TaskFailed, TaskFinished, TaskStarted
+from ptune_tui.endings import left_words
+from ptune_tui.errors import Category, Explanation, explain
+from ptune_tui.events import (
+    Event,
+    StageFinished,
+    StageStarted,
+    TaskFailed,
+    TaskFinished,
+    TaskStarted,
+)
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.tasks import (
     LOG_FILE,
@@ -36,6 +43,7 @@ from ptune_tui.tasks import (
 )
 from ptune_tui.worker.channel import Channel
 
+_ENDED = Explanation("interrupted", "The worker was told to end before its work was done.", "")
 _KINDS = {
     TrainTask: "train",
     FindRateTask: "find_rate",
@@ -73,13 +81,14 @@ def run_folder(folder: Path) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.perf_counter()
     channel: Channel | None = None
+    task: Task | None = None
     try:
         write_lock(folder)
         channel = Channel(folder)
         task = read_task(folder)
         channel.say(TaskStarted(time.time(), os.getpid(), _KINDS[type(task)]))  # type: ignore[arg-type]
         ending = None
-        for event in events_of(task, folder, channel):
+        for event in _begun(task, folder, channel):
             if isinstance(event, TaskFinished):
                 ending = event
             else:
@@ -88,8 +97,8 @@ def run_folder(folder: Path) -> int:
     except BaseException as error:
         # Whatever it is, the followers of the file must learn that the work is over.
         traceback.print_exc()
-        reason = explain(error)
-        hint = f"{reason.hint} {_kept(folder, reason.category)}".strip()
+        reason = _ENDED if isinstance(error, KeyboardInterrupt) else explain(error)
+        hint = f"{reason.hint} {_left(folder, task, reason.category)}".strip()
         failed = TaskFailed(reason.category, reason.message, hint, str(folder / LOG_FILE))
         if channel is not None:
             channel.say_if_possible(failed)
@@ -101,9 +110,20 @@ def run_folder(folder: Path) -> int:
     return 0
 
 
-def _kept(folder: Path, category: Category) -> str:
+def _begun(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
+    """Import what a task needs, and say so: torch takes seconds, many where the disk is busy."""
+    if isinstance(task, PreviewTask | TokenizerTask):  # they go without
+        return events_of(task, folder, channel)
+    started = time.perf_counter()
+    channel.say(StageStarted("import", time.time(), "torch"))
+    events = events_of(task, folder, channel)
+    channel.say(StageFinished("import", time.perf_counter() - started))
+    return events
+
+
+def _left(folder: Path, task: Task | None, category: Category) -> str:
     """What is saved, where it was no mistake that ended the work; those say it themselves."""
-    return saved_words(folder) if category in ("fault", "resources", "interrupted") else ""
+    return left_words(folder, task) if category in ("fault", "resources", "interrupted") else ""
 
 
 def _interrupt(*_: object) -> None:

@@ -20,7 +20,7 @@ from ptune_tui.events import (
     StageProgress,
     StageStarted,
 )
-from ptune_tui.hardware import default_num_threads
+from ptune_tui.hardware import default_num_threads, environment_num_threads
 from ptune_tui.models import resolve
 from ptune_tui.worker.channel import Channel
 
@@ -42,6 +42,12 @@ class ModelStage:
             ModelError: The model cannot be found or read.
         """
         torch.set_num_threads(self.num_threads or default_num_threads())
+        if not self.num_threads and environment_num_threads() is not None:
+            yield Notice(
+                "num-threads",
+                f"Threads that torch computes on: {torch.get_num_threads()}, as OMP_NUM_THREADS says.",
+                "`--threads` goes before it.",
+            )
         yield StageStarted("load", time.time(), self.config.source)
         started = time.perf_counter()
         config = self.config

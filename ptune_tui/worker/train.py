@@ -22,7 +22,6 @@ from ptune_tui.engine.checkpoints import (
     read_latest,
     read_state,
 )
-from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER
 from ptune_tui.engine.planner import Planned
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.run_state import Progress, RunState
@@ -41,6 +40,7 @@ from ptune_tui.events import (
 from ptune_tui.model_cards import training_record, write_adapter_card
 from ptune_tui.prompt_card import PromptCard
 from ptune_tui.provenance import provenance
+from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.run_table import card_table_of
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, CONFIG_FILE, TrainTask, write_atomically
 from ptune_tui.worker.channel import Channel

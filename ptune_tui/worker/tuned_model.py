@@ -12,11 +12,12 @@ from export.encoding import RowEncoder
 from ptune_tui.config import ModelConfig, RunConfig, load
 from ptune_tui.engine.adapter import load_adapter, other_weights
 from ptune_tui.engine.model import FrozenModel
-from ptune_tui.engine.peft_adapter import ADAPTER_FOLDER, check_shape
+from ptune_tui.engine.peft_adapter import check_shape
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.errors import ModelError, PTuneError
 from ptune_tui.events import Event, Notice
 from ptune_tui.prompt_card import PromptCard
+from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.tasks import CONFIG_FILE
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.task_model import ModelStage

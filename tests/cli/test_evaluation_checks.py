@@ -15,9 +15,9 @@ from ptune_tui.config import DataConfig
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.columns import RECOGNISED, Columns
 from ptune_tui.evaluation.run_columns import columns_for_run
-from ptune_tui.model_cards import ADAPTER_FOLDER
-from ptune_tui.prompt_card import CARD_FILE, PromptCard
+from ptune_tui.prompt_card import PromptCard
 from ptune_tui.rows import read_rows, recognise_rows
+from ptune_tui.run_prompt import ADAPTER_FOLDER, CARD_FILE
 from ptune_tui.tasks import CONFIG_FILE, TASK_FILE
 
 DATA = "support_inbox"

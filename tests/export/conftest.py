@@ -19,10 +19,11 @@ from ptune_tui.config import (
 )
 from ptune_tui.engine.adapter import save_adapter
 from ptune_tui.engine.prompt import LayerPrefix
+from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.tasks import ExportPrecision, ExportTask, TrainTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
-from ptune_tui.worker.train import ADAPTER_FOLDER, train
+from ptune_tui.worker.train import train
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
 
 

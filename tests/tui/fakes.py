@@ -41,9 +41,11 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.locks import write_lock
+from ptune_tui.run_prompt import ADAPTER_FOLDER, CARD_FILE, CONFIG_FILE, TENSORS_FILE
 from ptune_tui.tasks import EVENTS_FILE, LOG_FILE, TrainTask, write_task
 
 START = 1_700_000_000.0
+PROMPT_FILES = (CONFIG_FILE, TENSORS_FILE, CARD_FILE)
 
 MODEL = ModelReady(
     name="smollm2-135m-instruct",
@@ -347,13 +349,29 @@ def preview() -> list[Event]:
     return [TaskStarted(START, 4244, "preview"), PreviewMade(rows), TaskFinished(0.4)]
 
 
+def said_by(pid: int, events: list[Event]) -> list[Event]:
+    """Events as a worker of that number says them."""
+    return [
+        msgspec.structs.replace(event, pid=pid) if isinstance(event, TaskStarted) else event
+        for event in events
+    ]
+
+
+def write_prompt(run: Path) -> None:
+    """The files of a run's prompt, as far as they are looked for."""
+    (run / ADAPTER_FOLDER).mkdir(parents=True, exist_ok=True)
+    for name in PROMPT_FILES:
+        (run / ADAPTER_FOLDER / name).write_bytes(b"")
+
+
 def write_run(folder: Path, events: list[Event], *, is_held: bool = False) -> Path:
     """A run folder as a worker leaves it; `is_held` makes this process its worker."""
     write_task(folder, TrainTask(RunConfig()))
-    (folder / "adapter").mkdir(exist_ok=True)
-    (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
+    if any(isinstance(event, CheckpointSaved) for event in events):
+        write_prompt(folder)
     if is_held:
-        write_lock(folder)
+        events = said_by(write_lock(folder).pid, events)
+    (folder / EVENTS_FILE).write_bytes(b"".join(encode_line(event) for event in events))
     return folder
 
 
@@ -377,7 +395,6 @@ def write_runs(folder: Path) -> Path:
         run = write_run(folder / name, [begun, *events[1:]], is_held=name == "running")
         if name == "finished":
             write_task(run, TrainTask(config))
-            (run / "adapter").mkdir(exist_ok=True)
             (run / "adapter" / "adapter_model.safetensors").write_bytes(bytes(40_000))
     return folder
 
@@ -385,12 +402,18 @@ def write_runs(folder: Path) -> Path:
 def worker_command(folder: Path, events: list[Event], script: str = "") -> list[str]:
     """A worker that says some events and then runs a script."""
     said = b"".join(encode_line(event) for event in events)
+    saved = ""
+    if any(isinstance(event, CheckpointSaved) for event in events):
+        saved = (
+            f"(folder / {ADAPTER_FOLDER!r}).mkdir(exist_ok=True)\n"
+            f"for name in {PROMPT_FILES!r}: (folder / {ADAPTER_FOLDER!r} / name).touch()\n"
+        )
     code = (
-        "import pathlib, sys, time\n"
+        "import os, pathlib, sys, time\n"
         "folder = pathlib.Path(sys.argv[1])\n"
         "def say(text):\n"
         "    with open(folder / 'events.jsonl', 'ab') as file: file.write(text)\n"
-        f"say({said!r})\n{script}"
+        f"say({said!r}.replace(b'\"pid\":4242', b'\"pid\":%d' % os.getpid()))\n{saved}{script}"
     )
     return [sys.executable, "-c", code, str(folder)]
 

@@ -243,9 +243,14 @@ def test_earlier_prompts_are_runs_and_adapters(tmp_path: Path) -> None:
     run = fakes.write_run(tmp_path / "run", fakes.finished())
     adapter = tmp_path / "some" / "mine"
     adapter.mkdir(parents=True)
-    (adapter / "adapter_config.json").write_text("{}")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (adapter / name).write_text("{}")
+    half = fakes.write_run(tmp_path / "half", fakes.running())  # killed before it was saved
+    (half / "adapter" / "adapter_model.safetensors").unlink()
     page = prompt_folders("", lambda _: None)
     assert page.choosing.check_written(str(run)) == str(run)
     assert page.choosing.check_written(str(adapter)) == str(adapter)
     with pytest.raises(UsageError, match="holds no prompt"):
         page.choosing.check_written(str(tmp_path))
+    with pytest.raises(UsageError, match="holds no prompt"):
+        page.choosing.check_written(str(half))

@@ -22,8 +22,8 @@ from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.screens.questions import LeaveScreen
-from ptune_tui.tui.session import read_run
-from ptune_tui.tui.widgets import compare_form
+from ptune_tui.tui.session import Session, read_run
+from ptune_tui.tui.widgets import compare_form, flip_view
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import ComparePanel
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
@@ -144,6 +144,7 @@ async def test_a_table_that_is_made_is_shown_in_all_its_parts(
         assert screen.shown_view == "rows"
         flips = screen.query_one("#flips", DataTable)
         assert flips.row_count == 71
+        assert "listed" not in written(screen, "#flip-counts")
         await pilot.press("w")
         assert flips.row_count == len([flip for flip in table(0).flips if flip.is_gain])
         await pilot.press("down")
@@ -411,3 +412,43 @@ async def test_compare_and_export_follow_the_run_that_is_shown(home: Path, run: 
         await pilot.press("5")
         await settled(pilot)
         assert export.query_one("#field-run", FieldRow).text == "one"
+
+
+async def test_a_table_that_an_earlier_app_began_is_shown_and_stopped(
+    run: Path, use_worker: UseWorker
+) -> None:
+    fakes.write_run(run.parent / "two", [*fakes.finished()])
+    use_worker(fakes.comparing(num_done=1), fakes.FOREVER)
+    lineup = Lineup(run=str(run.parent / "two"))
+    Session().comparison.start_table(CompareTask(lineup, None, "ptune eval two"))
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, CompareScreen)
+        await wait_for(pilot, lambda: "▸ instruction" in written(screen, "#table-text"))
+        assert screen.query_one("#table-text").region.height  # not behind the form
+        assert app.status_text() == "▸ comparing"
+        assert screen.form.subject is not None
+        assert screen.form.subject.word == "run two"
+        assert screen.check_action("start", ()) is None
+        screen.action_stop()
+        await wait_for(pilot, lambda: screen.check_action("start", ()))
+
+
+async def test_flips_that_are_not_listed_are_said(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flip_view, "MAX_ROWS", 70)  # of 71
+    add_table(run, table(0))
+    app = PTuneApp("compare")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await wait_for(pilot, lambda: screen.shown_table() is not None)
+        screen.action_show_view("rows")
+        flips = screen.query_one("#flips", DataTable)
+        await wait_for(pilot, lambda: flips.row_count == 70)
+        assert "flipped 71" in written(screen, "#flip-counts")
+        assert "the first 70 are listed" in written(screen, "#flip-counts")
+        screen.action_show_flips("won")
+        await settled(pilot)
+        assert "listed" not in written(screen, "#flip-counts")

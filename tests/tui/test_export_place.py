@@ -118,6 +118,23 @@ async def test_what_a_bundle_answers_in_is_seen_however_much_is_said_of_it(
         assert screen.query_one("#checks-box").region.contains_region(line.region)
 
 
+async def test_only_notices_that_are_more_than_a_choice_are_pinned(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    chosen = Notice("device", "The model computes on cpu in float32, as asked.")
+    kernel = Notice("kernel", "Scores and answers use the kernel `cached`.")
+    use_worker([*fakes.exporting(), chosen, kernel, *fakes.exported(runs / "one")])
+    app = PTuneApp("export")
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        await pilot.click("#export-start")
+        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        pinned = written(screen, "#notices")
+        assert pinned.startswith("! `throughput` is at KL 0.0123")
+        assert "computes on" not in pinned
+        assert "kernel" not in pinned
+
+
 async def test_what_was_just_exported_is_no_fault_of_the_form(
     runs: Path, use_worker: UseWorker
 ) -> None:

@@ -200,8 +200,8 @@ def test_worker_that_is_gone_only_after_its_last_event_is_drawn_as_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ptune_tui.jobs.FRESH_SECONDS", 0.0)
-    run = fakes.write_run(tmp_path / "run", fakes.finished())
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as worker:
+        run = fakes.write_run(tmp_path / "run", fakes.said_by(worker.pid, fakes.finished()))
         write_lock(run, worker.pid)
         session = Session()
         session.attach(run)

@@ -21,6 +21,7 @@ from ptune_tui.events import (
     Paused,
     PreviewRow,
     RolledBack,
+    StageFinished,
     StageProgress,
     StageStarted,
     TaskFailed,
@@ -44,6 +45,7 @@ from ptune_tui.tui.widgets.plan_panel import plan_text
 from ptune_tui.tui.widgets.preview_pane import row_text
 from ptune_tui.tui.widgets.run_panels import ending_lines, scores_text
 from ptune_tui.tui.widgets.stage_list import stage_text, waiting_sentence
+from ptune_tui.tui.widgets.tiles import figures
 from ptune_tui.tui.wording import bytes_text, seconds_text
 from tests.tui import fakes
 
@@ -420,13 +422,47 @@ def test_free_text_is_told_by_its_matches_and_its_loss() -> None:
 
 def test_what_goes_on_is_said_before_the_first_step() -> None:
     progress = RunState().task
-    assert "Python and torch take some seconds" in waiting_sentence(progress)
+    assert "Python and torch take some seconds" in waiting_sentence(progress, 0.0)
     progress.add(TaskStarted(fakes.START, 1, "train"))
     progress.add(StageStarted("load", fakes.START))
     progress.add(StageProgress("load", 120, 272, "quantise layer 13 of 30"))
-    assert waiting_sentence(progress) == "load: quantise layer 13 of 30 (120 of 272)"
+    assert waiting_sentence(progress, 0.0) == "load: quantise layer 13 of 30 (120 of 272)"
     load = stage_text(progress.stages["load"], fakes.START + 2)
     assert load == "▸ load           2.0 s quantise layer 13 of 30"
+
+
+def test_a_worker_that_goes_on_shows_nothing_of_the_one_before() -> None:
+    state = RunState()
+    for event in fakes.running():
+        state.add(event)
+    before = figures(state)
+    assert run_status(state, is_active=True) == "▸ training 120/300"
+
+    def waits(words: str) -> None:
+        assert run_status(state, is_active=True) == words
+        stages = [stage for stage in state.task.stages.values() if stage.name != "import"]
+        assert {stage.status for stage in stages} == {"waiting"}
+        assert not any(stage.seconds_at(fakes.START + 999) for stage in stages)
+        assert stage_text(state.task.stages["save"], 0.0) == "· save      best 100, last 100"
+        assert figures(state) == (*before[:4], "-", before[5])
+
+    state.go_on()  # in the app that resumes it
+    waits("▸ starting")
+    state.task.is_up = True
+    state.add(TaskStarted(fakes.START + 100, 4250, "train"))  # in any app
+    waits("▸ preparing")
+    state.add(StageStarted("import", fakes.START + 100, "torch"))
+    waits("▸ starting")
+    assert next(iter(state.task.stages)) == "import"
+    said = waiting_sentence(state.task, fakes.START + 112)
+    assert said == "The worker starts: importing torch (12 s)."
+    state.add(StageFinished("import", 13.0))
+    waits("▸ preparing")
+    for event in fakes.resumed():
+        state.add(event)
+    assert run_status(state, is_active=True) == "▸ training 135/300"
+    assert figures(state)[4] == "2 min 28 s"
+    assert state.task.stages["evaluate"].status == "waiting"
 
 
 def test_no_key_of_a_place_is_another_action_s_too() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ptune_tui import jobs
 from ptune_tui.config import RunConfig
-from ptune_tui.events import TaskFailed
+from ptune_tui.events import TaskFailed, TaskStarted, encode_line
 from ptune_tui.lineup import Lineup
-from ptune_tui.tasks import CompareTask, ExportTask
+from ptune_tui.locks import write_lock
+from ptune_tui.tasks import EVENTS_FILE, CompareTask, ExportTask
+from ptune_tui.tui.left_running import take_up
 from ptune_tui.tui.session import Session, read_run
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -98,3 +103,55 @@ def test_a_run_that_is_deleted_takes_only_its_own_export_along(
     assert session.export is not None
     session.forget_run(other)
     assert session.export is None
+
+
+def test_a_run_that_another_program_resumes_waits_for_the_new_worker(run: Path) -> None:
+    session = Session()
+    session.show_run(read_run(run))
+    assert not session.is_behind(run)
+    write_lock(run)  # its worker imports torch, and has not said anything
+    assert session.is_behind(run)
+    session.show_run(read_run(run))
+    assert session.run is not None
+    task = session.run.state.task
+    assert (task.is_up, task.ending, task.stages["train"].status) == (False, None, "waiting")
+    assert session.is_training
+    assert not session.is_behind(run)
+    with (run / EVENTS_FILE).open("ab") as file:
+        file.write(encode_line(TaskStarted(fakes.START, os.getpid(), "train")))
+    session.poll()
+    assert session.run.state.task.is_up
+
+
+def test_work_that_an_earlier_app_left_running_is_followed_and_can_be_stopped(
+    run: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exporting(), "time.sleep(0.5)\n")
+    earlier = Session()
+    export(earlier, run)
+    use_worker(fakes.comparing(num_done=2), fakes.FOREVER)
+    earlier.comparison.start_table(CompareTask(Lineup(run=str(run)), None, "ptune eval run"))
+    jobs.new_task_folder("export").joinpath("lock.json").write_text("{")  # damaged, of nobody
+    session = Session()
+    take_up(session)
+    assert session.is_exporting
+    assert session.work_that_goes_on == "export"
+    assert session.export is not None
+    assert session.export.state.asked.run == str(run.absolute())
+    comparison = session.comparison
+    assert comparison.is_making_table
+    assert comparison.compared == (run, None)
+    deadline = time.monotonic() + 30
+    while not comparison.table or len(comparison.table.state.lines) < 3 or session.is_exporting:
+        assert time.monotonic() < deadline
+        session.poll()
+        time.sleep(0.02)
+    assert session.doing == "comparing"
+    comparison.cancel_table()
+    while session.is_busy:
+        assert time.monotonic() < deadline
+        session.poll()
+        time.sleep(0.02)
+    again = Session()
+    take_up(again)
+    assert (again.export, again.comparison.table) == (None, None)

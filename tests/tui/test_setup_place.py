@@ -247,3 +247,14 @@ async def test_preview_is_made_by_a_worker(use_worker: UseWorker) -> None:
         await wait_for(pilot, lambda: "[returns|<|im_end|>]" in str(text.render()))
         assert app.session.trials.preview is not None
         assert isinstance(read_task(app.session.trials.preview.job.folder), PreviewTask)
+
+
+async def test_a_changed_model_is_not_called_default_twice() -> None:
+    app = PTuneApp("setup")
+    async with opened(app, size=(120, 40)) as pilot:
+        model = app.screen.query_one("#field-model-source", FieldRow)
+        word = model.query_one(".field-default", Label)
+        assert str(word.render()) == "default"
+        model.text = "other"
+        await wait_for(pilot, lambda: str(word.render()) != "default")
+        assert str(word.render()) == "changed"

@@ -8,7 +8,16 @@ import pytest
 from textual.widgets import Static
 
 from ptune_tui.config import RunConfig
-from ptune_tui.events import Continue, EvaluateNow, Notice, Pause, Stop, TaskFinished
+from ptune_tui.events import (
+    Continue,
+    EvaluateNow,
+    Notice,
+    Pause,
+    StateSaved,
+    Stop,
+    TaskFailed,
+    TaskFinished,
+)
 from ptune_tui.tasks import ExportTask, TrainTask, read_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.outcome import outcome_of
@@ -66,7 +75,7 @@ async def test_enter_alone_exports_a_finished_run_and_asks_it_something(
         assert exchange.box("tuned").text == "returns"
         outcome = outcome_of(app.session)
     assert outcome is not None
-    assert (outcome.status, outcome.best_accuracy) == ("finished", 0.894)
+    assert (outcome.status, outcome.score) == ("finished", "89.4 % (base 61.4)")
     assert outcome.next_command == f"ptune chat {run / 'bundle'}"
     assert "89.4 %" in "\n".join(outcome.lines())
 
@@ -91,6 +100,20 @@ async def test_stopped_run_is_resumed_in_its_folder(tmp_path: Path, use_worker: 
             *range(126, 136),
         ]
         assert app.screen.check_action("resume", ()) is None
+
+
+async def test_a_run_that_saved_nothing_yet_begins_again(tmp_path: Path) -> None:
+    ended = TaskFailed("interrupted", "It was told to end.", "Nothing was saved.", "worker.log")
+    events = [*fakes.beginning(), StateSaved(0, "checkpoints"), fakes.step(1), ended]
+    app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", events))
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.pause()
+        assert "Nothing was saved." in str(app.screen.query_one("#problem", Static).render())
+        ending = str(app.screen.query_one("#ending", Static).render())
+        assert "r begins it again" in ending
+        assert "goes on" not in ending
+        assert "last" not in str(app.screen.query_one("#stages", Static).render())
+        assert app.screen.check_action("resume", ()) is True
 
 
 async def test_run_waits_and_goes_on_when_told(use_worker: UseWorker) -> None:

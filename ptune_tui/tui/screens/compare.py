@@ -246,9 +246,13 @@ class CompareScreen(CompareViews):
         session = self.ptune.session
         shown = session.run.job.folder if session.run is not None else None
         is_first = self.found is None
-        found = await asyncio.to_thread(subjects, session.listing, shown, session.bundle)
-        chosen = next((each.word for each in found if each.is_of(shown, session.bundle)), None)
-        followed = shown or session.bundle
+        bundle = session.bundle
+        if is_first and session.comparison.is_making_table:  # an earlier app has begun it
+            shown, bundle = session.comparison.compared
+            self.view = "table"
+        found = await asyncio.to_thread(subjects, session.listing, shown, bundle)
+        chosen = next((each.word for each in found if each.is_of(shown, bundle)), None)
+        followed = shown or bundle
         follows = is_first or followed != self._followed
         if found:
             self._followed = followed if chosen is not None else self._followed

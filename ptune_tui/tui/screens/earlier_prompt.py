@@ -6,10 +6,9 @@ from pathlib import Path
 
 from ptune_tui.errors import UsageError
 from ptune_tui.paths import runs_folder
+from ptune_tui.run_prompt import ADAPTER_FOLDER, CONFIG_FILE, has_prompt, holds_adapter
 from ptune_tui.tui.screens.choosing import Take
 from ptune_tui.tui.screens.files import FilesScreen
-
-ADAPTER_FOLDER, ADAPTER_FILE = "adapter", "adapter_config.json"
 
 
 def prompt_folders(near: str, take: Take) -> FilesScreen:
@@ -22,7 +21,7 @@ def prompt_folders(near: str, take: Take) -> FilesScreen:
 
     def check(path: Path) -> None:
         if not holds_prompt(path):
-            raise UsageError(f"{path} holds no prompt: no `{ADAPTER_FOLDER}`, no `{ADAPTER_FILE}`.")
+            raise UsageError(f"{path} holds no prompt: no `{ADAPTER_FOLDER}`, no `{CONFIG_FILE}`.")
 
     return FilesScreen(
         "the folder of a run or of a PEFT adapter",
@@ -37,4 +36,4 @@ def prompt_folders(near: str, take: Take) -> FilesScreen:
 
 def holds_prompt(folder: Path) -> bool:
     """Whether a folder is that of a run with a prompt, or of an adapter."""
-    return (folder / ADAPTER_FOLDER).is_dir() or (folder / ADAPTER_FILE).is_file()
+    return has_prompt(folder) or holds_adapter(folder)

@@ -23,12 +23,12 @@ from ptune_tui.tui.export_choice import (
     ExportSource,
     export_sources,
 )
+from ptune_tui.tui.run_rows import best_words
 from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
 from ptune_tui.tui.widgets.checklist import Checklist, ending_text
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
 from ptune_tui.tui.widgets.run_panels import Notices, Problem
 from ptune_tui.tui.widgets.steady import Steady
-from ptune_tui.tui.wording import share_text
 
 EMPTY = """\
 No run to export yet. An export takes the soft prompt of a run that has ended.
@@ -157,7 +157,7 @@ class ExportScreen(PlaceScreen):
         ending = self.query_one("#export-ending", Steady)
         ending.show_text(ending_text(state) if state else "")
         ending.display = bool(ending.plain)
-        self.query_one(Notices).show(state.task.notices if state else [])
+        self.query_one(Notices).show(state.task.pinned if state else [])
         self.query_one(Checklist).show(state, self.ptune.clock())
         self._show_buttons()
 
@@ -188,6 +188,8 @@ class ExportScreen(PlaceScreen):
         session = self.ptune.session
         wanted = session.run_to_export
         shown = session.run.job.folder if session.run is not None else None
+        if session.export is not None and session.is_exporting:  # an earlier app may have begun it
+            shown = Path(session.export.state.asked.run)
         sources = await asyncio.to_thread(export_sources, session.listing, wanted or shown)
         names = [source.word for source in sources]
         last = self._texts.get("run", "")
@@ -275,8 +277,7 @@ class ExportScreen(PlaceScreen):
         if is_other_run:
             self._row("name").text = source.prompt_name
             self._row("name").show_filled(source.prompt_name, "from its data")
-            accuracy = source.summary.best_accuracy
-            self._row("run").show_filled(run, f"best {share_text(accuracy or 0.0)}")
+            self._row("run").show_filled(run, best_words(source.summary))
         self._row("to").text = folder
         self._row("to").show_filled(folder, "in the run" if chosen != MAKES[1] else "found")
         self._row("taken").text = KEEP

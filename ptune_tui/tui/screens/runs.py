@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 
 from ptune_tui.errors import PTuneError
 from ptune_tui.run_listing import delete_run
-from ptune_tui.runs import AT_WORK, RunSummary
+from ptune_tui.runs import AT_WORK, RunSummary, run_word
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_look import Look, Looks
 from ptune_tui.tui.run_rows import filtered
@@ -109,7 +109,7 @@ class RunsScreen(PlaceScreen):
     @work(exclusive=True, group="open")
     async def _open(self, run: Path) -> None:
         session = self.ptune.session
-        if not session.shows(run):
+        if not session.shows(run) or session.is_behind(run):
             try:
                 opened = await asyncio.to_thread(read_run, run)
             except (PTuneError, OSError) as error:
@@ -186,7 +186,7 @@ class RunsScreen(PlaceScreen):
             if is_yes:
                 self._delete(path)
 
-        question = DeleteScreen(run.name, belongings(self._seen.get(path)))
+        question = DeleteScreen(run_word(run.path), belongings(self._seen.get(path)))
         self.ptune.push_screen(question, answered)
 
     @work(group="delete")

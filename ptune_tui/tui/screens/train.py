@@ -195,14 +195,14 @@ class TrainScreen(PlaceScreen):
         self.query_one(Problem).show(failure, "The run")
         self.query_one("#run").set_class(failure is not None, "-failed")
         others = f"{self.ptune.keymap.name('train.plan')} shows them"
-        self.query_one(Notices).show(run.pinned, MOST_NOTICES, others)
+        self.query_one(Notices).show(run.task.pinned, MOST_NOTICES, others)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)
         self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
-        self._chart().wait_for(waiting_sentence(run.task))
+        self._chart().wait_for(waiting_sentence(run.task, self.ptune.clock()))
         evaluates = run.task.stages["evaluate"].status == "running"
         goes_on = session.is_training and not session.is_paused and not evaluates
         self._chart().show(run, self.ptune.keymap.name("train.view"), at_once=not goes_on)
@@ -239,7 +239,9 @@ class TrainScreen(PlaceScreen):
         enter, export = name("train.next"), name("train.export")
         keys = [f"{enter} exports it"] if session.can_export and bundle is None else []
         keys += [f"{enter} talks to the bundle, {export} exports again"] if bundle else []
-        keys += [f"{name('train.resume')} goes on with the run"] if session.can_resume else []
+        if session.can_resume and session.run is not None:
+            does = "goes on with the run" if session.run.state.last_saved else "begins it again"
+            keys.append(f"{name('train.resume')} {does}")
         return ", ".join([*keys, f"{name('app.setup')} sets up another run"])
 
     def _chart(self) -> LossChart:

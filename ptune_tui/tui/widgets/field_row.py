@@ -195,7 +195,8 @@ class FieldRow(Vertical):
             return
         text, word = self._filled
         is_filled = self._text == text
-        words = word if is_filled else f"{word} {text}" if text else "changed"
+        # The default model is called `default`.
+        words = word if is_filled else "changed" if text in ("", word) else f"{word} {text}"
         if not text and is_filled:
             words = self.field.unset
         self.query_one(".field-default", Label).update(words)

@@ -110,6 +110,8 @@ def _kinds(evaluation: Evaluation | None, before: str, shown: FlipKind) -> Conte
         else:
             parts.append(Content.from_markup(f"[@click=screen.show_flips('{kind}')] {words} [/]"))
     ways = f"  {before} → {evaluation.flips_to}"
+    if len(chosen_flips(evaluation, before, shown)) > MAX_ROWS:
+        ways = f"  the first {MAX_ROWS} are listed {ways}"
     return Content("").join([*parts, Content.styled(ways, "dim")])
 
 

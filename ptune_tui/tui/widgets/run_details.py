@@ -133,7 +133,7 @@ def _problem(summary: RunSummary, look: Look) -> Iterator[Line]:
 
 def _notice(look: Look) -> Iterator[Line]:
     """The last notice that is more than a choice that every run tells."""
-    told = look.state.pinned
+    told = look.state.task.pinned
     if told:
         label = "notice" if len(told) == 1 else f"notice {len(told)}"
         yield Line(label, f"{told[-1].message} {told[-1].hint}".rstrip(), "warning")
@@ -143,14 +143,25 @@ def _scores(look: Look) -> Iterator[Line]:
     state = look.state
     if state.base is not None or state.tuned:
         best = state.best or (state.tuned[-1] if state.tuned else None)
+        if state.is_free_text:
+            yield _losses(state.base, best)
         parts = [f"base {share_text(state.base.accuracy)}"] if state.base else []
         parts += [f"best {share_text(best.accuracy)} at step {best.step}"] if best else []
         parts += [f"macro-F1 {share_text(best.macro_f1)}"] if best and best.macro_f1 else []
-        yield Line("accuracy", ", ".join([*parts, _num_rows(best or state.base)]))
+        name = "exact" if state.is_free_text else "accuracy"
+        yield Line(name, ", ".join([*parts, _num_rows(best or state.base)]))
     if look.evaluation is not None:
         yield from _evaluation(look.evaluation)
     if look.damage:
         yield Line("ptune eval", look.damage, "warning")
+
+
+def _losses(base: EvaluationDone | None, best: EvaluationDone | None) -> Line:
+    """The validation losses of free text."""
+    parts = [f"base {base.loss:.2f}"] if base and base.loss is not None else []
+    has_best = best is not None and best.loss is not None
+    parts += [f"best {best.loss:.2f} at step {best.step}"] if best and has_best else []
+    return Line("loss", ", ".join([*parts, "on the validation rows"]))
 
 
 def _num_rows(done: EvaluationDone | None) -> str:

@@ -106,7 +106,7 @@ class RunTable(DataTable[Text], inherit_bindings=False):
         if column.name == "mark":
             is_marked = run.path in self._marked
             return f" {MARKERS[self._marked.index(run.path)]}" if is_marked else ""
-        return cell_text(run, column.name, self._now)
+        return cell_text(run, column.name, self._now, column.width - 1)
 
     def _cell(self, run: RunSummary, column: Column, text: str) -> Text:
         colours = self.app.theme_variables

@@ -28,17 +28,20 @@ class StageList(Steady):
         self.show_text(Content("\n").join(lines))
 
 
-def waiting_sentence(progress: TaskProgress) -> str:
+def waiting_sentence(progress: TaskProgress, now: float) -> str:
     """What goes on before there is a curve.
 
     Args:
         progress (TaskProgress): Of the run.
+        now (float): Seconds since the epoch.
     """
     if not progress.is_up and not progress.is_over:
         return "The worker starts: Python and torch take some seconds."
     running = next((stage for stage in progress.stages.values() if stage.status == "running"), None)
     if running is None or running.name == "train":
         return "After the first step."
+    if running.name == "import":
+        return f"The worker starts: importing {running.detail} ({seconds_text(running.seconds_at(now))})."
     count = f" ({running.done} of {running.total})" if running.total else ""
     return f"{running.name}: {running.detail or '...'}{count}"
 

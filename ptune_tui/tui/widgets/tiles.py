@@ -35,7 +35,8 @@ def figures(state: RunState) -> tuple[str, ...]:
     step = state.step
     if step is None:
         return ("-",) * len(NAMES)
-    left = "-" if state.task.is_over else seconds_text(step.eta_seconds)
+    is_known = state.is_stepping and not state.task.is_over
+    left = seconds_text(step.eta_seconds) if is_known else "-"
     return (
         f"{step.step}/{step.max_steps}",
         f"{step.loss:.4f}",

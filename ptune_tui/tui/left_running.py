@@ -1,0 +1,56 @@
+"""Work that an earlier app, or a command, has left running in the folder of tasks. Draws nothing.
+
+Runs are found by their list; an export and a table lie among the tasks, and are followed again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from ptune_tui import jobs
+from ptune_tui.locks import lock_is_held
+from ptune_tui.paths import tasks_folder
+from ptune_tui.tasks import CompareTask, ExportTask, Task, read_task
+from ptune_tui.tui.export_state import ExportState
+from ptune_tui.tui.followed import Followed
+from ptune_tui.tui.session import Session
+
+AnyTask = TypeVar("AnyTask", bound=Task)
+
+
+def take_up(session: Session) -> None:
+    """Follow the last export and the last table that still go on. Reads the disk.
+
+    Args:
+        session (Session): Of the app that has just been opened.
+    """
+    at_work = _tasks_at_work()
+    if (export := _last(at_work, ExportTask)) is not None:
+        folder, asked = export
+        session.export = Followed(jobs.attach(folder), ExportState(asked))
+    if (table := _last(at_work, CompareTask)) is not None:
+        session.comparison.follow_table(*table)
+
+
+def _last(at_work: list[tuple[Path, Task]], kind: type[AnyTask]) -> tuple[Path, AnyTask] | None:
+    found = [(folder, task) for folder, task in at_work if isinstance(task, kind)]
+    return found[-1] if found else None
+
+
+def _tasks_at_work() -> list[tuple[Path, Task]]:
+    """The tasks in which a worker is, in the order in which they were started."""
+    try:
+        folders = sorted(tasks_folder().iterdir())  # their names begin with the time
+    except OSError:
+        return []  # there were no tasks yet
+    at_work = []
+    for folder in folders:
+        try:
+            if lock_is_held(folder):
+                at_work.append((folder, read_task(folder)))
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            continue  # of another version, or being deleted
+    return at_work
