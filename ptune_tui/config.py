@@ -172,7 +172,7 @@ class TrainingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     seed: Annotated[Annotated[int, Meta(ge=0)], Meta(description="of every random choice")] = 0
     num_threads: Annotated[
         Annotated[int, Meta(ge=0)],
-        Meta(description="processor threads; 0: OMP_NUM_THREADS where it is set, else all cores"),
+        Meta(description="processor threads; 0: OMP_NUM_THREADS, else all cores"),
     ] = 0
 
 
