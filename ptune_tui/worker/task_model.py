@@ -45,7 +45,7 @@ class ModelStage:
         if not self.num_threads and environment_num_threads() is not None:
             yield Notice(
                 "num-threads",
-                f"Threads that torch computes on: {torch.get_num_threads()}, as OMP_NUM_THREADS says.",
+                f"Threads of torch: {torch.get_num_threads()}, as OMP_NUM_THREADS says.",
                 "`--threads` goes before it.",
             )
         yield StageStarted("load", time.time(), self.config.source)

@@ -41,7 +41,8 @@ def waiting_sentence(progress: TaskProgress, now: float) -> str:
     if running is None or running.name == "train":
         return "After the first step."
     if running.name == "import":
-        return f"The worker starts: importing {running.detail} ({seconds_text(running.seconds_at(now))})."
+        since = seconds_text(running.seconds_at(now))
+        return f"The worker starts: importing {running.detail} ({since})."
     count = f" ({running.done} of {running.total})" if running.total else ""
     return f"{running.name}: {running.detail or '...'}{count}"
 
