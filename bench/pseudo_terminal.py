@@ -15,7 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
-KEYS = {"enter": "\r", "escape": "\x1b", "down": "\x1b[B", "tab": "\t", "f5": "\x1b[15~"}
+KEYS = {
+    "enter": "\r",
+    "escape": "\x1b",
+    "up": "\x1b[A",
+    "down": "\x1b[B",
+    "tab": "\t",
+    "f5": "\x1b[15~",
+}
 _ASKS_SYNC, _KNOWS_SYNC = b"\x1b[?2026$p", b"\x1b[?2026;1$y"
 
 

@@ -16,35 +16,41 @@ from pseudo_terminal import PseudoTerminal
 from export.runtime import Bundle
 from ptune_tui.runs import find_run, run_config, summarise
 
-CONFIG = """
-[model]
-source = "{model}"
-[data]
-train = "{rows}"
-[method]
-num_virtual_tokens = 4
-[training]
-max_steps = 6
-batch_size = 8
-evaluate_every = 3
-"""
-
 
 @pytest.fixture
-def terminal(tmp_path: Path, tiny_model: Path, label_rows: Path) -> Iterator[PseudoTerminal]:
-    """`ptune train` with its display in the app, on the tiny model."""
-    config = tmp_path / "run.toml"
-    config.write_text(CONFIG.format(model=tiny_model, rows=label_rows))
-    command = [sys.executable, "-m", "ptune_tui", "train", str(config), "--display", "full"]
-    home = {"PTUNE_HOME": str(tmp_path / "ptune-home"), "OMP_NUM_THREADS": "1"}
-    opened = PseudoTerminal(command, home)
+def terminal(tmp_path: Path) -> Iterator[PseudoTerminal]:
+    """`ptune` with nothing behind it, as a new user opens it."""
+    home = {
+        "PTUNE_HOME": str(tmp_path / "ptune-home"),
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    opened = PseudoTerminal([sys.executable, "-m", "ptune_tui"], home)
     yield opened
     opened.close()
 
 
-def test_from_the_start_to_a_bundle_that_answers(terminal: PseudoTerminal) -> None:
+def set_up(terminal: PseudoTerminal, model: Path, rows: Path) -> None:
+    """Choose model and data; all else stays as it is."""
+    terminal.wait_for("Start training")
+    for key, path in (("m", model), ("d", rows)):
+        terminal.press(key)
+        terminal.wait_for("/ Write")
+        terminal.press("/")
+        terminal.wait_for("tab Complete")
+        terminal.press(str(path)[:-2], "tab")
+        terminal.wait_for(lambda name=path.name: name in terminal.text)
+        terminal.press("enter")
+        terminal.wait_for("Start training")
+
+
+def test_from_the_start_to_a_bundle_that_answers(
+    terminal: PseudoTerminal, tiny_model: Path, label_rows: Path
+) -> None:
+    set_up(terminal, tiny_model, label_rows)
+    terminal.press("f5")
     terminal.wait_for("[3 Train]")
-    terminal.wait_for("6/6", 120)
+    terminal.wait_for("300/300", 180)
     terminal.wait_for("Enter exports it", 60)
     run = find_run("last")
     assert summarise(run).status == "finished"
