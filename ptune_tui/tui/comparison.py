@@ -10,6 +10,7 @@ import psutil
 from ptune_tui import jobs
 from ptune_tui.errors import DataError
 from ptune_tui.events import AskText
+from ptune_tui.jobs import Job
 from ptune_tui.lineup import Lineup
 from ptune_tui.results import EVALUATION_FILE, Evaluation, read_result
 from ptune_tui.tasks import AnswerTask, CompareTask, Lock
@@ -80,15 +81,15 @@ class Comparison:
         self.made, self.damage, self.lineup = None, "", task.lineup
         self.table = Followed(jobs.start(jobs.new_task_folder("compare"), task), TableState())
 
-    def follow_table(self, folder: Path, task: CompareTask) -> None:
+    def follow_table(self, job: Job, task: CompareTask) -> None:
         """Follow a table that another program has begun.
 
         Args:
-            folder (Path): The task's.
+            job (Job): Its worker.
             task (CompareTask): Whose table, on which rows.
         """
         self.lineup = task.lineup
-        self.table = Followed(jobs.attach(folder), TableState())
+        self.table = Followed(job, TableState())
 
     def cancel_table(self) -> None:
         """End a table that is being made."""

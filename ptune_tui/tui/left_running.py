@@ -5,12 +5,13 @@ Runs are found by their list; an export and a table lie among the tasks, and are
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
 from ptune_tui import jobs
+from ptune_tui.errors import PTuneError
+from ptune_tui.jobs import Job
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import tasks_folder
 from ptune_tui.tasks import CompareTask, ExportTask, Task, read_task
@@ -29,18 +30,18 @@ def take_up(session: Session) -> None:
     """
     at_work = _tasks_at_work()
     if (export := _last(at_work, ExportTask)) is not None:
-        folder, asked = export
-        session.export = Followed(jobs.attach(folder), ExportState(asked))
+        job, asked = export
+        session.export = Followed(job, ExportState(asked))
     if (table := _last(at_work, CompareTask)) is not None:
         session.comparison.follow_table(*table)
 
 
-def _last(at_work: list[tuple[Path, Task]], kind: type[AnyTask]) -> tuple[Path, AnyTask] | None:
-    found = [(folder, task) for folder, task in at_work if isinstance(task, kind)]
+def _last(at_work: list[tuple[Job, Task]], kind: type[AnyTask]) -> tuple[Job, AnyTask] | None:
+    found = [(job, task) for job, task in at_work if isinstance(task, kind)]
     return found[-1] if found else None
 
 
-def _tasks_at_work() -> list[tuple[Path, Task]]:
+def _tasks_at_work() -> list[tuple[Job, Task]]:
     """The tasks in which a worker is, in the order in which they were started."""
     try:
         folders = sorted(tasks_folder().iterdir())  # their names begin with the time
@@ -50,7 +51,7 @@ def _tasks_at_work() -> list[tuple[Path, Task]]:
     for folder in folders:
         try:
             if lock_is_held(folder):
-                at_work.append((folder, read_task(folder)))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+                at_work.append((jobs.attach(folder), read_task(folder)))
+        except (OSError, PTuneError, msgspec.DecodeError, UnicodeDecodeError):
             continue  # of another version, or being deleted
     return at_work

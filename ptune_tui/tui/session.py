@@ -101,6 +101,7 @@ class Session:
         self.listing = RunListing()
         self.chat: ChatProcess | None = None
         self.comparison = Comparison()
+        self._has_prompt = False
         self._activity: list[bool] = []
 
     @property
@@ -158,9 +159,8 @@ class Session:
     @property
     def can_export(self) -> bool:
         """Whether there is a prompt, and nobody works on it."""
-        if self.run is None or self.run.is_active or self.is_exporting:
-            return False
-        return has_prompt(self.run.job.folder)
+        is_at_rest = self.run is not None and not self.run.is_active and not self.is_exporting
+        return is_at_rest and self._has_prompt
 
     def start_run(self, config: RunConfig) -> None:
         """Start to train in a new run folder."""
@@ -207,6 +207,7 @@ class Session:
         if opened.bundle != self.bundle:
             self.end_chat()
         self.run, self.run_config = opened.followed, opened.config
+        self._look_for_prompt()
         self.bundle = opened.bundle
 
     def open_bundle(self, bundle: Path) -> None:
@@ -327,7 +328,13 @@ class Session:
         self._activity = activity
         if self.export is not None and was_exporting and not self.is_exporting:
             self._take_bundle(self.export.state)
+        if changed:
+            self._look_for_prompt()
         return changed
+
+    def _look_for_prompt(self) -> None:
+        """Ask the disk when something has changed: every key asks whether a run can be exported."""
+        self._has_prompt = self.run is not None and has_prompt(self.run.job.folder)
 
     def _take_bundle(self, state: ExportState) -> None:
         """Let the chat open what an export has written."""
@@ -337,6 +344,7 @@ class Session:
 
     def _show(self, job: Job, config: RunConfig | None) -> None:
         self.run, self.run_config = Followed(job, RunState()), config
+        self._look_for_prompt()
 
 
 def _bundle_in(run: Path) -> Path | None:

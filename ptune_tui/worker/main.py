@@ -115,10 +115,18 @@ def _begun(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
     if isinstance(task, PreviewTask | TokenizerTask):  # they go without
         return events_of(task, folder, channel)
     started = time.perf_counter()
-    channel.say(StageStarted("import", time.time(), "torch"))
+    channel.say(StageStarted("import", time.time(), _libraries(task)))
     events = events_of(task, folder, channel)
     channel.say(StageFinished("import", time.perf_counter() - started))
     return events
+
+
+def _libraries(task: Task) -> str:
+    """What takes the seconds; a bundle alone needs no torch."""
+    is_of_bundle = isinstance(task, CompareTask | AnswerTask) and task.lineup.run is None
+    if is_of_bundle or isinstance(task, BenchRunTask):
+        return "what it computes with"
+    return "torch"
 
 
 def _left(folder: Path, task: Task | None, category: Category) -> str:

@@ -135,7 +135,7 @@ def test_work_that_an_earlier_app_left_running_is_followed_and_can_be_stopped(
     session = Session()
     take_up(session)
     assert session.is_exporting
-    assert session.work_that_goes_on == "export"
+    assert session.work_that_goes_on == ["export", "comparison"]
     assert session.export is not None
     assert session.export.state.asked.run == str(run.absolute())
     comparison = session.comparison

@@ -17,9 +17,10 @@ from ptune_tui.bundles import read_card
 from ptune_tui.chats import open_chat
 from ptune_tui.conversation import Answered, ChatFailed, Piece, Ready, Reply, Speaker
 from ptune_tui.tui.bindings import bindings_of
-from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
+from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.chat_line import ChatLine, ChatTarget
 from ptune_tui.tui.widgets.exchange import SPEAKERS, Exchange
+from ptune_tui.tui.widgets.paging import scroll_pages
 
 NO_BUNDLE = """\
 No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.

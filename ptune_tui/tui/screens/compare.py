@@ -120,15 +120,16 @@ class CompareScreen(CompareViews):
         self.refresh_place()
 
     @on(Input.Submitted, "#compare-ask")
-    def _ask(self, event: Input.Submitted) -> None:
+    async def _ask(self, event: Input.Submitted) -> None:
         text = event.value.strip()
-        lineup = self.form.lineup
         session = self.ptune.session
         if not text:
             return
         if session.comparison.is_answering:
             self.notify("Still answering; Stop ends that. The text stays here.", markup=False)
             return
+        await self.form.look()  # a tick may have been changed just before
+        lineup = self.form.lineup
         if lineup is None or not self._is_free():
             words = "a field of the form is wrong" if lineup is None else "other work goes on"
             self.notify(f"Not now: {words}.", severity="warning")

@@ -24,9 +24,10 @@ from ptune_tui.tui.export_choice import (
     export_sources,
 )
 from ptune_tui.tui.run_rows import best_words
-from ptune_tui.tui.screens.place import PlaceScreen, scroll_pages
+from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.checklist import Checklist, ending_text
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow, Form, row_id
+from ptune_tui.tui.widgets.paging import scroll_pages
 from ptune_tui.tui.widgets.run_panels import Notices, Problem
 from ptune_tui.tui.widgets.steady import Steady
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import Static
 
 from ptune_tui.tui.bindings import ACTIONS
@@ -78,16 +77,6 @@ def _set_aside() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTED_AFTER)
-
-
-def scroll_pages(box: Widget, pages: int) -> None:
-    """Scroll a box that may not have the focus.
-
-    Args:
-        box (Widget): Which.
-        pages (int): How far down; up where it is negative.
-    """
-    box.scroll_relative(y=pages * box.scrollable_content_region.height, animate=False)
 
 
 class PlaceScreen(Screen[None]):

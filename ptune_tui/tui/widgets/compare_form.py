@@ -55,6 +55,7 @@ class CompareForm(Form):
         self._subjects: dict[str, Subject] = {}
         self._filled_for: tuple[object, ...] = ()  # what the presets follow from
         self._looked_at: tuple[str, Subject | None] = ("", None)
+        self._looking = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
         """The fields, the boxes of the lines among them."""
@@ -96,8 +97,15 @@ class CompareForm(Form):
     async def look(self) -> None:
         """Read the form, fill in what follows from it, and show what is wrong.
 
-        What lies on the disk is read once, beside the event loop.
+        What lies on the disk is read once, beside the event loop; where the form has changed
+        meanwhile it is read again, so that `lineup` and `rows` are those of what it shows.
         """
+        async with self._looking:
+            while not await self._is_looked_at():
+                continue
+
+    async def _is_looked_at(self) -> bool:
+        """Look once; says whether the form is still the one that was looked at."""
         subject, bundle = await self._subject_of(self._texts()), NO_BUNDLE
         if subject is not None:
             self._fill_in(subject)
@@ -107,12 +115,13 @@ class CompareForm(Form):
         self._show_rows(texts, ticked, subject, bundle.card)
         checked = await asyncio.to_thread(check_comparison, texts, ticked, subject, bundle)
         if texts != self._texts() or ticked != self.query_one(LineChoice).ticked:
-            return  # another look is on its way
+            return False
         self.subject, self.lineup, self.rows = subject, checked.lineup, checked.rows
         for field in FIELDS:
             self._row(field.name).show_problem(checked.problems.get(field.name, ""))
         self.query_one(LineChoice).show_problem(checked.problems.get("lines", ""))
         self.post_message(self.Changed())
+        return True
 
     async def _subject_of(self, texts: dict[str, str]) -> Subject | None:
         if texts["of"] != OWN_FOLDER:

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from ptune_tui.tui.answer_views import answer_lines
 from ptune_tui.tui.compare_state import AnswersState, AskedText
+from ptune_tui.tui.widgets.paging import scroll_pages
 from ptune_tui.tui.widgets.steady import Steady
 
 HINT = (
@@ -50,8 +51,7 @@ class TextView(Vertical):
 
     def action_page(self, pages: int) -> None:
         """Scroll the answers while one writes."""
-        box = self.query_one("#answers-box", VerticalScroll)
-        box.scroll_relative(y=pages * box.scrollable_content_region.height, animate=False)
+        scroll_pages(self.query_one("#answers-box", VerticalScroll), pages)
 
     def show(self, texts: Sequence[AskedText], state: AnswersState | None, is_active: bool) -> None:
         """Draw the answers; the box scrolls along unless the user has scrolled up.
