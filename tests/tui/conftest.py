@@ -10,10 +10,12 @@ import pytest
 from ptune_tui import chats, jobs
 from ptune_tui.events import Event
 from ptune_tui.hardware import Machine
-from ptune_tui.tui import fitting
+from ptune_tui.tui import export_check, fitting
+from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.fitting import FitLine
-from ptune_tui.tui.screens import setup
+from ptune_tui.tui.screens import export, setup
 from tests.tui import fakes
+from tests.tui.pictures import clock
 
 UseWorker = Callable[..., None]
 
@@ -81,3 +83,23 @@ def some_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_text(f"text,sentiment\n{rows}")
     (tmp_path / "broken.jsonl").write_text('{"prompt": "a", "response": "b"}\n{broken\n')
     (tmp_path / "notes.txt").write_text("")
+
+
+@pytest.fixture
+def export_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> PTuneApp:
+    """The place Export with a run that has ended, on a disk that is always as full."""
+    fakes.write_run(home / "runs" / "one", fakes.finished())
+    destination = "/home/user/runs/one/bundle"
+    monkeypatch.setattr(export, "default_destination", lambda *_: destination)
+    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 12 << 30)
+    return PTuneApp("export", clock=clock)
+
+
+@pytest.fixture
+def compare_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that has ended, with a bundle; its path is the same in every test."""
+    monkeypatch.setenv("PTUNE_HOME", home.name)
+    run = fakes.write_run(Path(home.name) / "runs" / "one", fakes.finished())
+    (run / "adapter" / "prompt.json").write_text('{"labels": ["account", "billing", "returns"]}')
+    fakes.write_bundle(run / "bundle")
+    return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,9 @@ from ptune_tui.events import TaskFailed
 from ptune_tui.kept_tables import add_table
 from ptune_tui.lineup import Lineup
 from ptune_tui.tasks import CompareTask
-from ptune_tui.tui import export_check
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.fitting import FitLine
-from ptune_tui.tui.screens import export, setup
+from ptune_tui.tui.screens import setup
 from ptune_tui.tui.screens.choosing import LOOK_SECONDS
 from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.field_row import FieldRow
@@ -28,45 +26,18 @@ from tests.report.results import evaluation
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
 from tests.tui.helpers import settled, shown, wait_for
-
-Compare = Callable[..., bool]
-Prepare = Callable[[Pilot[None]], Awaitable[None]]
-
-both_sizes = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-
-
-@pytest.fixture
-def export_app(home: Path, monkeypatch: pytest.MonkeyPatch) -> PTuneApp:
-    """The place Export with a run that has ended, on a disk that is always as full."""
-    fakes.write_run(home / "runs" / "one", fakes.finished())
-    destination = "/home/user/runs/one/bundle"
-    monkeypatch.setattr(export, "default_destination", lambda *_: destination)
-    monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 12 << 30)
-    return PTuneApp("export", clock=clock)
-
-
-def clock() -> float:
-    return fakes.START + 130
-
-
-async def settle(pilot: Pilot[None]) -> None:
-    """Wait until the setup has looked at the machine."""
-    await shown(pilot)
-    await pilot.pause(0.5)
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
-
-
-def runs_after(*keys: str) -> Prepare:
-    async def prepare(pilot: Pilot[None]) -> None:
-        await shown(pilot)
-        await wait_for(pilot, lambda: pilot.app.screen.runs is not None)  # type: ignore[attr-defined]
-        for key in keys:
-            await pilot.press(key)
-        pilot.app.clear_notifications()  # of a key that is not needed where it is wide
-        await settled(pilot)
-
-    return prepare
+from tests.tui.pictures import (
+    Compare,
+    Prepare,
+    both_sizes,
+    chat_after,
+    clock,
+    comparing,
+    exporting,
+    page_after,
+    runs_after,
+    settle,
+)
 
 
 @both_sizes
@@ -170,24 +141,6 @@ def test_setup_that_does_not_fit(
         await settle(pilot)
 
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)
-
-
-def page_after(*keys: str, words: str = "") -> Prepare:
-    """Press keys in Setup, and wait until the details of a page say some words."""
-
-    async def prepare(pilot: Pilot[None]) -> None:
-        await settle(pilot)
-        for key in keys:
-            await pilot.press(key)
-            await settled(pilot)
-        await pilot.pause(0.3)
-        await settled(pilot)
-        if words:
-            text = pilot.app.screen.query_one("#choice-text", Static)
-            await wait_for(pilot, lambda: words in str(text.render()))
-            await pilot.pause()
-
-    return prepare
 
 
 @both_sizes
@@ -449,21 +402,6 @@ def test_train_whose_folder_is_gone(
     assert snap_compare(PTuneApp(attach=run, clock=clock), terminal_size=size, run_before=prepare)
 
 
-def exporting(condition: Callable[[PTuneApp], object]) -> Prepare:
-    """Start the export of the run that is shown, and wait."""
-
-    async def prepare(pilot: Pilot[None]) -> None:
-        app = pilot.app
-        assert isinstance(app, PTuneApp)
-        await shown(pilot)
-        await wait_for(pilot, lambda: app.screen.check_action("start", ()))
-        await pilot.press("f5")
-        await wait_for(pilot, lambda: condition(app))
-        await pilot.pause(0.6)
-
-    return prepare
-
-
 @both_sizes
 def test_export_ready(snap_compare: Compare, size: tuple[int, int], export_app: PTuneApp) -> None:
     async def prepare(pilot: Pilot[None]) -> None:
@@ -504,34 +442,6 @@ def test_export_failed(
 @both_sizes
 def test_export_without_a_run(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(PTuneApp("export"), terminal_size=size, run_before=settle)
-
-
-@pytest.fixture
-def compare_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run that has ended, with a bundle; its path is the same in every test."""
-    monkeypatch.setenv("PTUNE_HOME", home.name)
-    run = fakes.write_run(Path(home.name) / "runs" / "one", fakes.finished())
-    (run / "adapter" / "prompt.json").write_text('{"labels": ["account", "billing", "returns"]}')
-    fakes.write_bundle(run / "bundle")
-    return run
-
-
-def comparing(*keys: str, until: Callable[[PTuneApp], object] = lambda _: True) -> Prepare:
-    """Open the place Compare, press some keys, and wait."""
-
-    async def prepare(pilot: Pilot[None]) -> None:
-        app = pilot.app
-        assert isinstance(app, PTuneApp)
-        await shown(pilot)
-        await wait_for(pilot, lambda: app.screen.check_action("start", ()))
-        await settled(pilot)
-        for key in keys:
-            await pilot.press(key)
-        await wait_for(pilot, lambda: until(app))
-        await pilot.pause(0.6)
-        await settled(pilot)
-
-    return prepare
 
 
 def test_compare_without_a_run(snap_compare: Compare) -> None:
@@ -644,22 +554,6 @@ def test_chat_bundles(
         await settled(pilot)
 
     assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=prepare)
-
-
-def chat_after(*words: str) -> Prepare:
-    async def prepare(pilot: Pilot[None]) -> None:
-        await shown(pilot)
-
-        def is_ready() -> bool:
-            return pilot.app.screen.state == "ready"  # type: ignore[attr-defined]
-
-        await wait_for(pilot, is_ready)
-        for word in words:
-            await pilot.press(*word, "enter")
-            await wait_for(pilot, is_ready)
-        await pilot.pause()
-
-    return prepare
 
 
 @both_sizes
