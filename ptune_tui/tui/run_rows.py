@@ -49,7 +49,7 @@ COLUMNS = (
     Column("model", "Model", 12, 28),
     Column("data", "Data", 12, 28),
     Column("method", "Method", 9, 11),
-    Column("score", "Score (base)", 14, 16),
+    Column("score", "Score (base)", 14, 17),
     Column("steps", "Steps", 10, 11),
     Column("seconds", "Took", 12, 14),
     Column("age", "Age", 7, 8),
@@ -74,9 +74,13 @@ def fitting_columns(width: int) -> list[Column]:
 
 
 def _widened(columns: Sequence[Column], width: int) -> list[Column]:
-    """Give what is left over to the columns that can take it, a cell each in turn."""
+    """Give what is left over to the scores, then to all that can take it, a cell each in turn."""
     widths = {column.name: column.width for column in columns}
     spare = width - sum(widths.values())
+    for column in columns:
+        if column.name == "score":  # two losses and their name are wider than two shares
+            more = max(0, min(spare, column.most - column.width))
+            widths[column.name], spare = column.width + more, spare - more
     while spare > 0:
         growing = [column for column in columns if widths[column.name] < column.most][:spare]
         if not growing:
