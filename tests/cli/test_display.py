@@ -18,6 +18,7 @@ from ptune_tui.events import (
     Paused,
     SampleMade,
     TaskFinished,
+    TaskStarted,
     decode_event,
 )
 from ptune_tui.tasks import EVENTS_FILE, TrainTask
@@ -43,7 +44,9 @@ def test_json_has_every_event_of_the_file(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "stdout", out)
     followed = work(tmp_path, TrainTask(RunConfig()), JsonDisplay())
     lines = out.buffer.getvalue().splitlines()  # type: ignore[attr-defined]
-    assert [decode_event(line) for line in lines] == SAID == followed
+    told = [decode_event(line) for line in lines]
+    assert isinstance(told[0], TaskStarted)
+    assert told == fakes.said_by(told[0].pid, SAID) == followed
     assert lines == (tmp_path / EVENTS_FILE).read_bytes().splitlines()
 
 
