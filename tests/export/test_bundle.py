@@ -15,10 +15,14 @@ import pytest
 
 from export import graphs, parity, space
 from export.at_once import written_at_once
-from export.bundle import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
+from export.bundle import hash_file, read_manifest, write_manifest
 from export.errors import BundleError, ExportError, ParityError
+from export.manifest import Manifest
+from export.manifest_file import MANIFEST
 from export.rotary import RotaryTable
 from export.runtime import Bundle
+from export.template import CHAT, ModelTexts, Template
+from ptune_tui.events import Notice
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
@@ -183,6 +187,21 @@ def test_auto_falls_back_to_exact_where_fast_does_not_pass(
     with pytest.raises(ParityError, match="`fast` does not compute"):
         run_export(exported, tmp_path / "other", "fast")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_export_says_why_the_base_takes_no_chats(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: ModelTexts, *given: Any, **named: Any) -> Template:
+        return Template(CHAT, "{{ messages + 1 }}")
+
+    monkeypatch.setattr(ModelTexts, "template", broken)
+    task = ExportTask(str(exported.run), str(tmp_path / "bundle"), "mine", "exact")
+    events = list(export(task, Channel(exported.run)))
+    (notice,) = (e for e in events if isinstance(e, Notice) and e.code == "no-base-chat")
+    assert "chat template fails: TypeError" in notice.message
+    assert "--template" not in notice.hint
+    assert read_manifest(tmp_path / "bundle").base_template is None
 
 
 def test_too_little_disk_is_said_before_anything_is_written(
