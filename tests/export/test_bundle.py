@@ -232,6 +232,22 @@ def test_a_folder_that_is_there_is_kept_unless_it_is_a_bundle_to_replace(tmp_pat
     assert [path.name for path in taken.iterdir()] == ["new"]
 
 
+def test_a_bundle_between_two_renames_comes_back_before_it_is_written_anew(tmp_path: Path) -> None:
+    aside, taken = tmp_path / ".bundle.old.part", tmp_path / "bundle"
+    aside.mkdir()
+    (aside / "manifest.json").write_text("{}")
+    with (
+        pytest.raises(BundleError, match="already there"),
+        written_at_once(taken, False, MANIFEST),
+    ):
+        pass
+    assert (taken / "manifest.json").is_file()
+    (tmp_path / ".bundle.1.part").mkdir()
+    with written_at_once(taken, True, MANIFEST) as part:
+        (part / "new").write_text("x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["bundle", "new"]
+
+
 def test_a_writer_that_fails_halfway_keeps_the_old_bundle(tmp_path: Path) -> None:
     old = tmp_path / "bundle"
     old.mkdir()

@@ -162,7 +162,7 @@ def test_a_child_that_cannot_be_started_is_no_fault_of_the_template(
     with pytest.raises(RenderingError, match=r"could not be started \(exit code 3\)"):
         process.render("{{ x }}", [{"x": "a"}, {"x": "b"}])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
-    with pytest.raises(RenderingError, match="could not be started: .*nowhere"):
+    with pytest.raises(RenderingError, match=r"could not be started: .*nowhere"):
         process.render("{{ x }}", [{"x": "a"}])
     monkeypatch.undo()
     try:
