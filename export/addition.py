@@ -18,18 +18,8 @@ import msgspec
 from tokenizers import Tokenizer
 
 from export.at_once import staged
-from export.bundle import (
-    TOKENIZER_FILE,
-    Manifest,
-    ParityRecord,
-    PromptRecord,
-    hash_file,
-    read_manifest,
-    tokenizer_file,
-    verify_all,
-    verify_file,
-    write_manifest,
-)
+from export.base_chat import base_chat
+from export.bundle import hash_file, read_manifest, verify_all, verify_file, write_manifest
 from export.errors import BundleError, NotCarriedError
 from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, check_parity
 from export.genai import (
@@ -40,6 +30,7 @@ from export.genai import (
     read_base,
     write_default,
 )
+from export.manifest import TOKENIZER_FILE, Manifest, ParityRecord, PromptRecord, tokenizer_file
 from export.model_card import bundle_card
 from export.precisions import PRECISIONS, Precision
 from export.prompt_files import PROMPTS_FOLDER, write_prompt
@@ -106,6 +97,9 @@ class PromptAddition:
                     f"{self.bundle / README_FILE} was edited, so it stays as it is.",
                     "It does not name the new prompt; without it, the next one gets a card of all.",
                 )
+            if manifest.base_template is msgspec.UNSET:
+                base_template = yield from base_chat(self.texts)
+                manifest = msgspec.structs.replace(manifest, base_template=base_template)
             self._put_in_place(stage, manifest, record, chosen)
         yield Built("manifest", 3, 3)
 
@@ -196,8 +190,6 @@ class PromptAddition:
             prompts={**manifest.prompts, self.gate.prompt.name: record},
             default_precision=chosen,
         )
-        if changed.base_template is msgspec.UNSET:
-            changed = msgspec.structs.replace(changed, base_template=self.texts.base_template)
         new_names = set(record.files)
         is_other = _first_carried(changed) != _first_carried(manifest)
         if is_other or changed.default_precision != manifest.default_precision:

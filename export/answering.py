@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from export.bundle import PromptRecord
 from export.constraint import Constraint
 from export.encoding import Request, RowEncoder, answer_limit
 from export.errors import BundleError, RowError, TemplateError
 from export.generation import GREEDY, Generation, Limits
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
+from export.manifest import PromptRecord
 from export.preface import NO_PREFACE, Preface
 from export.prompts import AnyPrompt
 from export.row_scoring import RowLabel, label_pack, pack_limit, packs, row_label
@@ -26,6 +26,7 @@ from export.sampling import Sampling, log_softmax
 
 if TYPE_CHECKING:
     from export.runtime import Bundle
+    from export.template import Template
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -47,6 +48,30 @@ class LabelAnswer:
     all_scores: tuple[float, ...] = ()
 
 
+def bundle_encoder(
+    bundle: Bundle, template: Template, end_token_id: int, preface: Preface
+) -> RowEncoder:
+    """What turns rows into tokens by a template that a bundle brings along.
+
+    Args:
+        bundle (Bundle): Open.
+        template (Template): How a row becomes text.
+        end_token_id (int): The token that ends a response.
+        preface (Preface): What stands before every row.
+
+    Raises:
+        BundleError: The template is broken.
+    """
+    try:
+        return RowEncoder(bundle.tokenizer, template, end_token_id, preface)
+    except TemplateError as error:
+        # The hints of a template are for training.
+        raise BundleError(
+            f"{bundle.folder} cannot be asked: {error.message}",
+            "Do not use this bundle unless you know who made it; export the run again.",
+        ) from None
+
+
 @dataclass
 class Answerer:
     """Answers with one prompt, or with none. `Bundle.tuned` and `Bundle.base` make one."""
@@ -62,15 +87,10 @@ class Answerer:
     """Whether the last request was cut from the left to fit."""
 
     def __post_init__(self) -> None:
-        record, tokenizer = self.record, self.bundle.tokenizer
-        try:
-            self.encoder = RowEncoder(tokenizer, record.template, record.end_token_id, self.preface)
-        except TemplateError as error:
-            # The hints of a template are for training.
-            raise BundleError(
-                f"{self.bundle.folder} cannot be asked: {error.message}",
-                "Do not use this bundle unless you know who made it; export the run again.",
-            ) from None
+        record = self.record
+        self.encoder = bundle_encoder(
+            self.bundle, record.template, record.end_token_id, self.preface
+        )
         if self.prefix is None:
             self.prefix = self._compute_prefix()
 

@@ -33,8 +33,8 @@ def written_at_once(destination: Path, overwrite: bool, marker: str) -> Iterator
         )
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(f".{destination.name}.{os.getpid()}.part")
-    # Two writers of one bundle make no sense.
-    remove_unfinished(destination)
+    # A part of another writer that still lives goes, too: two of one bundle make no sense.
+    _remove_parts(destination)
     part.mkdir()
     try:
         yield part
@@ -75,6 +75,10 @@ def remove_unfinished(destination: Path) -> None:
         destination (Path): What it wrote.
     """
     _restore(destination)
+    _remove_parts(destination)
+
+
+def _remove_parts(destination: Path) -> None:
     beside = destination.parent.glob(f".{glob.escape(destination.name)}.*.part")
     for left in [*beside, *destination.glob(".adding.*.part")]:
         shutil.rmtree(left, ignore_errors=True)

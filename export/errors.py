@@ -43,6 +43,12 @@ class TemplateError(ExportError):
     category = "usage"
 
 
+class RenderingError(ExportError):
+    """No process that renders chat templates can be started."""
+
+    category = "resources"
+
+
 class SamplingError(ExportError):
     """Tokens cannot be drawn like this."""
 

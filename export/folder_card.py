@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from export.bundle import FileRecord, hash_file
+from export.bundle import hash_file
+from export.manifest import FileRecord
 from export.prompt_files import ExportedPrompt
 from export.template import Template
 

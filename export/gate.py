@@ -8,8 +8,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from export.bundle import ParityRecord
 from export.errors import ParityError
+from export.manifest import ParityRecord
 from export.parity import Reference, ask_reference, measure
 from export.precisions import Precision
 from export.prompt_files import ExportedPrompt

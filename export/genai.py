@@ -27,8 +27,8 @@ import onnx
 from onnx import numpy_helper
 from tokenizers import Tokenizer
 
-from export.bundle import PLAIN_TOKENIZER_FILE, TOKENIZER_FILE, ParityRecord, PromptRecord
 from export.errors import NotCarriedError
+from export.manifest import PLAIN_TOKENIZER_FILE, TOKENIZER_FILE, ParityRecord, PromptRecord
 from export.precisions import Precision
 from export.prompt_files import SOFT_PROMPT, ExportedPrompt
 from export.prompts import FloatArray, load_prompt, virtual_tokens

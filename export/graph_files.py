@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from export.blobs import BlobFile
-from export.bundle import DATA_FILE, INTEGERS_FILE
 from export.errors import UnsupportedModelError
 from export.exported_model import ExportedModel
 from export.gate import AskedPrecision
 from export.graphs import Graphs, store_graphs
+from export.manifest import DATA_FILE, INTEGERS_FILE
 from export.precisions import Precision
 from export.session import DecoderSession
 from export.shape import DecoderShape

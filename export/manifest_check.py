@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from export.manifest import data_files
 from export.precisions import PRECISIONS
 
 if TYPE_CHECKING:
-    from export.bundle import Golden, Manifest, PromptRecord
+    from export.manifest import Golden, Manifest, PromptRecord
     from export.shape import DecoderShape
 
 _LARGEST = 2**31 - 1
@@ -35,10 +36,18 @@ def manifest_faults(manifest: Manifest) -> Iterator[str]:
     for precision in manifest.graphs:
         if precision not in PRECISIONS:
             yield f"it names a graph of the precision {precision!r}"
+    yield from _file_faults(manifest)
     yield from _golden_faults(manifest.golden, manifest.graphs, shape)
     for name, record in manifest.prompts.items():
         for fault in _prompt_faults(record, shape):
             yield f"of the prompt {name!r} {fault}"
+
+
+def _file_faults(manifest: Manifest) -> Iterator[str]:
+    for precision in (name for name in PRECISIONS if name in manifest.graphs):
+        for name in (manifest.graphs[precision], *data_files(precision)):
+            if name not in manifest.files:
+                yield f"it names {name!r} but has no hash for it"
 
 
 def _golden_faults(golden: Golden, precisions: Iterable[str], shape: DecoderShape) -> Iterator[str]:
@@ -60,7 +69,8 @@ def _prompt_faults(record: PromptRecord, shape: DecoderShape) -> Iterator[str]:
         yield "a label is there twice"
     if not 0 <= record.num_virtual_tokens <= shape.context_length:
         yield f"{record.num_virtual_tokens} virtual tokens are said to be"
-    if record.max_prompt_tokens < 1 or record.max_response_tokens < 0:
+    is_possible = 1 <= record.max_prompt_tokens <= shape.context_length
+    if not is_possible or not 0 <= record.max_response_tokens <= shape.context_length:
         yield (
             f"the longest text is {record.max_prompt_tokens} tokens, the longest response "
             f"{record.max_response_tokens}"

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import jinja2
 import msgspec
 
-from export.bundle import Manifest, PromptRecord
+from export.manifest import Manifest, PromptRecord
 from export.markdown import block, code, plain
 from export.readme import sealed
 from export.template import Renderer, Template

@@ -25,13 +25,13 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
 from export.at_once import written_at_once
-from export.bundle import TOKENIZER_FILE
 from export.encoding import RowEncoder
 from export.errors import ParityError
 from export.exported_model import ExportedModel
 from export.folder_card import CARD_FILE, RowText, write_card
 from export.gate import AskedPrecision, Built, Gate, Measured, Traced, check_parity
 from export.graph_files import GRAPH_FILES, GraphFiles, num_bytes, write_graph_files
+from export.manifest import TOKENIZER_FILE
 from export.ort import open_session
 from export.precisions import Precision
 from export.prompt_files import SOFT_PROMPT

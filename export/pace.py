@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from export.bundle import ParityRecord
 from export.gate import Gate
+from export.manifest import ParityRecord
 from export.precisions import Precision
 from export.row_scoring import pack_limit, packs
 from export.session import DecoderSession

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from export.bundle import ParityRecord
+from export.manifest import ParityRecord
 from export.precisions import Precision
 from export.sampling import log_softmax
 from export.session import DecoderSession

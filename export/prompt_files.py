@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.bundle import ParityRecord, PromptRecord
+from export.manifest import ParityRecord, PromptRecord
 from export.ort import save_adapter
 from export.precisions import Precision
 from export.prompts import AnyPrompt, PrefixPrompt, TokenPrompt, save_prefix, save_prompt

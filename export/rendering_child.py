@@ -31,6 +31,7 @@ def main(seconds: float) -> None:
     """
     _limit_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who asked; that closes the pipe
+    _write(b"ready")  # what ends it from here on is a template
     with open(os.devnull, "w") as nowhere:
         for line in sys.stdin.buffer:
             request = json.loads(line)
@@ -39,8 +40,12 @@ def main(seconds: float) -> None:
                 faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
                 replies.append(_reply(request["source"], given))
                 faulthandler.cancel_dump_traceback_later()
-            sys.stdout.buffer.write(json.dumps(replies).encode() + b"\n")
-            sys.stdout.buffer.flush()
+            _write(json.dumps(replies).encode())
+
+
+def _write(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
 
 
 def _reply(source: str, given: dict[str, Any]) -> dict[str, str]:

@@ -19,18 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from export.answering import Answerer
-from export.bundle import (
-    Manifest,
-    PromptRecord,
-    data_files,
-    read_manifest,
-    tokenizer_file,
-    verify_file,
-)
+from export.answering import Answerer, bundle_encoder
+from export.bundle import read_manifest, verify_file
 from export.constraint import Vocabulary
-from export.encoding import RowEncoder
 from export.errors import BundleError
+from export.manifest import Manifest, PromptRecord, data_files, tokenizer_file
 from export.precisions import Precision
 from export.preface import Preface
 from export.prompts import AnyPrompt, TokenPrompt, load_prefix, load_prompt
@@ -192,9 +185,12 @@ class Bundle:
             preface (Preface): What stands before every row.
             end_token_id (int): The token that ends a response.
             max_prompt_tokens (int): A longer row, the preface included, is cut from the left.
+
+        Raises:
+            BundleError: There is no such prompt, or the template is broken.
         """
         name, record = self._record(name)
-        encoder = RowEncoder(self.tokenizer, template, end_token_id, preface)
+        encoder = bundle_encoder(self, template, end_token_id, preface)
         record = msgspec.structs.replace(
             record,
             template=template,

@@ -79,18 +79,6 @@ class ModelTexts(msgspec.Struct, frozen=True):
             columns=columns or msgspec.UNSET,
         )
 
-    @property
-    def base_template(self) -> Template | None:
-        """How the model alone is asked: by its chat template; None where it has none that works."""
-        if not self.chat_template:
-            return None
-        template = self.template(CHAT, is_free_text=True)
-        try:
-            Renderer(template)
-        except TemplateError:
-            return None
-        return template
-
 
 @dataclass(frozen=True)
 class RenderedPrompt:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from export.bundle import Manifest, data_files, verify_file
+from export.bundle import verify_file
 from export.errors import BundleError
+from export.manifest import Manifest, data_files
 from export.ort import open_part
 
 FloatArray = npt.NDArray[np.float32]

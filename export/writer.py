@@ -12,22 +12,22 @@ import onnx
 
 from export import ort
 from export.at_once import written_at_once
-from export.bundle import (
-    MANIFEST,
+from export.base_chat import base_chat
+from export.bundle import hash_file, write_manifest
+from export.errors import ExportError, NotCarriedError
+from export.exported_model import ExportedModel
+from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, Traced, check_parity
+from export.genai import GenaiBase, genai_graph, genai_tokens, write_default, write_tokenizers
+from export.graph_files import GRAPH_FILES, GraphFiles, num_bytes, write_graph_files
+from export.manifest import (
     SCHEMA_VERSION,
     TOKENIZER_FILE,
     Golden,
     Manifest,
     ParityRecord,
     PromptRecord,
-    hash_file,
-    write_manifest,
 )
-from export.errors import ExportError, NotCarriedError
-from export.exported_model import ExportedModel
-from export.gate import AskedPrecision, Built, Gate, Measured, Skipped, Traced, check_parity
-from export.genai import GenaiBase, genai_graph, genai_tokens, write_default, write_tokenizers
-from export.graph_files import GRAPH_FILES, GraphFiles, num_bytes, write_graph_files
+from export.manifest_file import MANIFEST
 from export.model_card import bundle_card
 from export.pace import Timed, fastest, seconds_per_answer
 from export.precisions import Precision
@@ -35,6 +35,7 @@ from export.prompt_files import write_prompt
 from export.readme import README_FILE
 from export.session import DecoderSession
 from export.space import check_space
+from export.template import Template
 
 Step = Measured | Built | Traced | Timed | Skipped
 _NUM_GOLDEN_IDS = 5
@@ -95,7 +96,8 @@ class BundleWriter:
                 graph = files.path(genai_graph(default, parity))
                 write_default(folder, graph, base, record, folder)
             golden = self._golden(sessions)
-            manifest = self._write_manifest(files, parity, default, record, golden)
+            base_template = yield from base_chat(self.model.texts)
+            manifest = self._write_manifest(files, parity, default, record, golden, base_template)
             card = bundle_card(destination.name, manifest)
             (folder / README_FILE).write_text(card, encoding="utf-8", newline="")
             # Windows renames no folder whose files are mapped.
@@ -151,6 +153,7 @@ class BundleWriter:
         default: Precision,
         record: PromptRecord,
         golden: Golden,
+        base_template: Template | None,
     ) -> Manifest:
         folder = graphs.folder
         files = {
@@ -183,7 +186,7 @@ class BundleWriter:
                 "onnx": onnx.__version__,
                 "onnxruntime": ort.VERSION,
             },
-            base_template=self.model.texts.base_template,
+            base_template=base_template,
         )
         write_manifest(folder, manifest)
         return manifest

@@ -6,6 +6,7 @@ one checks all of it (`export.bundle`).
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -49,10 +50,22 @@ def read_card(folder: Path) -> BundleCard | None:
     Args:
         folder (Path): The bundle.
     """
+    from export.manifest_file import manifest_bytes
+
     try:
-        return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=BundleCard)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        content = manifest_bytes(folder)
+        return None if content is None else msgspec.json.decode(content, type=BundleCard)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def is_bundle(folder: Path | str) -> bool:
+    """Whether a folder is meant as a bundle; `read_card` tells whether it can be read.
+
+    Args:
+        folder (Path | str): Which.
+    """
+    return os.path.isfile(os.path.join(folder, MANIFEST_FILE))
 
 
 def check_prompt_name(name: str) -> None:

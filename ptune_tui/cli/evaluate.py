@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from ptune_tui.bundles import is_bundle
 from ptune_tui.cli.answer import PrecisionName
 from ptune_tui.cli.evaluation_checks import check_places, check_request
 from ptune_tui.cli.evaluation_request import (
     EvaluationRequest,
     command_line,
-    is_bundle,
     parse_baselines,
 )
 from ptune_tui.cli.talk import say

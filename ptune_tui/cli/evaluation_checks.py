@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
+from ptune_tui.bundles import is_bundle
+from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.config import DataConfig, load
 from ptune_tui.errors import DataError, UsageError
 from ptune_tui.evaluation.columns import RECOGNISED

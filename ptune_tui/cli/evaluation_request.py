@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptune_tui.errors import UsageError
@@ -72,11 +71,6 @@ class EvaluationRequest:
     def probes_forgetting(self) -> bool:
         """Whether the prompt's cost elsewhere is measured."""
         return "base" in self.baselines if self.with_forgetting is None else self.with_forgetting
-
-
-def is_bundle(target: str) -> bool:
-    """Whether a target is a bundle; else it is a run."""
-    return (Path(target) / "manifest.json").is_file()
 
 
 def parse_baselines(text: str, *, of_bundle: bool) -> tuple[ContenderKey, ...]:

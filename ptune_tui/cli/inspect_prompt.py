@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from ptune_tui.cli.evaluation_request import is_bundle
+from ptune_tui.bundles import is_bundle
 from ptune_tui.cli.inspection_table import inspection_lines
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.command_line import read_template, written_template
@@ -96,7 +96,7 @@ def inspect_prompt(
 def _prompt_folder(target: str) -> tuple[Path, Kind]:
     """The folder and what it is; the adapter of a run means the run."""
     path = Path(target).expanduser()
-    if is_bundle(str(path)):
+    if is_bundle(path):
         return path, "bundle"
     if not (path / _ADAPTER_FILE).is_file():
         return find_run(target), "run"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ptune_tui.cli.evaluation_request import EvaluationRequest, is_bundle
+from ptune_tui.bundles import is_bundle
+from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.cli.talk import ProgressLine, say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import load

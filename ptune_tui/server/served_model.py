@@ -12,7 +12,7 @@ from export.constraint import Constraint
 from export.errors import RowError, TemplateError
 from export.preface import NO_PREFACE
 from export.runtime import Bundle
-from export.template import Template
+from export.template import Renderer, Template
 from ptune_tui.server.job import Work, Writing, labelled, written
 from ptune_tui.server.refusal import Refusal
 from ptune_tui.server.requests import Message
@@ -27,11 +27,13 @@ class ServedModel:
         name: What clients call it.
         answerer: What answers.
         is_base: Whether it is the base without a prompt.
+        chat_fault: What is wrong with the base's chat template, in a sentence; "" for nothing.
     """
 
     name: str
     answerer: Answerer
     is_base: bool
+    chat_fault: str = ""
 
     @property
     def has_labels(self) -> bool:
@@ -127,8 +129,13 @@ class ServedModel:
 
     @property
     def _why_no_conversation(self) -> str:
+        if self.is_base and self.chat_fault:
+            return f"{self.chat_fault} Send the base raw text at `/v1/completions`."
         if self.is_base and self.answerer.bundle.manifest.base_template is None:
-            return "The model has no chat template. Send the base raw text at `/v1/completions`."
+            return (
+                "The model has no chat template that works here. Send the base raw text at "
+                "`/v1/completions`."
+            )
         if self.is_base:
             return (
                 "An older version of ptune exported this bundle, without the model's chat "
@@ -186,11 +193,23 @@ def serve_bundle(bundle: Bundle) -> dict[str, ServedModel]:
         BundleError: A prompt's files are missing or changed.
     """
     base = bundle.manifest.model_name
-    served = {base: ServedModel(base, _base_answerer(bundle), is_base=True)}
+    served = {base: _served_base(bundle)}
     for name in bundle.manifest.prompts:
         # A prompt of the base's name takes it: prompts are what a bundle is asked for.
         served[name] = ServedModel(name, bundle.tuned(name), is_base=False)
     return served
+
+
+def _served_base(bundle: Bundle) -> ServedModel:
+    """The base; a chat template that is broken takes its chats only, not the prompts."""
+    model_name, template = bundle.manifest.model_name, bundle.manifest.base_template
+    if isinstance(template, Template):
+        try:
+            Renderer(template)
+        except TemplateError as error:
+            answerer = _raw_answerer(bundle)
+            return ServedModel(model_name, answerer, is_base=True, chat_fault=error.message)
+    return ServedModel(model_name, _base_answerer(bundle), is_base=True)
 
 
 def _base_answerer(bundle: Bundle) -> Answerer:
@@ -204,6 +223,11 @@ def _base_answerer(bundle: Bundle) -> Answerer:
     for name, record in prompts.items():
         if record.template.chat_template is not None:
             return bundle.base(name)
-    record = next(iter(prompts.values()))
+    return _raw_answerer(bundle)
+
+
+def _raw_answerer(bundle: Bundle) -> Answerer:
+    """The base behind nothing."""
+    record = next(iter(bundle.manifest.prompts.values()))
     raw = msgspec.structs.replace(record, template=Template("{prompt}"), lead_ids=[])
     return Answerer(bundle, "base:", raw, None, None)

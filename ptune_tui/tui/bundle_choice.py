@@ -10,10 +10,12 @@ from typing import Literal
 import msgspec
 
 from ptune_tui.bundles import BundleCard, BundlePrompt, read_card
+from ptune_tui.bundles import is_bundle as is_bundle  # what the list's file browser asks
 from ptune_tui.errors import UsageError
 from ptune_tui.paths import tasks_folder
 from ptune_tui.run_listing import RunListing
 from ptune_tui.tasks import ExportTask, read_task
+from ptune_tui.tui.folder_entries import names_in
 from ptune_tui.tui.session import BUNDLE_FOLDER
 from ptune_tui.tui.wording import path_text
 
@@ -51,18 +53,13 @@ def bundle_rows(listing: RunListing, opened: Path | None) -> list[BundleRow]:
     return list(rows.values())
 
 
-def is_bundle(folder: Path) -> bool:
-    """Whether a folder holds a bundle that can be read."""
-    return read_card(folder) is not None
-
-
 def check_bundle(folder: Path) -> None:
     """Refuse what is no bundle.
 
     Raises:
         UsageError: It holds none.
     """
-    if not is_bundle(folder):
+    if read_card(folder) is None:
         raise UsageError(f"{folder} holds no bundle: no `manifest.json` that can be read.")
 
 
@@ -110,6 +107,7 @@ def _candidates(listing: RunListing, opened: Path | None) -> Iterator[tuple[Path
 def _folders_in(parent: Path) -> list[Path]:
     """The latest name first, where the names begin with a time."""
     try:
-        return sorted((path for path in parent.iterdir() if path.is_dir()), reverse=True)
+        names = names_in(parent)
     except OSError:
         return []  # it is not there, or may not be read
+    return [parent / name for name, is_folder in reversed(names) if is_folder]

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from export.bundle import Manifest, PromptRecord, read_manifest, tokenizer_file, verify_file
+from export.bundle import read_manifest, verify_file
+from export.manifest import Manifest, PromptRecord, tokenizer_file
 from export.prompts import TokenPrompt, load_prompt
 from export.runtime import named_record
 from export.vocabulary_table import VocabularyTable

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from export.addition import PromptAddition
-from export.bundle import read_bytes, read_manifest, total_bytes
+from export.bundle import read_manifest, total_bytes
 from export.exported_model import ExportedModel
 from export.gate import CONTINUATION_TOKENS, Built, Gate, Measured, Skipped, Traced, is_integer_grid
 from export.gguf_folder import GGUFFolder
+from export.manifest import read_bytes
 from export.onnx_folder import OnnxFolder
 from export.pace import Timed
 from export.parity import MAX_KL_DIVERGENCE

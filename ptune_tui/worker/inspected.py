@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from export.bundle import MANIFEST
 from export.encoding import EncodedRow, RowEncoder, answer_limit
+from export.manifest_file import MANIFEST
 from ptune_tui.config import DataConfig, ModelConfig
 from ptune_tui.data import check_labels, data_path, encode_rows, load_data, prompt_limit
 from ptune_tui.engine.adapter import other_weights

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from export import addition, parity
-from export.bundle import MANIFEST, read_manifest, write_manifest
+from export.bundle import read_manifest, write_manifest
 from export.errors import BundleError, ParityError
+from export.manifest_file import MANIFEST
 from export.runtime import Bundle
 from export.template import Template
 from ptune_tui.tasks import ExportPrecision, ExportTask

@@ -15,10 +15,14 @@ import pytest
 
 from export import graphs, parity, space
 from export.at_once import written_at_once
-from export.bundle import MANIFEST, Manifest, hash_file, read_manifest, write_manifest
+from export.bundle import hash_file, read_manifest, write_manifest
 from export.errors import BundleError, ExportError, ParityError
+from export.manifest import Manifest
+from export.manifest_file import MANIFEST
 from export.rotary import RotaryTable
 from export.runtime import Bundle
+from export.template import CHAT, ModelTexts, Template
+from ptune_tui.events import Notice
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
@@ -185,6 +189,21 @@ def test_auto_falls_back_to_exact_where_fast_does_not_pass(
     assert not (tmp_path / "other").exists()
 
 
+def test_an_export_says_why_the_base_takes_no_chats(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: ModelTexts, *given: Any, **named: Any) -> Template:
+        return Template(CHAT, "{{ messages + 1 }}")
+
+    monkeypatch.setattr(ModelTexts, "template", broken)
+    task = ExportTask(str(exported.run), str(tmp_path / "bundle"), "mine", "exact")
+    events = list(export(task, Channel(exported.run)))
+    (notice,) = (e for e in events if isinstance(e, Notice) and e.code == "no-base-chat")
+    assert "chat template fails: TypeError" in notice.message
+    assert "--template" not in notice.hint
+    assert read_manifest(tmp_path / "bundle").base_template is None
+
+
 def test_too_little_disk_is_said_before_anything_is_written(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +230,22 @@ def test_a_folder_that_is_there_is_kept_unless_it_is_a_bundle_to_replace(tmp_pat
     with written_at_once(taken, True, MANIFEST) as part:
         (part / "new").write_text("x")
     assert [path.name for path in taken.iterdir()] == ["new"]
+
+
+def test_a_bundle_between_two_renames_comes_back_before_it_is_written_anew(tmp_path: Path) -> None:
+    aside, taken = tmp_path / ".bundle.old.part", tmp_path / "bundle"
+    aside.mkdir()
+    (aside / "manifest.json").write_text("{}")
+    with (
+        pytest.raises(BundleError, match="already there"),
+        written_at_once(taken, False, MANIFEST),
+    ):
+        pass
+    assert (taken / "manifest.json").is_file()
+    (tmp_path / ".bundle.1.part").mkdir()
+    with written_at_once(taken, True, MANIFEST) as part:
+        (part / "new").write_text("x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["bundle", "new"]
 
 
 def test_a_writer_that_fails_halfway_keeps_the_old_bundle(tmp_path: Path) -> None:

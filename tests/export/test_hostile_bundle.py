@@ -15,9 +15,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from export.bundle import MANIFEST, Manifest, hash_file, read_manifest, verify_all, write_manifest
+from export.bundle import hash_file, read_manifest, verify_all, write_manifest
 from export.errors import BundleError
+from export.manifest import Manifest
+from export.manifest_file import MANIFEST
+from export.preface import NO_PREFACE
 from export.runtime import Bundle
+from export.template import Template
+from ptune_tui.server.refusal import Refusal
+from ptune_tui.server.requests import Message
+from ptune_tui.server.served_model import serve_bundle
 from tests.export.conftest import Exported
 
 
@@ -47,6 +54,10 @@ def shape(**fields: object) -> Callable[[dict[str, Any]], None]:
         (prompt(lead_ids=[1, -1]), "token -1, of"),
         (prompt(num_virtual_tokens=-1), "-1 virtual tokens"),
         (prompt(max_prompt_tokens=-5), "-5 tokens"),
+        (prompt(max_prompt_tokens=10**6), "the longest text is 1000000 tokens"),
+        (prompt(max_response_tokens=10**6), "the longest response 1000000"),
+        (lambda m: m["files"].pop("exact.onnx"), "names 'exact.onnx' but has no hash"),
+        (lambda m: m["graphs"].update(throughput="model.onnx"), "names 'throughput.data' but"),
         (shape(num_layers=1), "2 layers of keys and values, the manifest 1"),
         (shape(num_layers=10**30), "num_layers is"),
         (shape(head_size=8), "instead of 8"),
@@ -105,9 +116,12 @@ def test_numbers_that_are_not_finite_are_refused(copied: Path, name: str, number
         Bundle.open(copied, "fast").tuned()
 
 
-@pytest.mark.parametrize(
+HOSTILE = pytest.mark.parametrize(
     "source", ["{% import 'os' as x %}", "{{ messages + 1 }}", "{{ 'a' * 10**10 }}"]
 )
+
+
+@HOSTILE
 def test_a_hostile_chat_template_is_the_bundles_fault(
     exported_text: Exported, tmp_path: Path, source: str
 ) -> None:
@@ -117,6 +131,25 @@ def test_a_hostile_chat_template_is_the_bundles_fault(
         with pytest.raises(BundleError, match="chat template") as caught:
             answerer()
         assert "--template" not in caught.value.hint
+
+
+@HOSTILE
+def test_a_hostile_chat_template_of_the_base_takes_its_chats_and_no_prompt(
+    copied: Path, source: str
+) -> None:
+    sign(copied, lambda m: m["base_template"].update(chat_template=source))
+    bundle = Bundle.open(copied, "fast")
+    template = bundle.manifest.base_template
+    assert isinstance(template, Template)
+    with pytest.raises(BundleError, match="chat template") as caught:
+        bundle.told("mine", template, NO_PREFACE, 1, 100)
+    assert "--template" not in caught.value.hint
+    served = serve_bundle(bundle)
+    assert served["mine"].answerer.answer("the cat")
+    base = served[bundle.manifest.model_name]
+    assert base.completion_ids("the cat", may_cut=False)
+    with pytest.raises(Refusal, match=r"chat template (fails|does not).*/v1/completions"):
+        base.chat_ids([Message("user", "hello")], may_cut=False)
 
 
 def test_a_folder_that_is_a_link_is_refused(copied: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from export.bundle import Manifest, hash_file, read_manifest, write_manifest
+from export.bundle import hash_file, read_manifest, write_manifest
 from export.errors import BundleError
+from export.manifest import Manifest
 from export.prompts import PrefixPrompt, load_prefix, load_prompt, save_prompt
 from export.runtime import Bundle
 from ptune_tui.config import DataConfig, MethodName, dump, load

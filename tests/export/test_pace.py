@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from export import parity, writer
-from export.bundle import ParityRecord, read_manifest
+from export.bundle import read_manifest
 from export.errors import UnsupportedModelError
 from export.genai import genai_graph
+from export.manifest import ParityRecord
 from export.pace import Timed, fastest
 from export.precisions import PRECISIONS, Precision
 from ptune_tui.events import ExportDone, Notice

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import transformers
 
+from export import rendering
 from export.encoding import RowEncoder, common_prefix
-from export.errors import RowError, TemplateError
+from export.errors import RenderingError, RowError, TemplateError
 from export.rendering import RenderingProcess
 from export.template import CHAT, Renderer, Template, split_text
 from ptune_tui.engine.model import ModelTokenizer, load_tokenizer
@@ -128,6 +130,43 @@ def test_one_text_that_does_not_end_costs_the_others_nothing() -> None:
             "The model's chat template does not come to an end within 0.5 s, or needs too much "
             "memory.",
         ]
+    finally:
+        process.close()
+
+
+def test_a_template_that_ended_the_child_twice_is_not_asked_again() -> None:
+    process = RenderingProcess(seconds=0.3)
+    source = (
+        "{{ x }}{% if x == 'c' %}{% for i in range(99999) %}{% for j in range(99999) %}"
+        "{% endfor %}{% endfor %}{% endif %}"
+    )
+    try:
+        found = process.render(source, [{"x": letter} for letter in "acccc"])
+        assert found[0] == "a"
+        assert ["does not come to an end" in str(each) for each in found[1:3]] == [True, True]
+        assert ["it is not asked again" in str(each) for each in found[3:]] == [True, True]
+        assert process._child is None  # nor was it started for them
+        assert "not asked again" in str(process.render(source, [{"x": "a"}])[0])
+        assert process.render("{{ x }}", [{"x": "a"}]) == ["a"]
+    finally:
+        process.close()
+
+
+def test_a_child_that_cannot_be_started_is_no_fault_of_the_template(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("raise SystemExit(3)")
+    process = RenderingProcess()
+    monkeypatch.setattr(rendering, "_CHILD", child)
+    with pytest.raises(RenderingError, match=r"could not be started \(exit code 3\)"):
+        process.render("{{ x }}", [{"x": "a"}, {"x": "b"}])
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nowhere"))
+    with pytest.raises(RenderingError, match=r"could not be started: .*nowhere"):
+        process.render("{{ x }}", [{"x": "a"}])
+    monkeypatch.undo()
+    try:
+        assert process.render("{{ x }}", [{"x": "a"}]) == ["a"]
     finally:
         process.close()
 

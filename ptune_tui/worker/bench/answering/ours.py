@@ -18,7 +18,8 @@ from safetensors.numpy import load_file
 
 from export import ort
 from export.answering import Answerer
-from export.bundle import MANIFEST, PromptRecord, data_files, tokenizer_file
+from export.manifest import PromptRecord, data_files, tokenizer_file
+from export.manifest_file import MANIFEST
 from export.prompts import TokenPrompt
 from export.runtime import Bundle
 from export.template import Template
