@@ -10,7 +10,6 @@ from typing import Literal
 import msgspec
 
 from ptune_tui.bundles import BundleCard, BundlePrompt, read_card
-from ptune_tui.bundles import is_bundle as is_bundle  # what the list's file browser asks
 from ptune_tui.errors import UsageError
 from ptune_tui.paths import tasks_folder
 from ptune_tui.run_listing import RunListing

@@ -11,13 +11,13 @@ from textual.binding import BindingType
 from textual.content import Content
 from textual.widgets.option_list import Option
 
+from ptune_tui.bundles import is_bundle
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.bundle_choice import (
     BundleRow,
     bundle_rows,
     check_bundle,
     describe_bundle,
-    is_bundle,
 )
 from ptune_tui.tui.screens.choosing import Choosing, ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
