@@ -15,6 +15,7 @@ from msgspec import Struct
 from ptune_tui.errors import UsageError
 
 MANIFEST_FILE = "manifest.json"
+FOLDER_CARD_FILE = "ptune.json"  # of a folder for another program
 _PLAIN_STEMS = ("train", "training", "data")  # of data files that are named by their folder
 
 
@@ -53,6 +54,29 @@ def read_card(folder: Path) -> BundleCard | None:
         return msgspec.json.decode((folder / MANIFEST_FILE).read_bytes(), type=BundleCard)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
+
+
+class _FolderMark(Struct):
+    """What marks a folder for another program as written by ptune."""
+
+    format: str
+    weights_hash: str
+    prompt: str
+
+
+def is_export(folder: Path) -> bool:
+    """Whether ptune wrote a folder: a bundle, or one for another program.
+
+    Args:
+        folder (Path): Any folder.
+    """
+    if read_card(folder) is not None:
+        return True
+    try:
+        msgspec.json.decode((folder / FOLDER_CARD_FILE).read_bytes(), type=_FolderMark)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def check_prompt_name(name: str) -> None:

@@ -42,11 +42,16 @@ from ptune_tui.prompt_card import PromptCard
 from ptune_tui.provenance import provenance
 from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.run_table import card_table_of
-from ptune_tui.tasks import CHECKPOINTS_FOLDER, CONFIG_FILE, TrainTask, write_atomically
+from ptune_tui.tasks import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    PROBES_FILE,
+    TrainTask,
+    write_atomically,
+)
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
 
-PROBES_FILE = "probes.json"
 NUM_PROBES = 20
 
 
