@@ -222,7 +222,7 @@ def test_a_run_is_not_started_in_a_folder_that_holds_something(tmp_path: Path) -
     for name in ("a.py", "b", "c", "d"):
         (tmp_path / "project").mkdir(exist_ok=True)
         (tmp_path / "project" / name).touch()
-    with pytest.raises(UsageError, match="not empty; it holds a.py, b, c and 1 more") as caught:
+    with pytest.raises(UsageError, match=r"not empty; it holds a\.py, b, c and 1 more") as caught:
         new_run(RunConfig(), tmp_path / "project")
     assert "my-run" in caught.value.hint
     with pytest.raises(UsageError, match="is a file"):

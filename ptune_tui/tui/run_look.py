@@ -104,7 +104,7 @@ class Looks:
             damage=damage,
             part_bytes=parts,
             num_bytes=num_bytes_in(run),
-            files=run_files(run),
+            files=run_files(run) if run.is_dir() else RunFiles([], []),
         )
 
 

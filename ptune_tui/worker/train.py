@@ -14,7 +14,6 @@ from ptune_tui.config import RunConfig, dump
 from ptune_tui.data import DataSet
 from ptune_tui.engine.adapter import save_adapter
 from ptune_tui.engine.checkpoints import (
-    PREVIOUS,
     Checkpoints,
     Origin,
     Stored,
@@ -45,6 +44,7 @@ from ptune_tui.run_table import card_table_of
 from ptune_tui.tasks import (
     CHECKPOINTS_FOLDER,
     CONFIG_FILE,
+    PREVIOUS,
     PROBES_FILE,
     TrainTask,
     write_atomically,
