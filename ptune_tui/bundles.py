@@ -16,6 +16,7 @@ from msgspec import Struct
 from ptune_tui.errors import UsageError
 
 MANIFEST_FILE = "manifest.json"
+FOLDER_CARD_FILE = "ptune.json"  # of a folder for another program
 _PLAIN_STEMS = ("train", "training", "data")  # of data files that are named by their folder
 
 
@@ -66,6 +67,29 @@ def is_bundle(folder: Path | str) -> bool:
         folder (Path | str): Which.
     """
     return os.path.isfile(os.path.join(folder, MANIFEST_FILE))
+
+
+class _FolderMark(Struct):
+    """What marks a folder for another program as written by ptune."""
+
+    format: str
+    weights_hash: str
+    prompt: str
+
+
+def is_export(folder: Path) -> bool:
+    """Whether ptune wrote a folder: a bundle, or one for another program.
+
+    Args:
+        folder (Path): Any folder.
+    """
+    if read_card(folder) is not None:
+        return True
+    try:
+        msgspec.json.decode((folder / FOLDER_CARD_FILE).read_bytes(), type=_FolderMark)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def check_prompt_name(name: str) -> None:

@@ -17,7 +17,7 @@ from ptune_tui.events import ProvenanceNoted
 from ptune_tui.models import base_reference
 from ptune_tui.prompt_card import read_card
 from ptune_tui.results import Evaluation, MetricName
-from ptune_tui.run_prompt import ADAPTER_FOLDER, CONFIG_FILE
+from ptune_tui.run_prompt import ADAPTER_CONFIG_FILE, ADAPTER_FOLDER
 from ptune_tui.run_table import card_table_of
 from ptune_tui.tasks import write_atomically
 
@@ -157,11 +157,11 @@ def write_adapter_card(run: Path) -> None:
 
 def _adapter_config(folder: Path) -> _AdapterConfig:
     try:
-        content = (folder / CONFIG_FILE).read_bytes()
+        content = (folder / ADAPTER_CONFIG_FILE).read_bytes()
         return msgspec.json.decode(content, type=_AdapterConfig)
     except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise DataError(
-            f"The adapter in {folder} is damaged: {CONFIG_FILE}: {error}", "Train again."
+            f"The adapter in {folder} is damaged: {ADAPTER_CONFIG_FILE}: {error}", "Train again."
         ) from None
 
 

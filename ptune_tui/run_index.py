@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import msgspec
 
 from ptune_tui.paths import known_runs_file, runs_folder
 from ptune_tui.tasks import TASK_FILE, write_atomically
@@ -26,32 +25,63 @@ def remember_run(run: Path) -> None:
         run (Path): The run's folder.
 
     Raises:
-        OSError: The index cannot be written.
+        OSError: The index cannot be read or written.
     """
-    path = run.absolute()
-    if path.parent == runs_folder().absolute():
+    path = run_location(run)
+    if path.parent == run_location(runs_folder()):
         return
     file = known_runs_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     with _one_writer(file):
-        known = [each for each in known_runs() if each != path]
-        lines = [msgspec.json.encode(os.fspath(each)) + b"\n" for each in (*known, path)]
-        write_atomically(file, b"".join(lines))
+        known = [each for each in _remembered() if each != path and not _is_gone(each)]
+        lines = [json.dumps(os.fspath(each)) + "\n" for each in (*known, path)]
+        write_atomically(file, "".join(lines).encode())
 
 
-def known_runs() -> list[Path]:
-    """The remembered runs that are still there, in the order in which they were noted."""
+def known_runs(on_unreadable: Callable[[str], None] = lambda _: None) -> list[Path]:
+    """The remembered runs that are still there, in the order in which they were noted.
+
+    Args:
+        on_unreadable (Callable[[str], None]): Given a sentence where the index cannot be read; then
+            there are none.
+    """
+    try:
+        return [path for path in _remembered() if _is_run(path)]
+    except OSError as error:
+        on_unreadable(
+            f"Runs elsewhere are not listed: {known_runs_file()} cannot be read: {error.strerror}."
+        )
+        return []
+
+
+def run_location(run: Path) -> Path:
+    """A path of a run that is the same whatever leads to it.
+
+    Args:
+        run (Path): Its folder, by any name.
+    """
+    return Path(os.path.realpath(run))
+
+
+def _remembered() -> list[Path]:
+    """Every remembered path once, whether or not there is a run.
+
+    Raises:
+        OSError: The index cannot be read.
+    """
     try:
         lines = known_runs_file().read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    return [path for path in map(_path, lines) if path is not None and _is_run(path)]
+    found = [path for path in map(_path, lines) if path is not None]
+    return list(dict.fromkeys(found))
 
 
 def _path(line: bytes) -> Path | None:
     try:
-        return Path(msgspec.json.decode(line, type=str))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        text = json.loads(line)
+        return run_location(Path(text)) if os.path.isabs(text) else None
+    except (ValueError, TypeError, RecursionError):
         return None  # damaged: the others still count
 
 
@@ -60,6 +90,14 @@ def _is_run(path: Path) -> bool:
         return (path / TASK_FILE).is_file()
     except OSError:
         return False  # it may not be read any more
+
+
+def _is_gone(path: Path) -> bool:
+    """Whether a run was deleted; one on a disk that is not there now may come again."""
+    try:
+        return path.parent.is_dir() and not (path / TASK_FILE).is_file()
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -6,40 +6,17 @@ Any run may vanish or be half-written at any moment: such a one is left out unti
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ptune_tui.config import RunConfig
-from ptune_tui.errors import UsageError
 from ptune_tui.events import ModelReady
-from ptune_tui.inspection import INSPECTION_FILE
-from ptune_tui.kept_tables import TABLES_FOLDER
-from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
-from ptune_tui.results import EVALUATION_FILE, LEARNING_CURVE_FILE
-from ptune_tui.run_index import known_runs
-from ptune_tui.run_prompt import ADAPTER_FOLDER
+from ptune_tui.run_index import known_runs, run_location
 from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_folders
-from ptune_tui.tasks import (
-    CHECKPOINTS_FOLDER,
-    COMMANDS_FILE,
-    CONFIG_FILE,
-    EVENTS_FILE,
-    LOCK_FILE,
-    LOG_FILE,
-    TASK_FILE,
-)
-
-# All that commands and the app put into a run's folder, exports where nothing else was asked for.
-OWN_FILES = (
-    *(TASK_FILE, EVENTS_FILE, COMMANDS_FILE, LOG_FILE, LOCK_FILE, CONFIG_FILE, "probes.json"),
-    *(ADAPTER_FOLDER, CHECKPOINTS_FOLDER, "bundle", "onnx", "gguf", "transformers"),
-    *(EVALUATION_FILE, TABLES_FOLDER, LEARNING_CURVE_FILE, INSPECTION_FILE, "report.html"),
-)
+from ptune_tui.tasks import EVENTS_FILE, LOCK_FILE
 
 _Stamp = tuple[int, int, bool]  # size and time of the events, and whether there is a lock
 
@@ -95,7 +72,7 @@ class RunListing:
 
     def _read_changed(self, on_unreadable: Callable[[str], None]) -> None:
         found: dict[Path, tuple[_Stamp, ListedRun]] = {}
-        for run in self.folders():
+        for run in self.folders(on_unreadable):
             try:
                 stamp = _stamp(run)
                 known = self._known.get(run)
@@ -109,9 +86,17 @@ class RunListing:
         self._known = found
         self._readers = {run: self._readers[run] for run in found}
 
-    def folders(self) -> list[Path]:
-        """Where the runs lie now."""
-        return list(_present(self.folder)) + (known_runs() if self._has_all else [])
+    def folders(self, on_unreadable: Callable[[str], None] = lambda _: None) -> list[Path]:
+        """Where the runs lie now, each once, whatever leads to it.
+
+        Args:
+            on_unreadable (Callable[[str], None]): Told where those elsewhere cannot be known.
+        """
+        present = list(_present(self.folder))
+        if not self._has_all:
+            return present
+        listed = {run_location(run) for run in present}
+        return present + [run for run in known_runs(on_unreadable) if run not in listed]
 
 
 def listed_run(reader: RunReader) -> ListedRun:
@@ -138,43 +123,6 @@ def _present(folder: Path) -> Iterator[Path]:
     """The runs in a folder; none where it was deleted, or may not be read."""
     with contextlib.suppress(OSError):
         yield from run_folders(folder)
-
-
-def delete_run(run: Path) -> None:
-    """Delete a run folder with all it holds; of a folder elsewhere, all that a run puts there.
-
-    Args:
-        run (Path): Its folder.
-
-    Raises:
-        UsageError: A worker works in it.
-        OSError: It cannot be deleted.
-    """
-    if lock_is_held(run):
-        raise UsageError(f"{run} is not deleted: its worker still runs.", "Stop the run first.")
-    if run.absolute().parent == runs_folder().absolute():
-        shutil.rmtree(run)
-        return
-    for name in OWN_FILES:  # the user chose the folder, and may keep other files in it
-        path = run / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    if not any(run.iterdir()):
-        run.rmdir()
-
-
-def num_bytes_in(folder: Path) -> int:
-    """Bytes of all files below a folder, links not followed; what vanishes meanwhile counts 0."""
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                total += (Path(parent) / name).lstat().st_size
-            except OSError:
-                continue
-    return total
 
 
 def _stamp(run: Path) -> _Stamp:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ptune_tui.errors import DataError
 
 ADAPTER_FOLDER = "adapter"
-CONFIG_FILE = "adapter_config.json"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
 TENSORS_FILE = "adapter_model.safetensors"
 CARD_FILE = "prompt.json"
 
@@ -30,7 +30,7 @@ def holds_adapter(folder: Path) -> bool:
     Args:
         folder (Path): The adapter's own folder.
     """
-    return all((folder / name).is_file() for name in (CONFIG_FILE, TENSORS_FILE))
+    return all((folder / name).is_file() for name in (ADAPTER_CONFIG_FILE, TENSORS_FILE))
 
 
 def require_prompt(run: Path) -> None:

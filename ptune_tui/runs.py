@@ -18,8 +18,15 @@ from ptune_tui.events import LineFollower, ModelReady, TaskFailed, TaskFinished
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
 from ptune_tui.run_fold import RunFold
-from ptune_tui.run_index import known_runs
-from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE, TASK_FILE, TrainTask, read_task
+from ptune_tui.run_index import known_runs, run_location
+from ptune_tui.tasks import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    EVENTS_FILE,
+    TASK_FILE,
+    TrainTask,
+    read_task,
+)
 
 RunStatus = Literal["running", "paused", "finished", "stopped", "failed", "killed"]
 AT_WORK: tuple[RunStatus, ...] = ("running", "paused")  # there is a worker
@@ -161,27 +168,35 @@ def find_run(text: str, folder: Path | None = None) -> Path:
             those that lie elsewhere.
 
     Raises:
-        UsageError: No run is meant by it.
+        UsageError: No run is meant by it, or more than one that lie elsewhere.
     """
-    elsewhere = {run.name: run for run in known_runs()} if folder is None else {}
+    problems: list[str] = []
+    elsewhere = known_runs(problems.append) if folder is None else []
     folder = folder or runs_folder()
     runs = {run.name: run for run in run_folders(folder)}
     if text == "last" and (runs or elsewhere):
-        every = [*runs.values(), *elsewhere.values()]
+        every = [*runs.values(), *elsewhere]
         return max(every, key=lambda run: (run / TASK_FILE).stat().st_mtime)
     if text in runs:
         return runs[text]
     path = Path(text).expanduser()
     if (path / TASK_FILE).is_file() or (path / EVENTS_FILE).is_file():
         return path
-    if text in elsewhere:
-        return elsewhere[text]
+    named = [run for run in elsewhere if run.name == text]
+    if len(named) > 1:
+        raise UsageError(
+            f"{len(named)} runs are called `{text}`: {', '.join(map(str, named))}.",
+            "Name the one that you mean by its path.",
+        )
+    if named:
+        return named[0]
     if path.is_dir():
         raise UsageError(
             f"{path} is not a run: it holds no {TASK_FILE}.", "`ptune runs` lists the runs."
         )
-    near = difflib.get_close_matches(text, [*runs, *elsewhere], n=1)
+    near = difflib.get_close_matches(text, [*runs, *(run.name for run in elsewhere)], n=1)
     hint = f"Did you mean `{near[0]}`?" if near else "`ptune runs` lists the runs."
+    hint = " ".join([*problems, hint])
     raise UsageError(f"There is no run `{text}` in {folder}.", hint)
 
 
@@ -191,8 +206,35 @@ def run_word(run: Path) -> str:
     Args:
         run (Path): Its folder.
     """
-    path = run.absolute()
-    return path.name if path.parent == runs_folder().absolute() else str(path)
+    return run_location(run).name if lies_in_runs_folder(run) else str(run.absolute())
+
+
+def lies_in_runs_folder(run: Path) -> bool:
+    """Whether ptune chose a run's folder, in that of all runs.
+
+    Args:
+        run (Path): Its folder.
+    """
+    return run_location(run).parent == run_location(runs_folder())
+
+
+def training_config(run: Path) -> RunConfig:
+    """The configuration a training run was started with.
+
+    Args:
+        run (Path): Its folder.
+
+    Raises:
+        UsageError: It is none.
+    """
+    config = run_config(run)
+    if config is None:
+        raise UsageError(
+            f"{run} is not a training run: its {TASK_FILE} is missing, unreadable or of other "
+            "work.",
+            "`ptune runs` lists the runs.",
+        )
+    return config
 
 
 def resumable_config(run: Path) -> RunConfig:
@@ -204,12 +246,7 @@ def resumable_config(run: Path) -> RunConfig:
     Raises:
         UsageError: It goes on already, is finished, or holds nothing to go on from.
     """
-    config = run_config(run)
-    if config is None:
-        raise UsageError(
-            f"{run} is not a training run: its {TASK_FILE} is missing or unreadable.",
-            "`ptune runs` lists the runs.",
-        )
+    config = training_config(run)
     if lock_is_held(run):
         raise UsageError(
             f"{run} needs no resuming: its worker is alive, and it goes on by itself.",
@@ -225,7 +262,7 @@ def resumable_config(run: Path) -> RunConfig:
     if not (run / CHECKPOINTS_FOLDER).is_dir():
         raise UsageError(
             f"{run} has no checkpoint to go on from: it ended before the first was written.",
-            f"Start again with its configuration: `ptune train {run / 'config.toml'}`.",
+            f"Start again with its configuration: `ptune train {run / CONFIG_FILE}`.",
         )
     return config
 

@@ -27,7 +27,12 @@ LOG_FILE = "worker.log"
 LOCK_FILE = "lock.json"
 RESULT_FILE = "result.json"
 CONFIG_FILE = "config.toml"  # of a run
+PROBES_FILE = "probes.json"  # of a run: texts on which exports are compared with torch
+REPORT_FILE = "report.html"  # of a run
+REPORT_MARK = "<!-- report of ptune -->"  # near its beginning
 CHECKPOINTS_FOLDER = "checkpoints"  # of a run: what it can be resumed from
+LAST, PREVIOUS = "last", "previous"  # its folders
+STATE_FILES = ("state.safetensors", "state.json")  # of a checkpoint
 
 ExportPrecision = Literal["auto", "fast", "exact", "throughput"]
 ExportFormat = Literal["bundle", "onnx", "gguf", "transformers"]

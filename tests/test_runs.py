@@ -34,7 +34,8 @@ from ptune_tui.events import (
 )
 from ptune_tui.locks import remove_lock, write_lock
 from ptune_tui.paths import runs_folder
-from ptune_tui.run_listing import RunListing, delete_run, has_runs
+from ptune_tui.run_files import delete_run
+from ptune_tui.run_listing import RunListing, has_runs
 from ptune_tui.run_prompt import has_prompt, require_prompt
 from ptune_tui.tasks import EVENTS_FILE, TASK_FILE, InspectTask, TrainTask, write_task
 from ptune_tui.tui.compare_subjects import subjects

@@ -10,7 +10,7 @@ import typer
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import note_run, require_training_extra
 from ptune_tui.jobs import start
-from ptune_tui.runs import find_run
+from ptune_tui.runs import find_run, training_config
 from ptune_tui.tasks import TrainTask
 
 
@@ -32,6 +32,7 @@ def attach(
 ) -> None:
     """Open the app on a run: as it goes, or how it went."""
     folder = find_run(run)
+    training_config(folder)  # of an export or a curve there is nothing to show
     note_run(folder)
     _run(attach=folder)
 

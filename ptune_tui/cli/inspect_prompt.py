@@ -16,10 +16,10 @@ from ptune_tui.command_line import read_template, written_template
 from ptune_tui.errors import UsageError
 from ptune_tui.inspection import Inspection, without_rows
 from ptune_tui.jobs import new_task_folder
+from ptune_tui.run_prompt import ADAPTER_CONFIG_FILE, ADAPTER_FOLDER
 from ptune_tui.runs import find_run
-from ptune_tui.tasks import RESULT_FILE, InspectTask
+from ptune_tui.tasks import CONFIG_FILE, RESULT_FILE, InspectTask
 
-_ADAPTER_FILE = "adapter_config.json"
 Kind = Literal["run", "adapter", "bundle"]
 
 
@@ -98,9 +98,9 @@ def _prompt_folder(target: str) -> tuple[Path, Kind]:
     path = Path(target).expanduser()
     if is_bundle(path):
         return path, "bundle"
-    if not (path / _ADAPTER_FILE).is_file():
+    if not (path / ADAPTER_CONFIG_FILE).is_file():
         return find_run(target), "run"
-    is_of_run = path.name == "adapter" and (path.parent / "config.toml").is_file()
+    is_of_run = path.name == ADAPTER_FOLDER and (path.parent / CONFIG_FILE).is_file()
     return (path.parent, "run") if is_of_run else (path, "adapter")
 
 
@@ -175,7 +175,7 @@ def check_rows(task: InspectTask, kind: Kind) -> None:
 def _peft_type(folder: Path) -> str:
     """What PEFT calls an adapter; empty where its file is damaged, which the worker tells."""
     try:
-        found = msgspec.json.decode((folder / _ADAPTER_FILE).read_bytes(), type=_AdapterType)
+        found = msgspec.json.decode((folder / ADAPTER_CONFIG_FILE).read_bytes(), type=_AdapterType)
     except msgspec.DecodeError:
         return ""
     return found.peft_type

@@ -10,8 +10,7 @@ import typer
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import UsageError
 from ptune_tui.runs import find_run
-
-REPORT_FILE = "report.html"
+from ptune_tui.tasks import REPORT_FILE, REPORT_MARK
 
 
 def report(
@@ -40,15 +39,13 @@ def _check_place(path: Path) -> None:
     Raises:
         UsageError: Something else is there, or its folder is not.
     """
-    from ptune_tui.report.page import MARK
-
     if not path.parent.is_dir():
         raise UsageError(
             f"There is no folder {path.parent} for the report.", "Name another with `--out`."
         )
     if not path.exists():
         return
-    if not path.is_file() or MARK.encode() not in path.read_bytes()[:200]:
+    if not path.is_file() or REPORT_MARK.encode() not in path.read_bytes()[:200]:
         raise UsageError(
             f"{path} is there already and is no report.", "Name another file with `--out`."
         )

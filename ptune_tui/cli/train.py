@@ -17,6 +17,7 @@ from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
 from ptune_tui.presets import DataSize, PresetName, preset_sentence, preset_values
+from ptune_tui.run_files import some_names
 from ptune_tui.runs import find_run, resumable_config, summarise
 from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
 
@@ -92,7 +93,7 @@ def train(
 
         find_learning_rate(chosen, as_json=as_json)
         return
-    _train(_new_run(chosen, out), TrainTask(chosen), display)
+    _train(new_run(chosen, out), TrainTask(chosen), display)
 
 
 def resumed_task(run: Path, changes: dict[str, Any]) -> TrainTask:
@@ -141,13 +142,41 @@ def with_preset(config: RunConfig, name: PresetName, changes: dict[str, Any]) ->
     return configuration.override(config, values)
 
 
-def _new_run(config: RunConfig, out: Path | None) -> Path:
+def new_run(config: RunConfig, out: Path | None) -> Path:
+    """The folder of a new run.
+
+    Args:
+        config (RunConfig): Its configuration, for a name.
+        out (Path | None): The folder that was asked for; new or empty.
+
+    Raises:
+        UsageError: Something is there already.
+    """
     if out is not None and (out / TASK_FILE).exists():
         raise UsageError(
             f"{out} holds a run already.",
             "Name another folder with `--out`, or go on with that run: `--resume`.",
         )
-    return out or new_folder(runs_folder(), Path(config.data.train).stem)
+    if out is None:
+        return new_folder(runs_folder(), Path(config.data.train).stem)
+    _check_is_free(out)
+    return out
+
+
+def _check_is_free(out: Path) -> None:
+    """Refuse a place with anything in it, so that a run's folder holds nothing but the run.
+
+    Raises:
+        UsageError: Something is there.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file.", "Name a folder that is new or empty with `--out`.")
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if names:
+        raise UsageError(
+            f"{out} is not empty; it holds {some_names(names)}.",
+            f"Name a folder that is new or empty with `--out`: {out / 'my-run'}.",
+        )
 
 
 def _train(folder: Path, task: TrainTask, display: option.DisplayName) -> None:

@@ -64,11 +64,10 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     events: list[Event] = []
     with Interrupts(outlives_terminal=stopping is not None) as interrupts:
         job = start(folder, task)
-        if isinstance(task, TrainTask):
-            note_run(folder)
         try:
-            interrupts.release()
-            _follow_or_stop(job, display, events, stopping)
+            if isinstance(task, TrainTask):
+                note_run(folder)
+            _follow_or_stop(interrupts, job, display, events, stopping)
         except BaseException as error:
             if stopping is None or isinstance(error, KeyboardInterrupt):
                 interrupts.hold()
@@ -92,7 +91,7 @@ def note_run(folder: Path) -> None:
         remember_run(folder)
     except OSError as error:
         say(
-            f"note: `ptune runs` will not list {folder}: {known_runs_file()} cannot be written: "
+            f"note: `ptune runs` will not list {folder}: {known_runs_file()} cannot be changed: "
             f"{error.strerror}"
         )
 
@@ -113,9 +112,12 @@ def require_training_extra() -> None:
             raise error
 
 
-def _follow_or_stop(job: Job, display: Display, events: list[Event], stopping: str | None) -> None:
+def _follow_or_stop(
+    interrupts: Interrupts, job: Job, display: Display, events: list[Event], stopping: str | None
+) -> None:
     """Follow a job to its end; the first interrupt only asks one to stop that can."""
     try:
+        interrupts.release()  # one that came since the start raises here, and is the first
         _follow(job, display, events)
     except KeyboardInterrupt:
         if stopping is None:

@@ -21,10 +21,15 @@ from ptune_tui.config import ComputeType, Device, FloatType, Kernel
 from ptune_tui.engine.batches import BUCKET_WIDTH
 from ptune_tui.engine.run_state import Progress, PythonRandom, RunState
 from ptune_tui.errors import DataError, ModelError, UsageError
-from ptune_tui.tasks import CHECKPOINTS_FOLDER, write_atomically
+from ptune_tui.tasks import (
+    CHECKPOINTS_FOLDER,
+    LAST,
+    PREVIOUS,
+    STATE_FILES,
+    write_atomically,
+)
 
-LAST, PREVIOUS = "last", "previous"
-TENSORS_FILE, CARD_FILE = "state.safetensors", "state.json"
+TENSORS_FILE, CARD_FILE = STATE_FILES
 VERSION = 2  # another one computes other bits
 
 

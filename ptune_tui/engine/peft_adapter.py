@@ -27,7 +27,7 @@ from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens
 from ptune_tui.engine.step import prefix_of, require_shared_prefix
 from ptune_tui.errors import DataError
-from ptune_tui.run_prompt import ADAPTER_FOLDER, CONFIG_FILE, TENSORS_FILE
+from ptune_tui.run_prompt import ADAPTER_CONFIG_FILE, ADAPTER_FOLDER, TENSORS_FILE
 from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def write_peft_adapter(folder: Path, frozen: FrozenModel, prompt: Prompt, base: 
     """
     with TemporaryDirectory(dir=folder, prefix=".") as part:
         _peft_config(frozen, prompt, base).save_pretrained(part)
-        write_atomically(folder / CONFIG_FILE, (Path(part) / CONFIG_FILE).read_bytes())
+        write_atomically(
+            folder / ADAPTER_CONFIG_FILE, (Path(part) / ADAPTER_CONFIG_FILE).read_bytes()
+        )
     values = prompt.embeddings_PH if isinstance(prompt, VirtualTokens) else _flat(prompt)
     tensors = {_TENSOR: values.detach().float().cpu().contiguous()}
     write_atomically(folder / TENSORS_FILE, save(tensors))
@@ -104,7 +106,7 @@ def read_peft_adapter(folder: Path) -> PeftAdapter:
     values = _read_values(folder)
     if values.ndim != 2 or values.shape[0] != config.num_virtual_tokens:
         raise DataError(
-            f"The adapter in {folder} is damaged: {CONFIG_FILE} promises "
+            f"The adapter in {folder} is damaged: {ADAPTER_CONFIG_FILE} promises "
             f"{config.num_virtual_tokens} virtual tokens, `{_TENSOR}` is {list(values.shape)}.",
             "Fetch or train it again.",
         )
@@ -117,7 +119,7 @@ def read_peft_adapter(folder: Path) -> PeftAdapter:
 def adapter_folder(folder: Path) -> Path:
     """The adapter's own folder, given that or a run's."""
     inner = folder / ADAPTER_FOLDER
-    return inner if (inner / CONFIG_FILE).is_file() else folder
+    return inner if (inner / ADAPTER_CONFIG_FILE).is_file() else folder
 
 
 def check_shape(frozen: FrozenModel, prompt: Prompt, where: str) -> None:
@@ -202,16 +204,16 @@ def _layers(values: Tensor, config: _Config, folder: Path) -> LayerPrefix:
 
 
 def _read_config(folder: Path) -> _Config:
-    path = folder / CONFIG_FILE
+    path = folder / ADAPTER_CONFIG_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=_Config)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(
-            f"{folder} holds no trained prompt: {CONFIG_FILE} is missing.", _TRAIN_HINT
+            f"{folder} holds no trained prompt: {ADAPTER_CONFIG_FILE} is missing.", _TRAIN_HINT
         ) from None
     except msgspec.MsgspecError as error:
         raise DataError(
-            f"The adapter in {folder} is damaged: {CONFIG_FILE}: {error}",
+            f"The adapter in {folder} is damaged: {ADAPTER_CONFIG_FILE}: {error}",
             "Fetch or train it again.",
         ) from None
 

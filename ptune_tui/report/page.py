@@ -9,8 +9,7 @@ from ptune_tui import __version__
 from ptune_tui.report import facts, words
 from ptune_tui.report.contents import Report
 from ptune_tui.report.plot import MARKERS
-
-MARK = "<!-- report of ptune -->"
+from ptune_tui.tasks import REPORT_MARK
 
 
 def render(report: Report) -> str:
@@ -40,7 +39,7 @@ def render(report: Report) -> str:
             report=report,
             facts=facts,
             markers=MARKERS,
-            mark=Markup(MARK),
+            mark=Markup(REPORT_MARK),
             style=Markup(style),
             version=__version__,
         )

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from ptune_tui.bundles import prompt_name_of
 from ptune_tui.config import RunConfig
 from ptune_tui.events import ModelReady
+from ptune_tui.run_index import run_location
 from ptune_tui.run_listing import ListedRun, RunListing, listed_run
 from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import AT_WORK, RunReader, RunSummary, run_word
@@ -178,8 +179,8 @@ def export_sources(listing: RunListing, shown: Path | None = None) -> list[Expor
         shown (Path | None): A run that may lie elsewhere.
     """
     runs = listing.read_all()
-    known = {run.summary.path.absolute() for run in runs}
-    if shown is not None and shown.absolute() not in known:
+    known = {run_location(run.summary.path) for run in runs}
+    if shown is not None and run_location(shown) not in known:
         runs = [listed_run(RunReader(shown)), *runs]
     return [source for run in runs if (source := _source(run)) is not None]
 

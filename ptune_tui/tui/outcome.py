@@ -9,7 +9,7 @@ from pathlib import Path
 from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import AT_WORK, RunStatus, run_word, summarise
 from ptune_tui.tui.run_rows import score_words
-from ptune_tui.tui.session import Session
+from ptune_tui.tui.session import BUNDLE_FOLDER, Session
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def _next(run: Path, status: RunStatus, bundle: Path | None) -> str | None:
     if bundle is not None:
         return _chat(bundle)
     if has_prompt(run):
-        return shlex.join(["ptune", "export", str(run), "--out", str(run / "bundle")])
+        return shlex.join(["ptune", "export", str(run), "--out", str(run / BUNDLE_FOLDER)])
     return "ptune doctor" if status in ("failed", "killed") else None
 
 

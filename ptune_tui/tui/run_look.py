@@ -13,7 +13,8 @@ from ptune_tui.config import RunConfig, differences
 from ptune_tui.errors import DataError, explain
 from ptune_tui.events import LineFollower, decode_event
 from ptune_tui.results import Evaluation
-from ptune_tui.run_listing import num_bytes_in
+from ptune_tui.run_files import RunFiles, num_bytes_in, run_files
+from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.run_table import current_table
 from ptune_tui.runs import run_config
 from ptune_tui.series import Point, decimate, smoothed
@@ -21,7 +22,7 @@ from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.session import BUNDLE_FOLDER
 
-PARTS = ("adapter", BUNDLE_FOLDER, CHECKPOINTS_FOLDER)
+PARTS = (ADAPTER_FOLDER, BUNDLE_FOLDER, CHECKPOINTS_FOLDER)
 MAX_LOOKS = 20  # runs that are kept in memory
 MAX_POINTS = 1000  # of a curve
 SMOOTHING = 0.9  # single batches would hide each other's curves
@@ -41,6 +42,7 @@ class Look:
         damage: Why that cannot be read; empty where it can, or was not made.
         part_bytes: (name, bytes) of the parts of its folder that are there.
         num_bytes: Of all its files.
+        files: What of its folder is the run's, and what is not.
     """
 
     run: Path
@@ -52,6 +54,7 @@ class Look:
     damage: str
     part_bytes: list[tuple[str, int]]
     num_bytes: int
+    files: RunFiles
 
 
 class Looks:
@@ -101,6 +104,7 @@ class Looks:
             damage=damage,
             part_bytes=parts,
             num_bytes=num_bytes_in(run),
+            files=run_files(run) if run.is_dir() else RunFiles([], []),
         )
 
 

@@ -40,9 +40,9 @@ from ptune_tui.events import (
 )
 from ptune_tui.model_cards import with_table
 from ptune_tui.models import resolve
-from ptune_tui.tasks import ExportTask
+from ptune_tui.tasks import PROBES_FILE, ExportTask
 from ptune_tui.worker.channel import Channel
-from ptune_tui.worker.train import NUM_PROBES, PROBES_FILE, table_notice
+from ptune_tui.worker.train import NUM_PROBES, table_notice
 from ptune_tui.worker.tuned_model import TunedModel, TunedModelStage
 
 _NUM_HEARD_ROWS = 4  # to find the loud input channels by; the gate asks many more

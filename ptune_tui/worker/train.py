@@ -14,7 +14,6 @@ from ptune_tui.config import RunConfig, dump
 from ptune_tui.data import DataSet
 from ptune_tui.engine.adapter import save_adapter
 from ptune_tui.engine.checkpoints import (
-    PREVIOUS,
     Checkpoints,
     Origin,
     Stored,
@@ -42,11 +41,17 @@ from ptune_tui.prompt_card import PromptCard
 from ptune_tui.provenance import provenance
 from ptune_tui.run_prompt import ADAPTER_FOLDER
 from ptune_tui.run_table import card_table_of
-from ptune_tui.tasks import CHECKPOINTS_FOLDER, CONFIG_FILE, TrainTask, write_atomically
+from ptune_tui.tasks import (
+    CHECKPOINTS_FOLDER,
+    CONFIG_FILE,
+    PREVIOUS,
+    PROBES_FILE,
+    TrainTask,
+    write_atomically,
+)
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.training_task import TrainingTask, TrainingTaskStage
 
-PROBES_FILE = "probes.json"
 NUM_PROBES = 20
 
 

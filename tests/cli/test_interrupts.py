@@ -76,6 +76,18 @@ def test_a_signal_stops_training_and_its_echo_does_not_kill_it(
     assert (tmp_path / COMMANDS_FILE).read_bytes().count(b'"Stop"') == 1
 
 
+def test_an_interrupt_while_the_worker_starts_stops_training_and_saves(
+    worked: Callable[..., list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits until the run is noted, and then asks as any first one does."""
+    monkeypatch.setattr(
+        "ptune_tui.cli.work.remember_run", lambda _: os.kill(os.getpid(), signal.SIGINT)
+    )
+    events = worked(TRAIN, fakes.OBEY)
+    assert events[-1].stopped_early  # type: ignore[union-attr]
+    assert (tmp_path / COMMANDS_FILE).read_bytes().count(b'"Stop"') == 1
+
+
 def test_a_second_interrupt_ends_training(
     worked: Callable[..., list[Event]], tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, TrainingConfig
 from ptune_tui.engine.adapter import load_adapter
-from ptune_tui.engine.checkpoints import CARD_FILE, LAST, PREVIOUS, TENSORS_FILE
+from ptune_tui.engine.checkpoints import CARD_FILE, TENSORS_FILE
 from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.errors import DataError, ModelError, UsageError
 from ptune_tui.events import (
@@ -25,7 +25,7 @@ from ptune_tui.events import (
     Stop,
     TaskFinished,
 )
-from ptune_tui.tasks import TrainTask
+from ptune_tui.tasks import LAST, PREVIOUS, TrainTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.train import train
 

@@ -16,10 +16,11 @@ from ptune_tui.errors import DataError, UsageError
 from ptune_tui.events import Notice, encode_line
 from ptune_tui.inspection import INSPECTION_FILE, write_inspection
 from ptune_tui.report.contents import read_report
-from ptune_tui.report.page import MARK, render
+from ptune_tui.report.page import render
 from ptune_tui.report.words import shown
 from ptune_tui.results import EVALUATION_FILE, write_result
 from ptune_tui.run_table import prompt_hash
+from ptune_tui.tasks import REPORT_MARK
 from tests.report.results import evaluation, inspection
 
 HOSTILE = [
@@ -157,7 +158,7 @@ def test_the_command_writes_the_file_and_says_where(
     report_command(str(full_run), None)
     written = Path(capsys.readouterr().out.strip())
     assert written == full_run / "report.html"
-    assert MARK in written.read_text()[:200]
+    assert REPORT_MARK in written.read_text()[:200]
     report_command(str(full_run), written)  # a report may be replaced
     notes = tmp_path / "notes.html"
     notes.write_text("mine")

@@ -41,11 +41,11 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.locks import write_lock
-from ptune_tui.run_prompt import ADAPTER_FOLDER, CARD_FILE, CONFIG_FILE, TENSORS_FILE
+from ptune_tui.run_prompt import ADAPTER_CONFIG_FILE, ADAPTER_FOLDER, CARD_FILE, TENSORS_FILE
 from ptune_tui.tasks import EVENTS_FILE, LOG_FILE, TrainTask, write_task
 
 START = 1_700_000_000.0
-PROMPT_FILES = (CONFIG_FILE, TENSORS_FILE, CARD_FILE)
+PROMPT_FILES = (ADAPTER_CONFIG_FILE, TENSORS_FILE, CARD_FILE)
 
 MODEL = ModelReady(
     name="smollm2-135m-instruct",

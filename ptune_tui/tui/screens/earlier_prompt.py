@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ptune_tui.errors import UsageError
 from ptune_tui.paths import runs_folder
-from ptune_tui.run_prompt import ADAPTER_FOLDER, CONFIG_FILE, has_prompt, holds_adapter
+from ptune_tui.run_prompt import ADAPTER_CONFIG_FILE, ADAPTER_FOLDER, has_prompt, holds_adapter
 from ptune_tui.tui.screens.choosing import Take
 from ptune_tui.tui.screens.files import FilesScreen
 
@@ -21,7 +21,9 @@ def prompt_folders(near: str, take: Take) -> FilesScreen:
 
     def check(path: Path) -> None:
         if not holds_prompt(path):
-            raise UsageError(f"{path} holds no prompt: no `{ADAPTER_FOLDER}`, no `{CONFIG_FILE}`.")
+            raise UsageError(
+                f"{path} holds no prompt: no `{ADAPTER_FOLDER}`, no `{ADAPTER_CONFIG_FILE}`."
+            )
 
     return FilesScreen(
         "the folder of a run or of a PEFT adapter",

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from textual.widgets import Input, Static
 
 from ptune_tui.errors import PTuneError
-from ptune_tui.run_listing import delete_run
+from ptune_tui.run_files import delete_run
 from ptune_tui.runs import AT_WORK, RunSummary, run_word
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_look import Look, Looks
@@ -53,6 +53,7 @@ class RunsScreen(PlaceScreen):
         self._seen: dict[Path, Look] = {}
         self._changed: set[Path] = set()  # since they were looked at
         self._is_reading = False
+        self._told: set[str] = set()  # problems of the listing
         self._minute = -1  # in which the table was drawn
 
     def compose_body(self) -> ComposeResult:
@@ -221,10 +222,12 @@ class RunsScreen(PlaceScreen):
         if self._is_reading:
             return  # a thread cannot be ended, and two of them would share the listing
         self._is_reading = True
+        problems: list[str] = []
         try:
-            runs = await asyncio.to_thread(self.ptune.session.listing.read)
+            runs = await asyncio.to_thread(self.ptune.session.listing.read, problems.append)
         finally:
             self._is_reading = False
+        self._tell(problems)
         before = {run.path: run for run in self.runs or []}
         changed = {run.path for run in runs if before.get(run.path) != run}
         self.runs = runs
@@ -237,6 +240,13 @@ class RunsScreen(PlaceScreen):
         self._changed |= changed
         if changed & set(self._wanted()) or gone:
             self._look()
+
+    def _tell(self, problems: list[str]) -> None:
+        """Say each problem of the listing once, not at every look."""
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                self.notify(problem, severity="warning", markup=False)
 
     def _show_runs(self) -> None:
         """Draw the table."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rich.table import Table
@@ -14,6 +15,7 @@ from textual.widgets import Static
 
 from ptune_tui.events import EvaluationDone
 from ptune_tui.results import ContenderScores, Evaluation
+from ptune_tui.run_files import some_names
 from ptune_tui.runs import AT_WORK, RunStatus, RunSummary
 from ptune_tui.tasks import LOG_FILE
 from ptune_tui.tui.run_look import Look
@@ -210,8 +212,18 @@ def belongings(look: Look | None) -> str:
     """
     if look is None:
         return "Its prompt, checkpoints and events go with it."
-    names = ", ".join(name for name, _ in look.part_bytes) or "its events"
-    return f"All its files go with it, {size_text(look.num_bytes)}: {names}."
+    run, files = look.run, look.files
+    size = size_text(files.num_bytes)
+    parts = {path.relative_to(run).parts[0] for path in files.paths if _is_in_folder(path, run)}
+    names = ", ".join(sorted(parts)) or "its events"
+    if not files.foreign:
+        return f"All its files go with it, {size}: {names}."
+    staying = some_names(files.foreign)
+    return f"Its own files go with it, {size}: {names}. What else is there stays: {staying}."
+
+
+def _is_in_folder(path: Path, run: Path) -> bool:
+    return path.parent != run or path.is_dir()
 
 
 def size_text(num_bytes: int) -> str:
