@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from ptune_tui.events import TaskFailed, TaskFinished
 from ptune_tui.tui.app import PTuneApp
@@ -146,6 +147,7 @@ def test_the_palette(snap_compare: Compare, size: tuple[int, int]) -> None:
     async def prepare(pilot: Pilot[None]) -> None:
         await settle(pilot)
         await pilot.press("ctrl+p", *"start")
+        pilot.app.screen.query_one(Input).cursor_blink = False
         await pilot.pause(0.5)
 
     assert snap_compare(PTuneApp(), terminal_size=size, run_before=prepare)

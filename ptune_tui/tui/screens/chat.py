@@ -249,7 +249,10 @@ class ChatScreen(PlaceScreen):
             case Piece():
                 if self._exchange is not None:
                     self._follow()
+                    had_answer = self._answer() != ""
                     self._exchange.box(reply.speaker).add_piece(reply.text, reply.num_tokens)
+                    if not had_answer:
+                        self.refresh_bindings()  # now there is something to copy
             case Answered():
                 self._take_answer(reply)
             case ChatFailed():

@@ -198,7 +198,6 @@ class CompareScreen(CompareViews):
             answers = comparison.answers.state if comparison.answers else None
             failure = answers.task.failure if answers and not answers.is_cancelled else None
         panel.query_one(Problem).show(failure, "The comparison")
-        panel.show_view(view)
         subject, is_over = self._tables_of, not comparison.is_making_table
         is_earlier = state is not None and is_over and comparison.made is None and view != "text"
         is_earlier &= subject is not None and comparison.is_of(subject.run, subject.bundle)
@@ -206,8 +205,8 @@ class CompareScreen(CompareViews):
         is_told = comparison.is_making_table or (
             state is not None and comparison.made is None and panel.evaluation is None
         )
+        panel.show_view(view, is_told=is_told and view == "table")
         if view == "table" and state is not None and is_told:
-            panel.query_one("#compare-head").display = False
             panel.show_table_text(list(progress_lines(state, self.ptune.clock())))
         elif view == "table" and panel.evaluation is None:
             panel.show_table_text([Content("\n".join([self.no_table(), *self._problems]))])

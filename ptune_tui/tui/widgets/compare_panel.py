@@ -51,6 +51,7 @@ class ComparePanel(Vertical):
         self._line = ""
         self._before = ""
         self._offered: tuple[list[str], str] = ([], "")
+        self._is_told = False
 
     def compose(self) -> ComposeResult:
         """What went wrong, the choices, and the parts."""
@@ -160,13 +161,14 @@ class ComparePanel(Vertical):
         """The table takes the width that there is."""
         self.draw()
 
-    def show_view(self, view: View) -> None:
+    def show_view(self, view: View, *, is_told: bool = False) -> None:
         """Show one part.
 
         Args:
             view (View): Which.
+            is_told (bool): Whether something else is told in the place of the table.
         """
-        self.view = view
+        self.view, self._is_told = view, is_told
         self.draw()
 
     def draw(self) -> None:
@@ -174,11 +176,12 @@ class ComparePanel(Vertical):
         view, evaluation = self.view, self.evaluation
         for part in self.query(".view"):
             part.display = part.id == f"view-{view}"
-        self.query_one("#compare-head").display = evaluation is not None and view != "text"
+        has_head = evaluation is not None and view != "text"
+        self.query_one("#compare-head").display = has_head and not self._is_told
         self._offer_lines()
         if evaluation is None:
             return
-        if view == "table":
+        if view == "table" and not self._is_told:
             self._show("table", list(score_lines(evaluation, max(40, self.size.width - 3))))
         elif view == "rows":
             self.query_one(FlipView).show(evaluation, self._before, self.flip_kind)
