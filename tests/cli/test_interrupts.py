@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,20 @@ from tests.tui import fakes
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 EXPORT = ExportTask("run", "nowhere", "mine")
 TRAIN = TrainTask(RunConfig())
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_ignored() -> Iterator[None]:
+    """A suite that a shell started behind `&` ignores Ctrl-C, and so would what it tests."""
+    kinds = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in kinds.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
