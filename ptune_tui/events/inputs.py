@@ -110,3 +110,6 @@ class PreviewMade(Struct, frozen=True, tag=True):
     num_train_rows: int = 0
     num_validation_rows: int = 0
     labels: list[str] | None = None
+
+
+InputEvent = ModelReady | DataReady | ProvenanceNoted | PlanMade | PreviewMade

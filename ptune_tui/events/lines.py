@@ -8,81 +8,16 @@ from typing import IO
 
 import msgspec
 
-from ptune_tui.events.commands import (
-    Command,
-)
-from ptune_tui.events.inputs import (
-    DataReady,
-    ModelReady,
-    PlanMade,
-    PreviewMade,
-    ProvenanceNoted,
-)
-from ptune_tui.events.measured import (
-    CurvePointMeasured,
-    ExportDone,
-    ParityMeasured,
-    RateProposed,
-    RateTried,
-    TextAnswered,
-)
-from ptune_tui.events.stages import (
-    Notice,
-    StageFinished,
-    StageProgress,
-    StageStarted,
-    TaskFailed,
-    TaskFinished,
-    TaskStarted,
-)
-from ptune_tui.events.training import (
-    CheckpointSaved,
-    Continued,
-    Diverged,
-    EvaluationDone,
-    Paused,
-    Resumed,
-    RolledBack,
-    SampleMade,
-    StateSaved,
-    StepDone,
-)
+from ptune_tui.events.commands import Command
+from ptune_tui.events.inputs import InputEvent
+from ptune_tui.events.measured import MeasuredEvent
+from ptune_tui.events.stages import StageEvent
+from ptune_tui.events.training import TrainingEvent
 
-Event = (
-    TaskStarted
-    | StageStarted
-    | StageProgress
-    | StageFinished
-    | ModelReady
-    | DataReady
-    | ProvenanceNoted
-    | PlanMade
-    | StepDone
-    | EvaluationDone
-    | SampleMade
-    | TextAnswered
-    | CheckpointSaved
-    | StateSaved
-    | Resumed
-    | Paused
-    | Continued
-    | Notice
-    | Diverged
-    | RolledBack
-    | RateTried
-    | RateProposed
-    | CurvePointMeasured
-    | ParityMeasured
-    | ExportDone
-    | PreviewMade
-    | TaskFinished
-    | TaskFailed
-)
+Event = StageEvent | InputEvent | TrainingEvent | MeasuredEvent
 
 _encoder = msgspec.json.Encoder()
-
 _event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
-
 _command_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 

@@ -71,3 +71,8 @@ class TextAnswered(Struct, frozen=True, tag=True):
     probabilities: dict[str, float] = {}  # of each label, where all were scored
     error: str = ""  # why there is no answer
     is_last: bool = False  # of this text
+
+
+MeasuredEvent = (
+    RateTried | RateProposed | CurvePointMeasured | ParityMeasured | ExportDone | TextAnswered
+)

@@ -96,3 +96,8 @@ class TaskFailed(Struct, frozen=True, tag=True):
     message: str
     hint: str
     log_path: str
+
+
+StageEvent = (
+    TaskStarted | StageStarted | StageProgress | StageFinished | Notice | TaskFinished | TaskFailed
+)

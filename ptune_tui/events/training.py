@@ -100,3 +100,17 @@ class RolledBack(Struct, frozen=True, tag=True):
     to_step: int
     learning_rate: float  # the new peak, absolute
     reason: str
+
+
+TrainingEvent = (
+    StepDone
+    | EvaluationDone
+    | SampleMade
+    | CheckpointSaved
+    | StateSaved
+    | Resumed
+    | Paused
+    | Continued
+    | Diverged
+    | RolledBack
+)

@@ -59,7 +59,10 @@ def check_bundle(folder: Path) -> None:
         UsageError: It holds none.
     """
     if read_card(folder) is None:
-        raise UsageError(f"{folder} holds no bundle: no `manifest.json` that can be read.")
+        raise UsageError(
+            f"{folder} holds no bundle: no `manifest.json` that can be read.",
+            "`ptune export RUN --out FOLDER` writes one.",
+        )
 
 
 def describe_bundle(folder: str) -> list[str]:
