@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ptune_tui.config import DataConfig, Scoring
@@ -44,31 +45,33 @@ class RowsRead:
     about: str | None
 
 
-def read_rows(path: Path, config: DataConfig) -> list[Row]:
-    """Read all rows of a data set.
+def read_rows(path: Path, config: DataConfig, num_rows: int | None = None) -> list[Row]:
+    """Read the rows of a data set.
 
     Args:
         path (Path): What `iter_records` reads.
         config (DataConfig): The names of the columns, or the template over them.
+        num_rows (int | None): Only the first ones, so many; None for all.
 
     Raises:
         DataError: The file is missing, of another type, malformed or empty, or a row has no
             prompt or response.
     """
-    return recognise_rows(path, config).rows
+    return recognise_rows(path, config, num_rows).rows
 
 
-def recognise_rows(path: Path, config: DataConfig) -> RowsRead:
+def recognise_rows(path: Path, config: DataConfig, num_rows: int | None = None) -> RowsRead:
     """The same, and which fields they were read from.
 
     Args:
         path (Path): What `iter_records` reads.
         config (DataConfig): The names of the columns, or the template over them.
+        num_rows (int | None): Only the first ones, so many; None for all.
 
     Raises:
         DataError: As `read_rows`.
     """
-    records = iter_records(path)
+    records = islice(iter_records(path), num_rows)
     first = next(records, None)
     if first is None:
         raise DataError(f"{path} has no rows.", f"Types that can be read: {FORMATS}.")

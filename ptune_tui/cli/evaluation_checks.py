@@ -13,6 +13,8 @@ from ptune_tui.evaluation.keys import ContenderKey
 from ptune_tui.runs import find_run
 from ptune_tui.tasks import CONFIG_FILE
 
+_NUM_LOOKED_AT = 1000  # rows, before a worker reads all of them
+
 
 def check_request(target: str, against: str | None, request: EvaluationRequest) -> None:
     """Refuse what no line reads, rows that are not there, and lines without a common score.
@@ -131,14 +133,15 @@ def _check_labels(target: str, against: str | None, request: EvaluationRequest) 
 
 
 def _check_rows(target: str, request: EvaluationRequest) -> None:
-    """Read the rows: loading a model that then has nothing to score takes a minute."""
+    """Read the first rows: a worker reads all, but needs seconds for its imports before."""
     if request.data is None:
         return
     from ptune_tui.data import check_labels, data_path
     from ptune_tui.rows import read_rows
 
     path = data_path(request.data)
-    rows = read_rows(path, _columns(target, path, request))[: request.max_rows]
+    num_rows = min(request.max_rows or _NUM_LOOKED_AT, _NUM_LOOKED_AT)
+    rows = read_rows(path, _columns(target, path, request), num_rows)
     known = _labels(target, request)
     if known is not None and known[0] is not None:
         check_labels(rows, known[0])
