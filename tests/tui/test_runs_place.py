@@ -127,6 +127,22 @@ async def test_run_is_deleted_after_a_question_and_never_while_it_goes_on() -> N
         assert listed(app) == ["running", "failed", "stopped", "killed"]
 
 
+@pytest.mark.usefixtures("some_runs")
+async def test_question_says_what_goes_with_a_run_that_was_not_read_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ptune_tui.tui.screens.runs.SETTLE_SECONDS", 3600)  # never looked at
+    app = PTuneApp(clock=lambda: NOW)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        await wait_for(pilot, lambda: screen.runs is not None)
+        await pilot.press("end", "d")
+        assert isinstance(app.screen, DeleteScreen)
+        text = app.screen.query_one("#belongings", Static)
+        await wait_for(pilot, lambda: "All its files go with it, 6 KiB" in str(text.render()))
+
+
 async def test_folders_vanish_grow_and_come_while_they_are_listed(
     some_runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from textwrap import fill
 from typing import ClassVar, Literal
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
@@ -109,7 +110,8 @@ class DeleteScreen(ModalScreen[bool]):
 
     Args:
         name (str): The run's.
-        what (str): What goes with it.
+        known (str): What goes with it, as far as that is known.
+        what (Callable[[], str]): Reads what goes with it; called in a thread.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -120,19 +122,29 @@ class DeleteScreen(ModalScreen[bool]):
     ]
     AUTO_FOCUS = "#keep"
 
-    def __init__(self, name: str, what: str) -> None:
+    def __init__(self, name: str, known: str, what: Callable[[], str]) -> None:
         super().__init__()
         self.run_name = name
-        self.what = what
+        self._known = known
+        self._what = what
 
     def compose(self) -> ComposeResult:
         """What is deleted, and the two answers."""
         with Vertical(classes="question"):
             yield Static(f"Delete {self.run_name}?", classes="question-title", markup=False)
-            yield Static(self.what, markup=False)
+            yield Static(self._known, id="belongings", markup=False)
             yield Button("n  Keep it", id="keep", compact=True)
             yield Button("y  Delete it; it cannot be brought back", id="delete", compact=True)
             yield Static("Escape keeps it.", classes="question-note")
+
+    def on_mount(self) -> None:
+        """Say all that goes with it: `d` may come before the place has read the run."""
+        self._read()
+
+    @work
+    async def _read(self) -> None:
+        what = await asyncio.to_thread(self._what)
+        self.query_one("#belongings", Static).update(what)
 
     def action_answer(self, is_yes: bool) -> None:
         """Answer."""

@@ -187,8 +187,11 @@ class RunsScreen(PlaceScreen):
             if is_yes:
                 self._delete(path)
 
-        question = DeleteScreen(run_word(run.path), belongings(self._seen.get(path)))
-        self.ptune.push_screen(question, answered)
+        def what() -> str:
+            return belongings(self._looks.look([path]).get(path))
+
+        known = belongings(self._seen.get(path))
+        self.ptune.push_screen(DeleteScreen(run_word(path), known, what), answered)
 
     @work(group="delete")
     async def _delete(self, run: Path) -> None:

@@ -208,7 +208,7 @@ def belongings(look: Look | None) -> str:
     """What goes with a run that is deleted.
 
     Args:
-        look (Look | None): The run; None where it was not read yet.
+        look (Look | None): The run; None where it was not read yet, or cannot be.
     """
     if look is None:
         return "Its prompt, checkpoints and events go with it."
