@@ -16,6 +16,7 @@ from msgspec import Struct
 from ptune_tui.errors import UsageError
 
 MANIFEST_FILE = "manifest.json"
+BUNDLE_FOLDER = "bundle"  # of a run: where an export goes by itself
 FOLDER_CARD_FILE = "ptune.json"  # of a folder for another program
 _PLAIN_STEMS = ("train", "training", "data")  # of data files that are named by their folder
 
@@ -67,6 +68,16 @@ def is_bundle(folder: Path | str) -> bool:
         folder (Path | str): Which.
     """
     return os.path.isfile(os.path.join(folder, MANIFEST_FILE))
+
+
+def bundle_in(run: Path) -> Path | None:
+    """The bundle in a run's folder, if there is one.
+
+    Args:
+        run (Path): The run's folder.
+    """
+    bundle = run.absolute() / BUNDLE_FOLDER
+    return bundle if is_bundle(bundle) else None
 
 
 class _FolderMark(Struct):

@@ -7,13 +7,11 @@ answers over pipes. So nothing native prints on the screen, and closing the app 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -26,8 +24,11 @@ from textual.worker import WorkerFailed
 
 from ptune_tui.errors import PTuneError, explain
 from ptune_tui.settings import Remembered, remember
-from ptune_tui.tui.actions.action import Action, place_of
+from ptune_tui.tui.actions.action import Action
 from ptune_tui.tui.bindings import ACTIONS, bindings_of
+from ptune_tui.tui.leaving import Leaving
+from ptune_tui.tui.needs import SECONDS_TOLD, Needs, rows_that_need
+from ptune_tui.tui.palette import palette_commands
 from ptune_tui.tui.places import MODES
 from ptune_tui.tui.preferences import read_preferences
 from ptune_tui.tui.terminal import TERMINAL_LOST, TerminalWatch
@@ -38,12 +39,9 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from ptune_tui.tui.outcome import AppOutcome
-    from ptune_tui.tui.screens.questions import Leave
     from ptune_tui.tui.session import Session
 
 POLL_SECONDS = 0.5  # each may draw twice, and a key waits for a drawing to be through
-DISCARD_SECONDS = 3.0  # for a worker to stop by itself
-SECONDS_TOLD = 5.0  # that what a key needs stays on the screen
 PROBLEM_SECONDS = 20.0  # that a problem with the settings stays on the screen
 
 InitialScreen = Literal["runs", "setup", "train", "compare", "export", "chat"]
@@ -115,9 +113,9 @@ class PTuneApp(App[None]):
         self.clock = clock
         fitting: InitialScreen | None = "train" if attach else "chat" if bundle else None
         self._initial_screen = initial_screen or fitting
-        self._leaves_after_run = False
+        self._leaving = Leaving(self)
         self._terminal: TerminalWatch | None = None
-        self._told: dict[str, float] = {}  # when it was said what an action needs
+        self._needs = Needs()
         if attach is not None:
             self.session.attach(attach)
 
@@ -145,7 +143,7 @@ class PTuneApp(App[None]):
     def on_mount(self) -> None:
         """Show the first place as soon as the first frame is drawn."""
         if not self.is_headless:
-            self._terminal = TerminalWatch(self._leave)
+            self._terminal = TerminalWatch(self._leaving.leave)
             self._terminal.begin()
         self.call_after_refresh(self._open_first_place)
 
@@ -179,8 +177,7 @@ class PTuneApp(App[None]):
 
     def get_system_commands(self, _screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the table, for the palette."""
-        for row in ACTIONS:
-            yield SystemCommand(row.title, row.tooltip, self._runner(row))
+        yield from palette_commands(self)
 
     def get_key_display(self, binding: Binding) -> str:
         """Function keys as keyboards print them."""
@@ -195,18 +192,9 @@ class PTuneApp(App[None]):
 
     def status_text(self) -> str:
         """How the work stands, for the bar on top."""
-        run = self.session.run
-        if self.session.is_exporting:
-            return "▸ exporting"
-        if self.session.comparison.is_making_table:
-            return "▸ comparing"
-        if self.session.trials.is_finding_rate:
-            return "▸ finding a rate"
-        if run is None:
-            return ""
-        from ptune_tui.tui.run_status import run_status
+        from ptune_tui.tui.run_status import work_status
 
-        return run_status(run.state, is_active=run.is_active)
+        return work_status(self.session)
 
     def tell_error(self, error: BaseException) -> None:
         """Show an error that something the user did has raised."""
@@ -232,19 +220,18 @@ class PTuneApp(App[None]):
             action (str): Its name there.
             screen (Screen[object]): The place.
         """
-        place = getattr(screen, "PLACE", "")
-        for row in ACTIONS:
-            # Escape is pressed to be sure that nothing is open: that is no question.
-            if (row.place, row.action) == (place, action) and row.key != "escape":
-                self._tell_needs(row)
+        for row in rows_that_need(getattr(screen, "PLACE", ""), action):
+            self.tell_need(row)
 
-    def _tell_needs(self, row: Action) -> None:
-        """Say what an action needs, but not again for each repeat of a key that is held."""
-        if not row.needs or time.monotonic() - self._told.get(row.id, -inf) < SECONDS_TOLD:
-            return
-        self._told[row.id] = time.monotonic()
-        words = f"Not now: {row.title} needs {row.needs}."
-        self.notify(words, severity="warning", timeout=SECONDS_TOLD, markup=False)
+    def tell_need(self, row: Action) -> None:
+        """Say what an action needs, unless it was said a moment ago.
+
+        Args:
+            row (Action): A row of the table.
+        """
+        words = self._needs.words(row)
+        if words:
+            self.notify(words, severity="warning", timeout=SECONDS_TOLD, markup=False)
 
     def action_show_place(self, place: str) -> None:
         """Show a place."""
@@ -293,49 +280,7 @@ class PTuneApp(App[None]):
 
     async def action_quit(self) -> None:
         """Leave; ask first where work goes on."""
-        from ptune_tui.tui.screens.questions import LeaveScreen
-
-        work = self.session.work_that_goes_on
-        if self._leaves_after_run or not work:
-            self._leave()
-        elif not isinstance(self.screen, LeaveScreen):
-            screen = LeaveScreen(work, is_paused=self.session.is_paused)
-            self.push_screen(screen, self._answered)
-
-    def _answered(self, choice: Leave | None) -> None:
-        if choice == "background":
-            self._leave()
-        elif choice == "discard":
-            self.run_worker(self._discard())
-        elif choice == "save":
-            try:
-                self.session.stop_run(save=True)
-            except OSError as error:
-                self.tell_error(error)
-                return
-            self._leaves_after_run = True
-            self.notify("Leaving when the run has stopped; Quit again leaves at once.")
-            self.refresh_place()
-
-    async def _discard(self) -> None:
-        """End the work: ask the run, wait, then end its process."""
-        with contextlib.suppress(OSError):  # a full disk: the process is ended all the same
-            self.session.stop_run(save=False)
-        at_work = self.session.at_work
-        self.notify("Ending the work...")
-        deadline = time.monotonic() + DISCARD_SECONDS
-        while self.session.is_training and time.monotonic() < deadline:
-            await asyncio.sleep(POLL_SECONDS)
-        for followed in at_work:
-            if followed.is_active:
-                await asyncio.to_thread(followed.job.kill)
-        self._leave()
-
-    def _leave(self, return_code: int = 0) -> None:
-        self.session.trials.end_preview()
-        self.session.trials.end_rate_test()
-        self.session.comparison.stop_answers()
-        self.exit(return_code=return_code)
+        self._leaving.ask()
 
     def _fatal_error(self) -> None:
         """End after a fault of ours, in sentences; Textual's own traceback shows users' texts."""
@@ -352,8 +297,7 @@ class PTuneApp(App[None]):
             self._terminal.look()
         if not self.session.poll():
             return
-        if self._leaves_after_run and not self.session.is_training:
-            self._leave()
+        self._leaving.look()
         self.refresh_place()
 
     def refresh_place(self) -> None:
@@ -363,18 +307,3 @@ class PTuneApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, PlaceScreen):
                 screen.refresh_place()
-
-    def _runner(self, row: Action) -> Callable[[], None]:
-        """What the palette runs for a row of the table."""
-
-        async def run() -> None:
-            if row.place not in ("app", getattr(self.screen, "PLACE", "")):
-                self.action_show_place(place_of(row))
-            target = self if row.place == "app" else self.screen
-            if not await self.run_action(row.action, target):
-                self._tell_needs(row)
-
-        def start() -> None:
-            self.call_later(run)
-
-        return start

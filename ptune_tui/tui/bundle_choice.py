@@ -9,13 +9,12 @@ from typing import Literal
 
 import msgspec
 
-from ptune_tui.bundles import BundleCard, BundlePrompt, read_card
+from ptune_tui.bundles import BUNDLE_FOLDER, BundleCard, BundlePrompt, read_card
 from ptune_tui.errors import UsageError
 from ptune_tui.paths import tasks_folder
 from ptune_tui.run_listing import RunListing
 from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui.folder_entries import names_in
-from ptune_tui.tui.session import BUNDLE_FOLDER
 from ptune_tui.tui.wording import path_text
 
 Origin = Literal["open now", "of runs", "exported lately", "in this folder"]

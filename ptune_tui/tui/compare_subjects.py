@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 from msgspec import Struct
 
-from ptune_tui.bundles import BundleCard, prompt_name_of, read_card
+from ptune_tui.bundles import BUNDLE_FOLDER, BundleCard, prompt_name_of, read_card
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import DataError
 from ptune_tui.kept_tables import kept_tables
@@ -22,7 +22,6 @@ from ptune_tui.run_table import prompt_hash
 from ptune_tui.runs import run_config, summarise
 from ptune_tui.tui.export_choice import ExportSource, export_sources
 from ptune_tui.tui.run_rows import best_words, table_word
-from ptune_tui.tui.session import BUNDLE_FOLDER
 
 
 class _PromptLabels(Struct, frozen=True):

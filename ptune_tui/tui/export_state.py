@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptune_tui.events import Event, ExportDone, ParityMeasured, Stage, TaskFailed
+from ptune_tui.run_index import run_location
 from ptune_tui.tasks import ExportTask
 from ptune_tui.tui.progress import TaskProgress, progress_of
 from ptune_tui.tui.wording import bytes_text
@@ -47,6 +48,14 @@ class ExportState:
     def failure(self) -> TaskFailed | None:
         """The error it ended with; an export that was cancelled has none."""
         return None if self.is_cancelled else self.task.failure
+
+    def is_of(self, run: Path) -> bool:
+        """Whether it is a run's, whatever leads to its folder.
+
+        Args:
+            run (Path): The run's folder.
+        """
+        return run_location(Path(self.asked.run)) == run_location(run)
 
     def add(self, event: Event) -> None:
         """Take in one event."""

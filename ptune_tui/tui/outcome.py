@@ -6,10 +6,11 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from ptune_tui.bundles import BUNDLE_FOLDER
 from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import AT_WORK, RunStatus, run_word, summarise
 from ptune_tui.tui.run_rows import score_words
-from ptune_tui.tui.session import BUNDLE_FOLDER, Session
+from ptune_tui.tui.session import Session
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from ptune_tui.bundles import BUNDLE_FOLDER
 from ptune_tui.config import RunConfig, differences
 from ptune_tui.errors import DataError, explain
 from ptune_tui.events import LineFollower, decode_event
@@ -20,7 +21,6 @@ from ptune_tui.runs import run_config
 from ptune_tui.series import Point, decimate, smoothed
 from ptune_tui.tasks import CHECKPOINTS_FOLDER, EVENTS_FILE
 from ptune_tui.tui.run_state import RunState
-from ptune_tui.tui.session import BUNDLE_FOLDER
 
 PARTS = (ADAPTER_FOLDER, BUNDLE_FOLDER, CHECKPOINTS_FOLDER)
 MAX_LOOKS = 20  # runs that are kept in memory

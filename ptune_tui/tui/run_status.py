@@ -1,10 +1,15 @@
-"""How a run stands, in a few words."""
+"""How a run, or all work of the app, stands, in a few words."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from ptune_tui.events import EvaluationDone, Stage, TaskFinished
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.wording import loss_text, share_text
+
+if TYPE_CHECKING:
+    from ptune_tui.tui.session import Session
 
 _WORDS: dict[Stage, str] = {
     "import": "starting",
@@ -13,6 +18,22 @@ _WORDS: dict[Stage, str] = {
     "probe": "probing",
     "evaluate": "evaluating",
 }
+
+
+def work_status(session: Session) -> str:
+    """Sign and words of what goes on, else of the run that is shown; empty where there is none.
+
+    Args:
+        session (Session): The app's work.
+    """
+    if session.is_exporting:
+        return "▸ exporting"
+    if session.comparison.is_making_table:
+        return "▸ comparing"
+    if session.trials.is_finding_rate:
+        return "▸ finding a rate"
+    run = session.run
+    return "" if run is None else run_status(run.state, is_active=run.is_active)
 
 
 def run_status(run: RunState, *, is_active: bool) -> str:

@@ -7,36 +7,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from ptune_tui import jobs
-from ptune_tui.bundles import MANIFEST_FILE
+from ptune_tui.bundles import bundle_in
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.events import Continue, EvaluateNow, Pause, Stop, TaskFailed
+from ptune_tui.events import TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
+from ptune_tui.run_index import run_location
 from ptune_tui.run_listing import RunListing
 from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import run_config
-from ptune_tui.tasks import (
-    ExportTask,
-    TrainTask,
-    new_folder,
-    with_absolute_paths,
-)
+from ptune_tui.tasks import ExportTask, TrainTask, new_folder, with_absolute_paths
 from ptune_tui.tui.compare_state import TableState
 from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.followed import Followed, end
 from ptune_tui.tui.run_state import RunState
+from ptune_tui.tui.talk import Talk
 from ptune_tui.tui.trials import Trials
 
-if TYPE_CHECKING:
-    from ptune_tui.chats import ChatProcess
-
-BUNDLE_FOLDER = "bundle"
 Work = Literal["training", "export", "comparison"]
 
 
@@ -66,7 +59,7 @@ def read_run(run: Path) -> OpenedRun:
     """
     followed = Followed(jobs.attach(run), RunState())
     followed.poll()
-    return OpenedRun(followed, run_config(run), _bundle_in(run))
+    return OpenedRun(followed, run_config(run), bundle_in(run))
 
 
 class Session:
@@ -80,29 +73,28 @@ class Session:
         run_config: Its configuration.
         export: The last export.
         trials: What is tried before a run.
-        bundle: What the chat opens.
-        prompt: Which of its prompts answers first; None for the first.
-        num_bundles: How many bundles were written: the one that is open may have changed.
+        talk: The bundle that one talks to, and the child that answers.
         run_to_export: The run that the place Export is to choose next.
         listing: Of all runs; every place that lists them reads only what has changed.
-        chat: The child that answers from a bundle.
         comparison: Tables and answers of those that are compared.
     """
 
     def __init__(self, bundle: Path | None = None) -> None:
-        self.bundle = bundle
-        self.prompt: str | None = None
-        self.num_bundles = 0
+        self.talk = Talk(bundle)
         self.run_to_export: Path | None = None
         self.run: Followed[RunState] | None = None
         self.run_config: RunConfig | None = None
         self.export: Followed[ExportState] | None = None
         self.trials = Trials()
         self.listing = RunListing()
-        self.chat: ChatProcess | None = None
         self.comparison = Comparison()
         self._has_prompt = False
         self._activity: list[bool] = []
+
+    @property
+    def bundle(self) -> Path | None:
+        """The bundle that one talks to; Compare offers it, and the summary names it."""
+        return self.talk.bundle
 
     @property
     def is_training(self) -> bool:
@@ -192,11 +184,11 @@ class Session:
     def attach(self, run: Path) -> None:
         """Show a run that is there already."""
         self._show(jobs.attach(run), run_config(run))
-        self.bundle = self.bundle or _bundle_in(run)
+        self.talk.bundle = self.talk.bundle or bundle_in(run)
 
     def shows(self, run: Path) -> bool:
-        """Whether the run that is shown is the one of a folder."""
-        return self.run is not None and self.run.job.folder.absolute() == run.absolute()
+        """Whether the run that is shown is the one of a folder, whatever leads to it."""
+        return self.run is not None and run_location(self.run.job.folder) == run_location(run)
 
     def is_behind(self, run: Path) -> bool:
         """Whether another program goes on with the run that is shown as one that has ended."""
@@ -205,88 +197,39 @@ class Session:
     def show_run(self, opened: OpenedRun) -> None:
         """Show another run and its bundle; what was shown before goes on by itself."""
         if opened.bundle != self.bundle:
-            self.end_chat()
+            self.talk.end()
         self.run, self.run_config = opened.followed, opened.config
         self._look_for_prompt()
-        self.bundle = opened.bundle
+        self.talk.bundle = opened.bundle
 
-    def open_bundle(self, bundle: Path) -> None:
-        """Let the chat open a bundle.
-
-        Args:
-            bundle (Path): Its folder.
-        """
-        if self.bundle is None or bundle.absolute() != self.bundle.absolute():
-            self.bundle, self.prompt = bundle, None
-
-    def end_chat(self, run: Path | None = None) -> None:
-        """End the child that answers, at once.
+    def end_chat(self, run: Path) -> None:
+        """End the child that answers from a bundle in a run, at once: it is about to be deleted.
 
         Args:
-            run (Path | None): Only where its bundle lies in this run; None in any case.
+            run (Path): The run's folder.
         """
-        if self.chat is not None and (run is None or self._bundle_is_in(run)):
-            self.chat.kill()
-            self.chat = None
+        if self.talk.is_of(run):
+            self.talk.end()
 
     def forget_run(self, run: Path) -> None:
         """Show a run no longer that was deleted."""
         if self.shows(run):
             self.run = self.run_config = None
-        if self.export is not None and Path(self.export.state.asked.run) == run.absolute():
+        if self.export is not None and self.export.state.is_of(run):
             self.export = None
-        if self._bundle_is_in(run):
-            self.bundle = None
-
-    def _bundle_is_in(self, run: Path) -> bool:
-        return self.bundle is not None and self.bundle.absolute().is_relative_to(run.absolute())
-
-    def stop_run(self, *, save: bool) -> None:
-        """Ask the run to stop after its step; end it where its folder is gone.
-
-        Raises:
-            OSError: It cannot be told: the disk is full.
-        """
-        if self.run is None or not self.is_training:
-            return
-        try:
-            self.run.job.send(Stop(save))
-        except FileNotFoundError:
-            end(self.run)  # it cannot be told, and has nowhere to save to
-        self.run.state.is_stopping = True
-
-    def pause_run(self) -> None:
-        """Ask the run to wait after its step."""
-        if self.run is not None and self.is_training:
-            self.run.job.send(Pause())
-            self.run.state.is_pausing = True
-
-    def continue_run(self) -> None:
-        """Tell a run that waits, or is about to, to go on."""
-        if self.run is not None and self.is_training:
-            self.run.job.send(Continue())
-            self.run.state.is_pausing = False
-
-    def evaluate_now(self) -> None:
-        """Ask the run to score the validation rows after its step.
-
-        Raises:
-            OSError: It cannot be told: the disk is full, or its folder is gone.
-        """
-        if self.run is not None and self.is_training:
-            self.run.job.send(EvaluateNow())
+        if self.talk.is_of(run):
+            self.talk.bundle = None
 
     @property
     def run_bundle(self) -> Path | None:
         """The bundle that was written of the run, if there is one."""
         if self.run is None:
             return None
-        folder = self.run.job.folder.absolute()
-        if self.export is not None and self.export.state.asked.run == str(folder):
-            bundle = self.export.state.bundle
-            if bundle is not None:
-                return bundle
-        return _bundle_in(folder)
+        folder = self.run.job.folder
+        exported = self.export.state.bundle if self.export is not None else None
+        if self.export is not None and exported is not None and self.export.state.is_of(folder):
+            return exported
+        return bundle_in(folder)
 
     @property
     def example(self) -> str:
@@ -327,7 +270,7 @@ class Session:
         changed |= self.comparison.poll()
         self._activity = activity
         if self.export is not None and was_exporting and not self.is_exporting:
-            self._take_bundle(self.export.state)
+            self.talk.take_export(self.export.state)
         if changed:
             self._look_for_prompt()
         return changed
@@ -336,21 +279,9 @@ class Session:
         """Ask the disk when something has changed: every key asks whether a run can be exported."""
         self._has_prompt = self.run is not None and has_prompt(self.run.job.folder)
 
-    def _take_bundle(self, state: ExportState) -> None:
-        """Let the chat open what an export has written."""
-        if state.bundle is not None:
-            self.bundle, self.prompt = state.bundle, state.asked.prompt_name
-            self.num_bundles += 1
-
     def _show(self, job: Job, config: RunConfig | None) -> None:
         self.run, self.run_config = Followed(job, RunState()), config
         self._look_for_prompt()
-
-
-def _bundle_in(run: Path) -> Path | None:
-    """The bundle in a run's folder, if there is one."""
-    bundle = run.absolute() / BUNDLE_FOLDER
-    return bundle if (bundle / MANIFEST_FILE).is_file() else None
 
 
 def _run_name(config: RunConfig) -> str:

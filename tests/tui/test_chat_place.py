@@ -66,7 +66,7 @@ async def test_escape_ends_one_answer_after_the_other_and_then_goes_back(tmp_pat
     app = PTuneApp("chat", bundle=tmp_path)
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
-        child = app.session.chat
+        child = app.session.talk.child
         await pilot.press(*"hang", "enter")
         await wait_for(pilot, lambda: app.screen.query(Exchange))
         exchange = app.screen.query_one(Exchange)
@@ -83,7 +83,7 @@ async def test_escape_ends_one_answer_after_the_other_and_then_goes_back(tmp_pat
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen.state == "ready")
         assert base.text == "on and on"
-        assert app.session.chat is child
+        assert app.session.talk.child is child
         await pilot.press("escape")
         await pilot.pause()
         assert isinstance(app.screen, TrainScreen)
@@ -94,7 +94,7 @@ async def test_child_is_gone_when_the_app_has_closed(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
-        chat = app.session.chat
+        chat = app.session.talk.child
         await pilot.press("ctrl+q")
         await wait_for(pilot, lambda: not app.is_running)
     assert chat._process.returncode is not None

@@ -227,7 +227,7 @@ async def test_chat_s_child_ends_with_its_bundle() -> None:
         await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
         app.action_show_place("chat")
         await wait_for(pilot, lambda: getattr(app.screen, "state", "") == "ready")
-        child = app.session.chat
+        child = app.session.talk.child
         assert child is not None
         app.action_show_place("runs")
         await wait_for(pilot, lambda: app.screen is screen)
@@ -246,7 +246,7 @@ async def test_chat_says_that_its_bundle_is_gone(tmp_path: Path) -> None:
     app = PTuneApp("chat", bundle=bundle)
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: getattr(app.screen, "state", "") == "ready")
-        child = app.session.chat
+        child = app.session.talk.child
         assert child is not None
         shutil.rmtree(bundle)
         await pilot.press(*"hi", "enter")

@@ -127,7 +127,7 @@ class ExportScreen(PlaceScreen):
         """Talk to what was written."""
         export = self.ptune.session.export
         if export is not None and export.state.bundle is not None:
-            self.ptune.session.bundle = export.state.bundle
+            self.ptune.session.talk.bundle = export.state.bundle
             self.ptune.action_show_place("chat")
 
     def action_copy(self) -> None:
@@ -149,8 +149,8 @@ class ExportScreen(PlaceScreen):
     def show_state(self) -> None:
         """Draw the export."""
         session = self.ptune.session
-        if session.num_bundles != self._num_bundles:
-            self._num_bundles = session.num_bundles
+        if session.talk.num_written != self._num_bundles:
+            self._num_bundles = session.talk.num_written
             self._check()  # the folder is taken now
             self.call_after_refresh(self._offer_chat)
         state = session.export.state if session.export else None

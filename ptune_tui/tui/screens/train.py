@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +14,7 @@ from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError
 from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.run_commands import Run, continue_run, evaluate_now, pause_run, stop_run
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.widgets.action_link import action_link
@@ -98,16 +100,16 @@ class TrainScreen(PlaceScreen):
         """Wait after this step, or go on again."""
         session = self.ptune.session
         is_waiting = session.run is not None and (session.is_paused or session.run.state.is_pausing)
-        self._tell(session.continue_run if is_waiting else session.pause_run)
+        self._tell(continue_run if is_waiting else pause_run)
 
     def action_stop(self) -> None:
         """Stop after this step and keep the best prompt."""
-        self._tell(lambda: self.ptune.session.stop_run(save=True))
+        self._tell(partial(stop_run, save=True))
 
-    def _tell(self, command: Callable[[], None]) -> None:
+    def _tell(self, command: Callable[[Run | None], None]) -> None:
         """Tell the run something; a full disk, or a folder that is gone, is said."""
         try:
-            command()
+            command(self.ptune.session.run)
         except OSError as error:
             self.ptune.tell_error(error)
         self.refresh_place()
@@ -116,7 +118,7 @@ class TrainScreen(PlaceScreen):
         """Score the validation rows after this step."""
         session = self.ptune.session
         try:
-            session.evaluate_now()
+            evaluate_now(session.run)
         except OSError as error:
             self.ptune.tell_error(error)
             return
@@ -149,7 +151,7 @@ class TrainScreen(PlaceScreen):
     def action_resume(self) -> None:
         """Go on with a run that waits, or from the last checkpoint of one that ended."""
         if self.ptune.session.is_paused:
-            self._tell(self.ptune.session.continue_run)
+            self._tell(continue_run)
             return
         try:
             self.ptune.session.resume_run()
@@ -176,7 +178,7 @@ class TrainScreen(PlaceScreen):
         if bundle is None:
             self.action_export()
         else:
-            session.bundle = bundle
+            session.talk.bundle = bundle
             self.action_chat()
 
     def action_chat(self) -> None:

@@ -1,0 +1,43 @@
+"""What an action needs that cannot be done now, said once for a key that is held."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from math import inf
+
+from ptune_tui.tui.actions.action import Action
+from ptune_tui.tui.bindings import ACTIONS
+
+SECONDS_TOLD = 5.0  # that it stays on the screen
+
+
+class Needs:
+    """Remembers what was said a moment ago."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}  # when, by the action's id
+
+    def words(self, row: Action) -> str:
+        """What an action needs, as a sentence; empty where it still stands on the screen.
+
+        Args:
+            row (Action): A row of the table.
+        """
+        if not row.needs or time.monotonic() - self._told.get(row.id, -inf) < SECONDS_TOLD:
+            return ""
+        self._told[row.id] = time.monotonic()
+        return f"Not now: {row.title} needs {row.needs}."
+
+
+def rows_that_need(place: str, action: str) -> Iterator[Action]:
+    """The rows of a place's action that may say what they need.
+
+    Args:
+        place (str): The place.
+        action (str): Name of the method, without `action_`.
+    """
+    for row in ACTIONS:
+        # Escape is pressed to be sure that nothing is open: that is no question.
+        if (row.place, row.action) == (place, action) and row.key != "escape":
+            yield row
