@@ -30,6 +30,11 @@ def write_lock(folder: Path, pid: int | None = None) -> Lock:
     return lock
 
 
+def own_lock() -> Lock:
+    """This process, as a lock names it."""
+    return Lock(os.getpid(), psutil.Process().create_time())
+
+
 def read_lock(folder: Path) -> Lock | None:
     """The lock of a folder; None where there is none that can be read."""
     try:

@@ -135,6 +135,7 @@ class ExportTask(Struct, frozen=True, tag="export"):
     is_addition: bool = False
     format: ExportFormat = "bundle"
     float_type: FloatType = "float32"  # of the weights of `transformers`
+    owner: Lock | None = None  # the command that waits for it; None where an app began it
 
 
 class PreviewTask(Struct, frozen=True, tag="preview"):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec import structs
+
 from ptune_tui.cli.display import Display, JsonDisplay, PlainDisplay, SilentDisplay
 from ptune_tui.cli.interrupts import Interrupts
 from ptune_tui.cli.talk import say
 from ptune_tui.errors import PTuneError, UsageError, missing_training_extra
 from ptune_tui.events import Event, Stop, TaskFailed, TaskFinished
 from ptune_tui.jobs import Job, follow, start
+from ptune_tui.locks import own_lock
 from ptune_tui.paths import known_runs_file
 from ptune_tui.run_index import remember_run
-from ptune_tui.tasks import LearningCurveTask, Task, TrainTask
+from ptune_tui.tasks import ExportTask, LearningCurveTask, Task, TrainTask
 
 _STOPPING = {
     TrainTask: "Stopping after this step and saving; interrupt again to end at once.",
@@ -61,6 +64,8 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
             "Change into a folder that is there: `cd`.",
         ) from None
     stopping = _STOPPING.get(type(task))
+    if isinstance(task, ExportTask):
+        task = structs.replace(task, owner=own_lock())
     events: list[Event] = []
     with Interrupts(outlives_terminal=stopping is not None) as interrupts:
         job = start(folder, task)

@@ -210,28 +210,18 @@ class PTuneApp(App[None]):
         """Do what a key is bound to; say what is missing where that cannot be done now."""
         is_done = await super().run_action(action, default_namespace, namespaces)
         if not is_done and isinstance(action, str) and isinstance(default_namespace, Screen):
-            self.tell_needs(action, default_namespace)
+            self.tell_needs(rows_that_need(default_namespace, action))
         return is_done
 
-    def tell_needs(self, action: str, screen: Screen[object]) -> None:
-        """Say what an action of a place needs, if it is in the table.
+    def tell_needs(self, rows: Iterable[Action]) -> None:
+        """Say what actions need that cannot be done now, unless it was said a moment ago.
 
         Args:
-            action (str): Its name there.
-            screen (Screen[object]): The place.
+            rows (Iterable[Action]): Rows of the table.
         """
-        for row in rows_that_need(getattr(screen, "PLACE", ""), action):
-            self.tell_need(row)
-
-    def tell_need(self, row: Action) -> None:
-        """Say what an action needs, unless it was said a moment ago.
-
-        Args:
-            row (Action): A row of the table.
-        """
-        words = self._needs.words(row)
-        if words:
-            self.notify(words, severity="warning", timeout=SECONDS_TOLD, markup=False)
+        for words in map(self._needs.words, rows):
+            if words:
+                self.notify(words, severity="warning", timeout=SECONDS_TOLD, markup=False)
 
     def action_show_place(self, place: str) -> None:
         """Show a place."""

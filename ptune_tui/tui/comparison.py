@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-
-import psutil
 
 from ptune_tui import jobs
 from ptune_tui.errors import DataError
 from ptune_tui.events import AskText
 from ptune_tui.jobs import Job
 from ptune_tui.lineup import Lineup
+from ptune_tui.locks import own_lock
 from ptune_tui.results import EVALUATION_FILE, Evaluation, read_result
-from ptune_tui.tasks import AnswerTask, CompareTask, Lock
+from ptune_tui.tasks import AnswerTask, CompareTask
 from ptune_tui.tui.compare_state import AnswersState, AskedText, TableState
 from ptune_tui.tui.followed import Followed, end
 
@@ -107,8 +105,7 @@ class Comparison:
         lineup = lineup.of_texts()
         if self.answers is None or not self.answers.is_active or self._answering != lineup:
             self.stop_answers()
-            me = Lock(os.getpid(), psutil.Process().create_time())
-            job = jobs.start(jobs.new_task_folder("answer"), AnswerTask(lineup, me))
+            job = jobs.start(jobs.new_task_folder("answer"), AnswerTask(lineup, own_lock()))
             self.answers, self._answering = Followed(job, AnswersState()), lineup
         number = len(self.texts) + 1
         asked = AskedText(text)

@@ -25,6 +25,7 @@ class ExportState:
         parities: What the exported graphs were measured at.
         done: What was written, once it is in place.
         is_cancelled: Whether it was told to end.
+        is_anothers: Whether a command in another terminal has begun it and waits for it.
     """
 
     asked: ExportTask
@@ -32,6 +33,7 @@ class ExportState:
     parities: list[ParityMeasured] = field(default_factory=list)
     done: ExportDone | None = None
     is_cancelled: bool = False
+    is_anothers: bool = False
 
     def __post_init__(self) -> None:
         is_bundle = self.asked.format == "bundle"

@@ -1,6 +1,7 @@
-"""Work that an earlier app, or a command, has left running in the folder of tasks. Draws nothing.
+"""Work that goes on in the folder of tasks when the app is opened. Draws nothing.
 
-Runs are found by their list; an export and a table lie among the tasks, and are followed again.
+Runs are found by their list; an export and a table lie among the tasks, and are followed. An
+earlier app has left them running, or a command in another terminal waits for its export.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import msgspec
 from ptune_tui import jobs
 from ptune_tui.errors import PTuneError
 from ptune_tui.jobs import Job
-from ptune_tui.locks import lock_is_held
+from ptune_tui.locks import lock_is_held, process_of
 from ptune_tui.paths import tasks_folder
 from ptune_tui.tasks import CompareTask, ExportTask, Task, read_task
 from ptune_tui.tui.export_state import ExportState
@@ -31,7 +32,8 @@ def take_up(session: Session) -> None:
     at_work = _tasks_at_work()
     if (export := _last(at_work, ExportTask)) is not None:
         job, asked = export
-        session.export = Followed(job, ExportState(asked))
+        is_anothers = asked.owner is not None and process_of(asked.owner) is not None
+        session.export = Followed(job, ExportState(asked, is_anothers=is_anothers))
     if (table := _last(at_work, CompareTask)) is not None:
         session.comparison.follow_table(*table)
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator
 from math import inf
 
+from textual.screen import Screen
+
 from ptune_tui.tui.actions.action import Action
 from ptune_tui.tui.bindings import ACTIONS
 
@@ -30,13 +32,14 @@ class Needs:
         return f"Not now: {row.title} needs {row.needs}."
 
 
-def rows_that_need(place: str, action: str) -> Iterator[Action]:
-    """The rows of a place's action that may say what they need.
+def rows_that_need(screen: Screen[object], action: str) -> Iterator[Action]:
+    """The rows of an action of a place: those that say what they need.
 
     Args:
-        place (str): The place.
+        screen (Screen[object]): The place; no other screen has rows.
         action (str): Name of the method, without `action_`.
     """
+    place = getattr(screen, "PLACE", "")
     for row in ACTIONS:
         # Escape is pressed to be sure that nothing is open: that is no question.
         if (row.place, row.action) == (place, action) and row.key != "escape":

@@ -32,7 +32,7 @@ def _runner(app: PTuneApp, row: Action) -> Callable[[], None]:
             app.action_show_place(place_of(row))
         target = app if row.place == "app" else app.screen
         if not await app.run_action(row.action, target):
-            app.tell_need(row)
+            app.tell_needs([row])
 
     def start() -> None:
         app.call_later(run)

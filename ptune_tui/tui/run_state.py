@@ -120,6 +120,13 @@ class RunState:
         self.is_stopping = self.is_pausing = self.is_paused = False
 
     @property
+    def was_cut(self) -> bool:
+        """Whether it ended before its last step, and left a state to go on from."""
+        ending = self.task.ending
+        was_cut = isinstance(ending, TaskFailed) or (ending is not None and ending.stopped_early)
+        return was_cut and self.last_saved is not None
+
+    @property
     def is_stepping(self) -> bool:
         """Whether the worker that is at work now has made a step."""
         return self.task.stages["train"].done > 0

@@ -23,10 +23,12 @@ _WORDS: dict[Stage, str] = {
 def work_status(session: Session) -> str:
     """Sign and words of what goes on, else of the run that is shown; empty where there is none.
 
+    The export of another terminal is told where the app does nothing itself.
+
     Args:
         session (Session): The app's work.
     """
-    if session.is_exporting:
+    if session.has_own_export or (session.is_exporting and not session.is_busy):
         return "▸ exporting"
     if session.comparison.is_making_table:
         return "▸ comparing"

@@ -13,7 +13,6 @@ from ptune_tui import jobs
 from ptune_tui.bundles import bundle_in
 from ptune_tui.config import RunConfig
 from ptune_tui.errors import UsageError
-from ptune_tui.events import TaskFailed
 from ptune_tui.jobs import Job
 from ptune_tui.locks import lock_is_held
 from ptune_tui.paths import runs_folder
@@ -113,15 +112,24 @@ class Session:
 
     @property
     def is_exporting(self) -> bool:
-        """Whether an export goes on."""
+        """Whether an export goes on: no other one can be followed meanwhile."""
         return self.export is not None and self.export.is_active
+
+    @property
+    def has_own_export(self) -> bool:
+        """Whether an export goes on that no command in another terminal waits for."""
+        return self.export is not None and self.is_exporting and not self.export.state.is_anothers
+
+    def is_exported(self, run: Path) -> bool:
+        """Whether a run is being exported."""
+        return self.export is not None and self.is_exporting and self.export.state.is_of(run)
 
     @property
     def doing(self) -> str:
         """What goes on that leaves no room for other work, in words; empty for nothing."""
         if self.is_training:
             return "training"
-        if self.is_exporting:
+        if self.has_own_export:
             return "exporting"
         if self.comparison.is_making_table:
             return "comparing"
@@ -129,7 +137,11 @@ class Session:
 
     @property
     def is_busy(self) -> bool:
-        """Whether new work has to wait: two models at once would be short of memory."""
+        """Whether new work has to wait: two models at once would be short of memory.
+
+        An export that a command in another terminal waits for holds nothing up: who works in two
+        terminals has asked for two.
+        """
         return bool(self.doing)
 
     @property
@@ -137,7 +149,7 @@ class Session:
         """What would have to be ended or left behind, were the app to close."""
         known: dict[Work, bool] = {
             "training": self.is_training,
-            "export": self.is_exporting,
+            "export": self.has_own_export,
             "comparison": self.comparison.is_making_table,
         }
         return [work for work, goes_on in known.items() if goes_on]
@@ -145,7 +157,8 @@ class Session:
     @property
     def at_work(self) -> list[Followed[RunState] | Followed[ExportState] | Followed[TableState]]:
         """The workers of that work: a run of another app may go on beside ours."""
-        all_followed = (self.run, self.export, self.comparison.table)
+        export = self.export if self.has_own_export else None
+        all_followed = (self.run, export, self.comparison.table)
         return [each for each in all_followed if each is not None and each.is_active]
 
     @property
@@ -165,10 +178,7 @@ class Session:
         """Whether the run ended before its last step, and left a state to go on from."""
         if self.run is None or self.is_busy or self.run_config is None:
             return False
-        state = self.run.state
-        ending = state.task.ending
-        was_cut = isinstance(ending, TaskFailed) or (ending is not None and ending.stopped_early)
-        return was_cut and state.last_saved is not None
+        return self.run.state.was_cut and not self.is_exported(self.run.job.folder)
 
     def resume_run(self) -> None:
         """Go on with the run from its last checkpoint."""

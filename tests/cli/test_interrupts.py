@@ -20,8 +20,8 @@ from ptune_tui.cli.display import SilentDisplay
 from ptune_tui.cli.work import work
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.events import Event
-from ptune_tui.locks import lock_is_held
-from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, ExportTask, Task, TrainTask
+from ptune_tui.locks import lock_is_held, own_lock
+from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, ExportTask, Task, TrainTask, read_task
 from tests.export.conftest import train_and_export
 from tests.tui import fakes
 
@@ -80,6 +80,15 @@ def test_a_signal_ends_the_worker(
         worked(EXPORT, fakes.FOREVER, number, number, gap=0.0)
     assert not lock_is_held(tmp_path)
     assert signal.getsignal(number) is before
+
+
+def test_an_export_says_which_command_waits_for_it(
+    worked: Callable[..., list[Event]], tmp_path: Path
+) -> None:
+    worked(EXPORT, 'say(b\'{"type":"TaskFinished","seconds":1.0}\\n\')\n')
+    task = read_task(tmp_path)
+    assert isinstance(task, ExportTask)
+    assert task.owner == own_lock()
 
 
 def test_a_signal_stops_training_and_its_echo_does_not_kill_it(

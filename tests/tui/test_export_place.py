@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Button, Static
 
+from ptune_tui import jobs
 from ptune_tui.bundles import BundleCard, read_card
 from ptune_tui.events import Event, Notice
+from ptune_tui.locks import own_lock
 from ptune_tui.tasks import ExportTask, read_task
 from ptune_tui.tui import export_check
 from ptune_tui.tui.app import PTuneApp
@@ -20,6 +22,7 @@ from ptune_tui.tui.focus_help import focus_help
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.run_panels import Problem
+from ptune_tui.tui.widgets.run_table import RunTable
 from ptune_tui.tui.widgets.steady import Steady
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -216,6 +219,35 @@ async def test_failed_export_shows_why_and_what_to_do(use_worker: UseWorker) -> 
         assert screen.check_action("start", ()) is True
 
 
+async def test_an_export_of_another_terminal_keeps_ours_from_starting_and_no_training(
+    runs: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    task = ExportTask(str(runs / "two"), str(runs / "two" / "gguf"), "mine", owner=own_lock())
+    jobs.start(jobs.new_task_folder("export"), task)
+    app = PTuneApp("export")
+    async with opened(app, size=(120, 40)) as pilot:
+        start = app.screen.query_one("#export-start", Button)
+        await wait_for(pilot, lambda: start.label.plain == "Exporting...")
+        await pilot.press("f5")
+        assert "no other work that goes on" in [n.message for n in app._notifications][-1]
+        await pilot.press("f10")
+        table = app.screen.query_one(RunTable)
+        await wait_for(pilot, lambda: table.highlighted is not None)
+        table.move_cursor(row=[run.name for run in app.screen.runs].index("two"))
+        await wait_for(pilot, lambda: table.highlighted.path == runs / "two")
+        await pilot.press("d")
+        assert "that nobody works on" in [n.message for n in app._notifications][-1]
+        await pilot.press("f2")
+        start = app.screen.query_one("#start", Button)
+        await wait_for(pilot, lambda: not start.disabled)
+        use_worker(fakes.running(), fakes.FOREVER)
+        await pilot.press("f5")
+        await wait_for(pilot, lambda: app.status_text() == "▸ training 120/300")
+        assert app.session.is_exporting
+        await settled(pilot)
+
+
 @pytest.mark.usefixtures("runs")
 async def test_room_is_checked_for_what_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export_check, "free_disk_bytes", lambda _: 300 << 20)
@@ -237,8 +269,7 @@ async def test_run_whose_folder_is_gone_is_offered_no_more(runs: Path) -> None:
         shutil.rmtree(runs / "one")
         await pilot.press("2", "5")
         await wait_for(pilot, lambda: set(screen.sources) == {"two"})
-        assert screen.choice is not None
-        assert screen.choice.source.path == runs / "two"
+        await wait_for(pilot, lambda: screen.choice and screen.choice.source.path == runs / "two")
 
 
 async def test_folder_for_transformers_has_a_type_and_other_weights_can_be_forced(

@@ -13,9 +13,10 @@ from ptune_tui import jobs
 from ptune_tui.config import RunConfig
 from ptune_tui.events import TaskFailed, TaskStarted, encode_line
 from ptune_tui.lineup import Lineup
-from ptune_tui.locks import write_lock
-from ptune_tui.tasks import EVENTS_FILE, CompareTask, ExportTask
+from ptune_tui.locks import own_lock, write_lock
+from ptune_tui.tasks import EVENTS_FILE, CompareTask, ExportTask, Lock
 from ptune_tui.tui.left_running import take_up
+from ptune_tui.tui.run_status import work_status
 from ptune_tui.tui.session import Session, read_run
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -155,3 +156,58 @@ def test_work_that_an_earlier_app_left_running_is_followed_and_can_be_stopped(
     again = Session()
     take_up(again)
     assert (again.export, again.comparison.table) == (None, None)
+
+
+def export_elsewhere(run: Path, owner: Lock) -> None:
+    """What a command in another terminal, or one that was killed, has begun."""
+    task = ExportTask(str(run.absolute()), "bundle", "one", owner=owner)
+    jobs.start(jobs.new_task_folder("export"), task)
+
+
+def test_an_export_of_another_terminal_holds_up_no_work_but_that_on_its_run(
+    run: Path, tmp_path: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    export_elsewhere(run, own_lock())
+    session = Session()
+    take_up(session)
+    assert session.is_exporting
+    assert (session.doing, session.work_that_goes_on, session.at_work) == ("", [], [])
+    assert work_status(session) == "▸ exporting"
+    session.show_run(read_run(run))
+    assert not session.can_resume
+    failed = TaskFailed("resources", "It was killed.", "", "log")
+    other = fakes.write_run(tmp_path / "other", [*fakes.running(), failed])
+    session.show_run(read_run(other))
+    assert session.can_resume
+    assert not session.can_export  # one export at a time
+    train(session, run)
+    assert (session.doing, session.work_that_goes_on) == ("training", ["training"])
+    assert work_status(session) == "▸ starting"
+
+
+def test_an_export_whose_command_is_gone_holds_up_work(run: Path, use_worker: UseWorker) -> None:
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    export_elsewhere(run, Lock(own_lock().pid, 1.0))  # a process that began long before this one
+    session = Session()
+    take_up(session)
+    assert session.doing == "exporting"
+    assert session.work_that_goes_on == ["export"]
+
+
+@pytest.mark.parametrize("name", ["link", "elsewhere/../run"])
+def test_a_run_is_the_same_by_whatever_name_it_is_opened(
+    run: Path, tmp_path: Path, use_worker: UseWorker, name: str
+) -> None:
+    use_worker([])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(run, target_is_directory=True)
+    fakes.write_bundle(run / "bundle")
+    session = Session()
+    session.attach(tmp_path / name)
+    export(session, run)
+    assert session.bundle is not None
+    assert session.shows(run)
+    assert not session.shows(tmp_path / "elsewhere")
+    session.forget_run(run)
+    assert (session.run, session.export, session.bundle) == (None, None, None)

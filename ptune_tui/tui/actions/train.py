@@ -60,7 +60,7 @@ ACTIONS = (
         "Resume",
         "Go on with a paused run, or from the last checkpoint of one that ended early.",
         in_footer=False,
-        needs="a paused run, or one that ended before its last step and left a checkpoint",
+        needs="a paused run, or one that ended early with a checkpoint and is not being exported",
     ),
     Action(
         "train.plan",

@@ -166,7 +166,8 @@ class ExportScreen(PlaceScreen):
         session = self.ptune.session
         start = self.query_one("#export-start", Button)
         start.disabled = not self._can_start()
-        start.label = f"{session.doing.capitalize()}..." if session.is_busy else "Export"
+        doing = session.doing or ("exporting" if session.is_exporting else "")
+        start.label = f"{doing.capitalize()}..." if doing else "Export"
         self.query_one("#export-form").disabled = session.is_exporting
         self.query_one("#export-cancel").display = session.is_exporting
         self.query_one("#export-chat").display = self._has_bundle()
@@ -177,7 +178,8 @@ class ExportScreen(PlaceScreen):
             self.query_one("#export-chat").focus()
 
     def _can_start(self) -> bool:
-        return self.choice is not None and not self.ptune.session.is_busy
+        session = self.ptune.session
+        return self.choice is not None and not (session.is_busy or session.is_exporting)
 
     def _has_bundle(self) -> bool:
         export = self.ptune.session.export

@@ -13,6 +13,7 @@ from textual.widgets import Footer
 from textual.widgets._footer import FooterKey  # the library's only name for it
 
 from ptune_tui.tui.bindings import ACTIONS
+from ptune_tui.tui.needs import rows_that_need
 
 if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
@@ -43,7 +44,8 @@ class PlaceFooter(Footer):
         """Say why a key that is disabled does nothing."""
         key: Widget | None = event.widget
         if isinstance(key, FooterKey) and key.has_class("-disabled"):
-            cast("PTuneApp", self.app).tell_needs(key.action, self.screen)
+            rows = rows_that_need(self.screen, key.action)
+            cast("PTuneApp", self.app).tell_needs(rows)
 
 
 def footer_width(keys: Sequence[FooterKey], *, is_compact: bool) -> int:
