@@ -54,7 +54,7 @@ class HeldPrefix:
     @property
     def length(self) -> int:
         """Tokens of the prefix."""
-        return self.keys_values.shape[3]
+        return int(self.keys_values.shape[3])
 
     def hold(self) -> None:
         """Make it the beginning of the cache unless it is there already."""
