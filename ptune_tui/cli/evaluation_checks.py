@@ -121,7 +121,7 @@ def _check_labels(target: str, against: str | None, request: EvaluationRequest) 
     if known is None:  # an adapter of another program, which is told apart when it is opened
         return
     (labels,) = known
-    if labels is None and request.with_probabilities is not None:
+    if labels is None and request.with_probabilities:
         raise _unread("--calibration", "score a run that answers with labels")
     other = None if against is None else _labels(against, request)
     if other is not None and other != known:
