@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --constraint requirements.lock --editable
 
-.PHONY: demo test setup check clean
+.PHONY: demo test setup check pictures clean
 
 ## train, evaluate, export and answer with the default model, from nothing
 demo: .venv/train
@@ -22,6 +22,10 @@ check: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+## the README's pictures, drawn by the program on runs of its own
+pictures: .venv/dev
+	$(BIN)/python bench/pictures.py docs/pictures
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -13,22 +13,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from commands import ptune
 
 from export.bundle import read_manifest
 from export.precisions import PRECISIONS
 from ptune_tui.results import ContenderScores, Evaluation
-
-
-def ptune(*arguments: object) -> str:
-    command = [sys.executable, "-m", "ptune_tui", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def answers(

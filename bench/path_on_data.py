@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from commands import ptune
 
 from ptune_tui.results import Evaluation
 
@@ -24,11 +23,6 @@ from ptune_tui.results import Evaluation
 def evaluation(target: Path, data: Path, *more: object) -> Evaluation:
     said = ptune("eval", target, "--data", data, "--json", *more)
     return msgspec.json.decode(said, type=Evaluation)
-
-
-def ptune(*arguments: object) -> str:
-    command = [sys.executable, "-m", "ptune_tui", *map(str, arguments)]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def main() -> None:

@@ -96,7 +96,7 @@ class PseudoTerminal:
         """What stands on the screen."""
         return "\n".join(line.rstrip() for line in self.screen.display)
 
-    def wait_for(self, condition: str | Callable[[], object], seconds: float = 60.0) -> None:
+    def wait_for(self, condition: str | Callable[[], object], seconds: float = 120.0) -> None:
         """Read until a text stands on the screen, or something holds.
 
         Raises:
@@ -108,7 +108,7 @@ class PseudoTerminal:
                 raise TimeoutError(f"{condition!r} after {seconds} s:\n{self.text}")
             self.read(0.05)
 
-    def wait_for_end(self, seconds: float = 30.0) -> int:
+    def wait_for_end(self, seconds: float = 60.0) -> int:
         """Read until the program ends; returns its exit code."""
         self.wait_for(lambda: self.process.poll() is not None, seconds)
         while self.read(0.1):

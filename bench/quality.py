@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 
 from quality_cells import CellFolder, table, write_table
-from quality_runs import MissingTime, Workshop, settings_of
-from quality_settings import LORA, TASKS, CellKey, planned_cells
+from quality_settings import LORA, TASKS, CellKey, planned_cells, settings_of
+from quality_workshop import MissingTime, Workshop
 
 
 def main() -> None:

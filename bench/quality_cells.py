@@ -18,9 +18,9 @@ from quality_settings import (
     TASKS,
     Arithmetic,
     CellKey,
+    Setting,
 )
 
-Setting = str | int | float | None
 State = Literal["missing", "done", "stale", "trial", "over time"]
 
 BEGIN_MARK, END_MARK = "<!-- quality table: begin -->", "<!-- quality table: end -->"

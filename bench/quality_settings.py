@@ -1,4 +1,4 @@
-"""What the quality table measures: tasks, their floors, and the settings of each of our methods.
+"""What the quality table measures: tasks, their floors, and the settings that cells are made with.
 
 A cell is one (task, method, seed, arithmetic). Change a setting here and `bench/quality.py --list`
 shows the cells made with the old one as stale.
@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
+
+from ptune_tui.evaluation.lora_settings import ALPHA, LEARNING_RATE, RANK
 
 Metric = Literal["accuracy", "macro_f1", "bleu"]
 Arithmetic = Literal["fp32", "int8", "none"]
+Setting = str | int | float | None
 
 SEEDS = (0, 1, 2)
 MAX_TRAINING_SECONDS = 600.0
@@ -160,3 +164,23 @@ def timed_by(key: CellKey) -> CellKey:
     """The cell whose training time a LoRA cell gets."""
     method, training = next(iter(TASKS[key.task].methods.items()))
     return CellKey(key.task, method, training.arithmetics[0], SEEDS[0])
+
+
+def settings_of(key: CellKey) -> dict[str, Setting]:
+    """What a cell is made with, as it is stored."""
+    task = TASKS[key.task]
+    settings: dict[str, Setting] = {"template": task.template, "split": task.split}
+    if task.has_validation:
+        settings["chosen_on"] = "validation"
+    if key.is_ours:
+        training = msgspec.to_builtins(task.methods[key.method])
+        kept = ("num_virtual_tokens", "max_steps", "batch_size", "learning_rate", "num_validations")
+        settings |= {name: training[name] for name in kept}
+    elif key.method == LORA:
+        settings |= {"rank": RANK, "alpha": ALPHA, "learning_rate": LEARNING_RATE}
+        settings["batch_size"] = task.methods[timed_by(key).method].batch_size
+    elif key.method == FEW_SHOT:
+        settings["num_examples"] = NUM_EXAMPLES
+    elif key.method == BAG_OF_WORDS:
+        settings = {"split": task.split}
+    return settings

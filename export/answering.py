@@ -1,12 +1,12 @@
 """Answers with one prompt of an open bundle: text, labels, scores.
 
-Legend: V vocabulary.
+Legend: P virtual tokens, L layers, D head size, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,18 +15,18 @@ import numpy.typing as npt
 
 from export.constraint import Constraint
 from export.encoding import Request, RowEncoder, answer_limit
-from export.errors import BundleError, RowError, TemplateError
+from export.errors import BundleError, RowError
 from export.generation import GREEDY, Generation, Limits
+from export.held_prefix import HeldPrefix
 from export.labels import LabelSearch, LabelTrie, exhaustive_scores
 from export.manifest import PromptRecord
 from export.preface import NO_PREFACE, Preface
 from export.prompts import AnyPrompt
-from export.row_scoring import RowLabel, label_pack, pack_limit, packs, row_label
+from export.row_scoring import RowLabel, label_pack, row_label, text_packs
 from export.sampling import Sampling, log_softmax
 
 if TYPE_CHECKING:
     from export.runtime import Bundle
-    from export.template import Template
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -48,56 +48,41 @@ class LabelAnswer:
     all_scores: tuple[float, ...] = ()
 
 
-def bundle_encoder(
-    bundle: Bundle, template: Template, end_token_id: int, preface: Preface
-) -> RowEncoder:
-    """What turns rows into tokens by a template that a bundle brings along.
-
-    Args:
-        bundle (Bundle): Open.
-        template (Template): How a row becomes text.
-        end_token_id (int): The token that ends a response.
-        preface (Preface): What stands before every row.
-
-    Raises:
-        BundleError: The template is broken.
-    """
-    try:
-        return RowEncoder(bundle.tokenizer, template, end_token_id, preface)
-    except TemplateError as error:
-        # The hints of a template are for training.
-        raise BundleError(
-            f"{bundle.folder} cannot be asked: {error.message}",
-            "Do not use this bundle unless you know who made it; export the run again.",
-        ) from None
-
-
 @dataclass
 class Answerer:
-    """Answers with one prompt, or with none. `Bundle.tuned` and `Bundle.base` make one."""
+    """Answers with one prompt, or with none. `Bundle.tuned` and `Bundle.base` make one.
+
+    Attributes:
+        bundle: Open.
+        key: Tells it from other answerers of the bundle.
+        record: How rows become text, and the labels.
+        prompt: What stands in front of the rows; None for nothing.
+        stored_prefix: float32 [L, 2, heads, P + lead, D] of prompt and lead; None to compute it.
+        preface: What an untuned model is told before every row.
+        encoder: Turns rows into tokens.
+        prefix: What the cache begins with.
+        was_cut: Whether the last request was cut from the left to fit.
+    """
 
     bundle: Bundle
     key: str
     record: PromptRecord
     prompt: AnyPrompt | None
-    prefix: FloatArray | None
+    stored_prefix: InitVar[FloatArray | None]
     preface: Preface = NO_PREFACE
     encoder: RowEncoder = field(init=False)
+    prefix: HeldPrefix = field(init=False)
     was_cut: bool = field(init=False, default=False)
-    """Whether the last request was cut from the left to fit."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, stored_prefix: FloatArray | None) -> None:
         record = self.record
-        self.encoder = bundle_encoder(
-            self.bundle, record.template, record.end_token_id, self.preface
-        )
-        if self.prefix is None:
-            self.prefix = self._compute_prefix()
+        self.encoder = self.bundle.encoder(record.template, record.end_token_id, self.preface)
+        self.prefix = HeldPrefix(self.bundle, self.key, self.prompt, record.lead_ids, stored_prefix)
 
     @property
     def num_virtual_tokens(self) -> int:
         """P, or 0 without a prompt."""
-        return 0 if self.prompt is None else self.prompt.num_virtual_tokens
+        return self.prefix.num_virtual_tokens
 
     @cached_property
     def label_trie(self) -> LabelTrie:
@@ -158,10 +143,10 @@ class Answerer:
             constraint (Constraint | None): What it has to look like.
             is_cancelled (Callable): Asked before each token; true ends the answer.
         """
-        logits, position = self._read(ids)
+        logits, position = self.prefix.read(ids)
         room = self.bundle.manifest.shape.context_length - position
         return Generation(
-            _Behind(self.bundle, position, self.bundle.begin_request()),
+            self.prefix.decoder(position),
             self.encoder.tokenizer,
             ids,
             logits,
@@ -182,7 +167,7 @@ class Answerer:
 
     def classify_behind(self, ids: list[int], with_all_scores: bool = False) -> LabelAnswer:
         """The most likely label behind tokens that are a whole request already."""
-        logits, position = self._read(ids)
+        logits, position = self.prefix.read(ids)
         search = LabelSearch(self.label_trie, log_softmax(logits), with_all_scores)
         while (path := search.next_path()) is not None:
             search.feed(log_softmax(self.bundle.session.forward(path, position)[0]))
@@ -207,7 +192,9 @@ class Answerer:
         limit = self.record.max_prompt_tokens
         encoded = [self.encoder.encode_prompt(text, limit) for text in texts]
         answers: dict[int, LabelAnswer] = {}
-        for numbers, rows in self._packs([ids for ids, _ in encoded]):
+        texts_ids = [ids for ids, _ in encoded]
+        session, lead = self.bundle.session, self.record.lead_ids
+        for numbers, rows in text_packs(session, texts_ids, lead, self.prefix.length):
             try:
                 found = self._label_pack(rows, with_all_scores)
             except RowError:
@@ -223,34 +210,16 @@ class Answerer:
                 on_progress(len(answers))
         return [answers[number] for number in range(len(texts))]
 
-    def _packs(self, encoded: list[list[int]]) -> Iterator[tuple[list[int], list[list[int]]]]:
-        """Numbers of texts that share a sequence, and their tokens behind the lead."""
-        lead = self.record.lead_ids
-        prefix_length = self.num_virtual_tokens + len(lead)
-        if not self.bundle.session.takes_layout or not prefix_length:
-            return  # behind an empty cache `GroupQueryAttention` counts the positions itself
-        limit = pack_limit(self.bundle.manifest.shape.context_length, prefix_length)
-        behind = {
-            number: ids[len(lead) :]
-            for number, ids in enumerate(encoded)
-            if len(lead) < len(ids) <= len(lead) + limit and ids[: len(lead)] == lead
-        }
-        numbers = sorted(behind, key=lambda number: len(behind[number]))
-        for pack in packs([behind[number] for number in numbers], limit):
-            members = [numbers[index] for index in pack]
-            yield members, [behind[number] for number in members]
-
     def _label_answer(self, row: RowLabel, was_cut: bool) -> LabelAnswer:
         assert self.record.labels is not None
         label = self.record.labels[row.label]
         return LabelAnswer(label, row.log_probability, was_cut, row.all_scores)
 
     def _label_pack(self, rows: list[list[int]], with_all_scores: bool) -> list[RowLabel]:
-        assert self.prefix is not None
         self.bundle.begin_request()
-        self.bundle.hold(self.key, self.prefix)
-        length = self.prefix.shape[3]
-        return label_pack(self.bundle.session, self.label_trie, rows, length, with_all_scores)
+        self.prefix.hold()
+        session, length = self.bundle.session, self.prefix.length
+        return label_pack(session, self.label_trie, rows, length, with_all_scores)
 
     def label_scores(self, text: str) -> dict[str, float]:
         """The log-probability of every label with its end token."""
@@ -274,45 +243,8 @@ class Answerer:
 
     def read(self, text: str) -> tuple[FloatArray, int]:
         """Put a request behind the prefix; logits [V] behind it, and the next position."""
-        return self._read(self._encode(text))
+        return self.prefix.read(self._encode(text))
 
     def _encode(self, text: Request) -> list[int]:
         ids, self.was_cut = self.encoder.encode_prompt(text, self.record.max_prompt_tokens)
         return ids
-
-    def _read(self, ids: list[int]) -> tuple[FloatArray, int]:
-        assert self.prefix is not None
-        self.bundle.begin_request()
-        lead = self.record.lead_ids
-        shared = 0
-        while shared < min(len(lead), len(ids) - 1) and ids[shared] == lead[shared]:
-            shared += 1
-        start = self.num_virtual_tokens + shared
-        self.bundle.hold(self.key, self.prefix)
-        if shared < len(lead):
-            # The request overwrites the end of the prefix, so the next one must restore it.
-            self.bundle.release()
-        logits = self.bundle.session.forward(ids[shared:], start)
-        return logits[0], start + len(ids) - shared
-
-    def _compute_prefix(self) -> FloatArray:
-        """Run the prompt and the template's lead once."""
-        session = self.bundle.session
-        self.bundle.release()
-        return session.prefix(session.begin(self.prompt, self.record.lead_ids))
-
-
-@dataclass
-class _Behind:
-    """The cache behind a request, for as long as no other request takes it."""
-
-    bundle: Bundle
-    position: int
-    request: int
-
-    def append(self, token: int) -> FloatArray:
-        """Put a token behind the text so far; logits float32 [V] behind it."""
-        self.bundle.check_request(self.request)
-        logits: FloatArray = self.bundle.session.forward([token], self.position)[0]
-        self.position += 1
-        return logits

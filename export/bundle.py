@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from export.errors import BundleError
-from export.manifest import SCHEMA_VERSION, FileRecord, Manifest, data_files
+from export.manifest import SCHEMA_VERSION, FileRecord, Manifest, PromptRecord, data_files
 from export.manifest_check import manifest_faults
 from export.manifest_file import MANIFEST, MOST_BYTES, manifest_bytes
 from export.precisions import PRECISIONS
@@ -79,6 +79,34 @@ def _readable(folder: Path) -> bytes:
             "Copy the whole bundle, or export the run again.",
         )
     return content
+
+
+def named_record(folder: Path, manifest: Manifest, name: str | None) -> tuple[str, PromptRecord]:
+    """A prompt's name and what the manifest says of it.
+
+    Args:
+        folder (Path): The bundle.
+        manifest (Manifest): Its own.
+        name (str | None): The prompt; None where the bundle has just one.
+
+    Raises:
+        BundleError: There is no such prompt.
+    """
+    prompts = manifest.prompts
+    if name is None and len(prompts) == 1:
+        return next(iter(prompts.items()))
+    if not prompts:
+        raise BundleError(
+            f"{folder} has no prompts.", f"`ptune export RUN --into {folder}` adds one."
+        )
+    if name is None or name not in prompts:
+        raise BundleError(
+            f"{folder} has no prompt named {name!r}."
+            if name
+            else f"{folder} has {len(prompts)} prompts, and none was named.",
+            f"Name one, with `--prompt` on the command line: {', '.join(sorted(prompts))}.",
+        )
+    return name, prompts[name]
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -12,10 +12,9 @@ import msgspec
 
 from export.bundle import hash_file
 from export.manifest import FileRecord
+from export.manifest_file import FOLDER_CARD
 from export.prompt_files import ExportedPrompt
 from export.template import Template
-
-CARD_FILE = "ptune.json"
 
 
 class RowText(msgspec.Struct, frozen=True):
@@ -114,4 +113,4 @@ def write_card(
         versions={name: importlib.metadata.version(name) for name in ("ptune-tui", kind)},
         row=row,
     )
-    (folder / CARD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2))
+    (folder / FOLDER_CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=2))

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from export.at_once import written_at_once
 from export.errors import NotCarriedError
-from export.folder_card import CARD_FILE, write_card
+from export.folder_card import write_card
 from export.gguf_header import ARCHITECTURE, Field, header_of, with_virtual_tokens
 from export.gguf_tensors import (
     Bytes,
@@ -36,6 +36,7 @@ from export.gguf_tensors import (
     stored_halves,
     stored_weight,
 )
+from export.manifest_file import FOLDER_CARD
 from export.ollama import OLLAMA_FILE, model_file
 from export.plain_model import PlainModel, rows_of
 from export.prompt_files import ExportedPrompt
@@ -108,7 +109,7 @@ class GGUFFolder:
         header = with_virtual_tokens(
             header, soft.names, model.vocab_size, chat_template, prompt.end_token_id
         )
-        with written_at_once(destination, overwrite, CARD_FILE) as folder:
+        with written_at_once(destination, overwrite, FOLDER_CARD) as folder:
             check_space(folder, sum(tensor.num_bytes for tensor in tensors))
             self._write_file(folder / MODEL_FILE, header, tensors)
             beginning = soft.text(num_virtual_tokens)

@@ -1,11 +1,15 @@
-"""A manifest's bytes, for who opens bundles and for who only lists them. Imports nothing heavy."""
+"""The file that an exported folder is known by, and a manifest's bytes, read with care.
+
+For who opens bundles and for who only lists them: imports nothing heavy.
+"""
 
 from __future__ import annotations
 
 import stat
 from pathlib import Path
 
-MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"  # of a bundle
+FOLDER_CARD = "ptune.json"  # of a folder for another program
 MOST_BYTES = 64 << 20
 
 

@@ -28,10 +28,11 @@ from export.at_once import written_at_once
 from export.encoding import RowEncoder
 from export.errors import ParityError
 from export.exported_model import ExportedModel
-from export.folder_card import CARD_FILE, RowText, write_card
+from export.folder_card import RowText, write_card
 from export.gate import AskedPrecision, Built, Gate, Measured, Traced, check_parity
 from export.graph_files import GRAPH_FILES, GraphFiles, num_bytes, write_graph_files
 from export.manifest import TOKENIZER_FILE
+from export.manifest_file import FOLDER_CARD
 from export.ort import open_session
 from export.precisions import Precision
 from export.prompt_files import SOFT_PROMPT
@@ -78,7 +79,7 @@ class OnnxFolder:
             UnsupportedModelError: No graph can be made of the model.
             BundleError: The destination is taken.
         """
-        with written_at_once(destination, overwrite, CARD_FILE) as folder:
+        with written_at_once(destination, overwrite, FOLDER_CARD) as folder:
             check_space(folder, num_bytes(self.model, "exact"))
             files = write_graph_files(folder, self.model, "exact", self.report_progress)
             if files.refusal is not None:

@@ -71,6 +71,37 @@ def packs(rows: Sequence[list[int]], max_tokens: int) -> Iterator[list[int]]:
         yield pack
 
 
+def text_packs(
+    session: DecoderSession,
+    texts: Sequence[list[int]],
+    lead_ids: list[int],
+    prefix_length: int,
+) -> Iterator[tuple[list[int], list[list[int]]]]:
+    """Numbers of texts that share a sequence, pack by pack, and their tokens behind the lead.
+
+    There is none where the graph takes one sequence at a time. A text is in none where it does not
+    begin like the template or fills the context.
+
+    Args:
+        session (DecoderSession): The graph.
+        texts (Sequence[list[int]]): Whole requests in tokens, without the virtual tokens.
+        lead_ids (list[int]): The template's first tokens, which the prefix ends with.
+        prefix_length (int): Tokens of the prefix.
+    """
+    if not session.takes_layout or not prefix_length:
+        return  # behind an empty cache `GroupQueryAttention` counts the positions itself
+    limit = pack_limit(session.shape.context_length, prefix_length)
+    behind = {
+        number: ids[len(lead_ids) :]
+        for number, ids in enumerate(texts)
+        if len(lead_ids) < len(ids) <= len(lead_ids) + limit and ids[: len(lead_ids)] == lead_ids
+    }
+    numbers = sorted(behind, key=lambda number: len(behind[number]))
+    for pack in packs([behind[number] for number in numbers], limit):
+        members = [numbers[index] for index in pack]
+        yield members, [behind[number] for number in members]
+
+
 def label_pack(
     session: DecoderSession,
     trie: LabelTrie,

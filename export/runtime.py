@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from export.answering import Answerer, bundle_encoder
-from export.bundle import read_manifest, verify_file
+from export.answering import Answerer
+from export.bundle import named_record, read_manifest, verify_file
 from export.constraint import Vocabulary
-from export.errors import BundleError
+from export.encoding import RowEncoder
+from export.errors import BundleError, TemplateError
 from export.manifest import Manifest, PromptRecord, data_files, tokenizer_file
 from export.precisions import Precision
 from export.preface import Preface
@@ -33,34 +34,6 @@ from export.template import Template
 FloatArray = npt.NDArray[np.float32]
 # Kernels of other processors round int8 products elsewhere; a wrong kernel is off by far more.
 _GOLDEN_TOLERANCE = 0.05
-
-
-def named_record(folder: Path, manifest: Manifest, name: str | None) -> tuple[str, PromptRecord]:
-    """A prompt's name and what the manifest says of it.
-
-    Args:
-        folder (Path): The bundle.
-        manifest (Manifest): Its own.
-        name (str | None): The prompt; None where the bundle has just one.
-
-    Raises:
-        BundleError: There is no such prompt.
-    """
-    prompts = manifest.prompts
-    if name is None and len(prompts) == 1:
-        return next(iter(prompts.items()))
-    if not prompts:
-        raise BundleError(
-            f"{folder} has no prompts.", f"`ptune export RUN --into {folder}` adds one."
-        )
-    if name is None or name not in prompts:
-        raise BundleError(
-            f"{folder} has no prompt named {name!r}."
-            if name
-            else f"{folder} has {len(prompts)} prompts, and none was named.",
-            f"Name one, with `--prompt` on the command line: {', '.join(sorted(prompts))}.",
-        )
-    return name, prompts[name]
 
 
 class Bundle:
@@ -136,6 +109,26 @@ class Bundle:
             self._vocabularies[end_token_id] = Vocabulary(self.tokenizer, end_token_id, size)
         return self._vocabularies[end_token_id]
 
+    def encoder(self, template: Template, end_token_id: int, preface: Preface) -> RowEncoder:
+        """What turns rows into tokens by a template that the bundle brings along.
+
+        Args:
+            template (Template): How a row becomes text.
+            end_token_id (int): The token that ends a response.
+            preface (Preface): What stands before every row.
+
+        Raises:
+            BundleError: The template is broken.
+        """
+        try:
+            return RowEncoder(self.tokenizer, template, end_token_id, preface)
+        except TemplateError as error:
+            # The hints of a template are for training.
+            raise BundleError(
+                f"{self.folder} cannot be asked: {error.message}",
+                "Do not use this bundle unless you know who made it; export the run again.",
+            ) from None
+
     def tuned(self, name: str | None = None) -> Answerer:
         """Answers with a prompt.
 
@@ -190,7 +183,7 @@ class Bundle:
             BundleError: There is no such prompt, or the template is broken.
         """
         name, record = self._record(name)
-        encoder = bundle_encoder(self, template, end_token_id, preface)
+        encoder = self.encoder(template, end_token_id, preface)
         record = msgspec.structs.replace(
             record,
             template=template,

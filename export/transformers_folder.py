@@ -30,7 +30,8 @@ from transformers.pytorch_utils import Conv1D
 
 from export.at_once import written_at_once
 from export.errors import NotCarriedError
-from export.folder_card import CARD_FILE, write_card
+from export.folder_card import write_card
+from export.manifest_file import FOLDER_CARD
 from export.plain_model import PlainModel, floats, rounding_error, rows_of
 from export.prompt_files import ExportedPrompt
 from export.soft_tokens import SoftTokenizer, add_soft_tokens, soft_chat_template
@@ -82,7 +83,7 @@ class TransformersFolder:
         chat_template = soft_chat_template(soft, plain, prompt.template, num_virtual_tokens)
         config = self._config()
         empty = _empty_model(config)
-        with written_at_once(destination, overwrite, CARD_FILE) as folder:
+        with written_at_once(destination, overwrite, FOLDER_CARD) as folder:
             sizes = {name: tensor.numel() for name, tensor in _parameters(empty)}
             check_space(folder, sum(sizes.values()) * self._dtype.itemsize)
             rounding = self._write_weights(folder, empty, rows_PH)

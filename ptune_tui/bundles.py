@@ -17,7 +17,6 @@ from ptune_tui.errors import UsageError
 
 MANIFEST_FILE = "manifest.json"
 BUNDLE_FOLDER = "bundle"  # of a run: where an export goes by itself
-FOLDER_CARD_FILE = "ptune.json"  # of a folder for another program
 _PLAIN_STEMS = ("train", "training", "data")  # of data files that are named by their folder
 
 
@@ -94,10 +93,12 @@ def is_export(folder: Path) -> bool:
     Args:
         folder (Path): Any folder.
     """
+    from export.manifest_file import FOLDER_CARD
+
     if read_card(folder) is not None:
         return True
     try:
-        msgspec.json.decode((folder / FOLDER_CARD_FILE).read_bytes(), type=_FolderMark)
+        msgspec.json.decode((folder / FOLDER_CARD).read_bytes(), type=_FolderMark)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False
     return True

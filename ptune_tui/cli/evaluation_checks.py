@@ -121,7 +121,7 @@ def _check_labels(target: str, against: str | None, request: EvaluationRequest) 
     if known is None:  # an adapter of another program, which is told apart when it is opened
         return
     (labels,) = known
-    if labels is None and request.with_probabilities is not None:
+    if labels is None and request.with_probabilities:
         raise _unread("--calibration", "score a run that answers with labels")
     other = None if against is None else _labels(against, request)
     if other is not None and other != known:
@@ -150,8 +150,7 @@ def _check_rows(target: str, request: EvaluationRequest) -> None:
 def _columns(target: str, path: Path, request: EvaluationRequest) -> DataConfig:
     """How the target reads rows."""
     if is_bundle(target):
-        from export.bundle import read_manifest
-        from export.runtime import named_record
+        from export.bundle import named_record, read_manifest
 
         folder = Path(target)
         _, record = named_record(folder, read_manifest(folder), request.prompt)
@@ -165,8 +164,7 @@ def _columns(target: str, path: Path, request: EvaluationRequest) -> DataConfig:
 def _labels(target: str, request: EvaluationRequest) -> tuple[list[str] | None] | None:
     """The labels, None for free text, in a tuple of one; None where a run has no card."""
     if is_bundle(target):
-        from export.bundle import read_manifest
-        from export.runtime import named_record
+        from export.bundle import named_record, read_manifest
 
         folder = Path(target)
         return (named_record(folder, read_manifest(folder), request.prompt)[1].labels,)

@@ -162,8 +162,7 @@ def check_rows(task: InspectTask, kind: Kind) -> None:
         return
     folder = Path(task.target)
     if kind == "bundle":
-        from export.bundle import read_manifest
-        from export.runtime import named_record
+        from export.bundle import named_record, read_manifest
 
         _, record = named_record(folder, read_manifest(folder), task.prompt)
         if record.kind == "layer prefix":

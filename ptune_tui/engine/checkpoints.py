@@ -17,8 +17,7 @@ import msgspec
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from ptune_tui.config import ComputeType, Device, FloatType, Kernel
-from ptune_tui.engine.batches import BUCKET_WIDTH
+from ptune_tui.engine.plan import Plan
 from ptune_tui.engine.run_state import Progress, PythonRandom, RunState
 from ptune_tui.errors import DataError, ModelError, UsageError
 from ptune_tui.tasks import (
@@ -31,32 +30,6 @@ from ptune_tui.tasks import (
 
 TENSORS_FILE, CARD_FILE = STATE_FILES
 VERSION = 2  # another one computes other bits
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """How the steps are computed: another plan rounds in another way.
-
-    Attributes:
-        kernel: Of the frozen linear layers.
-        device: Where they are.
-        compute_type: Of activations.
-        micro_batch_size: Rows computed at a time; 0 for all rows of a step.
-        checkpointing: Whether layers are computed again in the backward pass.
-        bucket_width: Rows are padded to a multiple of so many tokens.
-        is_fused: Whether the compiled, written-out step computes it.
-        outlier_channels: Input channels that int8 keeps in float32, by layer.
-        prefix_type: Of the virtual tokens' products beside int8 ones.
-    """
-
-    kernel: Kernel
-    device: Device
-    compute_type: ComputeType
-    micro_batch_size: int = 0
-    checkpointing: bool = False
-    bucket_width: int = BUCKET_WIDTH
-    is_fused: bool = False
-    outlier_channels: dict[str, list[int]] = {}
-    prefix_type: FloatType = "float32"
 
 
 class Origin(msgspec.Struct, frozen=True):

@@ -1,40 +1,30 @@
-"""How a run's steps are computed: chosen by free memory, measured products and a two-step probe.
+"""Chooses how a run's steps are computed, by free memory and measured products, and says why.
 
-Whatever the user forces is kept. The plan is stored with the checkpoints, so that a resumed run
-computes the same bits.
+Whatever the user forces is kept. What was chosen is probed before it is trained with.
 """
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 import torch
 
 from export.encoding import EncodedRow
 from ptune_tui.config import FloatType, MethodConfig, ModelConfig, TrainingConfig
-from ptune_tui.engine.batches import BUCKET_WIDTH, Batch, collate
+from ptune_tui.engine.batches import BUCKET_WIDTH, collate
 from ptune_tui.engine.card_products import require_int8
-from ptune_tui.engine.checkpoints import Plan
-from ptune_tui.engine.gradient import GradientStep, make_step, unfused_reason
-from ptune_tui.engine.memory import (
-    finish,
-    forget_peak,
-    free_bytes,
-    peak_memory_bytes,
-    used_bytes,
-)
+from ptune_tui.engine.gradient import unfused_reason
+from ptune_tui.engine.memory import free_bytes
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.outliers import outlier_channels
+from ptune_tui.engine.plan import Plan, Planned, plan_made, step_of
+from ptune_tui.engine.probe import probe
 from ptune_tui.engine.product_speed import faster_type, int8_speedup
 from ptune_tui.engine.prompt import LayerPrefix
 from ptune_tui.errors import ModelError
 from ptune_tui.estimate import Estimate, estimate
-from ptune_tui.events import PlanMade
 from ptune_tui.model_numbers import numbers_of_config
 from ptune_tui.step_setting import Setting, TrainingKernel
 
@@ -42,16 +32,6 @@ from ptune_tui.step_setting import Setting, TrainingKernel
 _MEMORY_SHARE = 0.7
 # Below it integers are not worth their rounding.
 _WORTHWHILE_SPEEDUP = 1.2
-_PROBE_STEPS = 2
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan, the step that carries it out, and the event that tells of it."""
-
-    plan: Plan
-    step: GradientStep
-    event: PlanMade
 
 
 @dataclass
@@ -105,9 +85,10 @@ class Planner:
             prefix_type=self._prefix_type(kernel, reasons, is_fused=unfused is None),
         )
         step = step_of(self.frozen, plan)
-        seconds, memory = self._probe(step, plan)
+        longest = self._longest(min(self.settings.batch_size, len(self.rows)))
+        seconds, memory = probe(step, plan, self.method, self.lead, longest, self.frozen.device)
         reasons.append(f"A step of the longest rows took {seconds:.2f} s in the probe.")
-        return Planned(plan, step, _event(plan, reasons, seconds, memory))
+        return Planned(plan, step, plan_made(plan, reasons, seconds, memory))
 
     def _kernel(self, reasons: list[str]) -> TrainingKernel:
         asked = self.model.kernel
@@ -242,91 +223,3 @@ class Planner:
         batch = collate(rows, len(self.lead))
         number = self.model.num_outlier_channels
         return outlier_channels(self.frozen, prompt, self.lead, batch, number)
-
-    def _probe(self, step: GradientStep, plan: Plan) -> tuple[float, int]:
-        """Seconds of a whole step of the longest rows, and the memory that it took.
-
-        The buffers are mapped here at their largest, so that memory stays flat from now on.
-        """
-        device = self.frozen.device
-        forget_peak(device)
-        before = used_bytes(device)
-        batch_size = min(self.settings.batch_size, len(self.rows))
-        rows = self._longest(batch_size)
-        batches: list[Batch] = [
-            collate(rows[start : start + plan.micro_batch_size], len(self.lead), plan.bucket_width)
-            for start in range(0, batch_size, plan.micro_batch_size)
-        ]
-        generator = torch.get_rng_state()
-        seconds = 0.0
-        for _ in range(_PROBE_STEPS):
-            finish(device)
-            started = time.perf_counter()
-            step(self.method(), self.lead, batches)
-            finish(device)
-            seconds = time.perf_counter() - started
-        for parameter in self.method.parameters():
-            parameter.grad = None
-        torch.set_rng_state(generator)
-        gc.collect()
-        # A process keeps the memory of a step; a card's is free again, so there the peak counts.
-        after = peak_memory_bytes(device) if device.type == "cuda" else used_bytes(device)
-        return seconds, max(0, after - before)
-
-
-def step_of(frozen: FrozenModel, plan: Plan) -> GradientStep:
-    """The gradient step of a plan.
-
-    Args:
-        frozen (FrozenModel): The model.
-        plan (Plan): From a planner, or from a checkpoint.
-    """
-    return make_step(
-        frozen,
-        plan.kernel,
-        plan.outlier_channels,
-        checkpointing=plan.checkpointing,
-        fused=plan.is_fused,
-        prefix_dtype=getattr(torch, plan.prefix_type),
-    )
-
-
-def kept_plan(frozen: FrozenModel, plan: Plan) -> tuple[Plan, list[str]]:
-    """The plan of a checkpoint as it can be carried out here, and what had to change.
-
-    Args:
-        frozen (FrozenModel): The model.
-        plan (Plan): The checkpoint's.
-    """
-    unfused = unfused_reason(frozen)
-    if plan.is_fused and unfused is not None:
-        sentence = f"The compiled passes of the run so far are not there: {unfused}."
-        return msgspec.structs.replace(plan, is_fused=False), [sentence]
-    return plan, []
-
-
-def planned_again(frozen: FrozenModel, plan: Plan) -> Planned:
-    """A checkpoint's plan, carried out again.
-
-    Args:
-        frozen (FrozenModel): The model.
-        plan (Plan): The checkpoint's.
-    """
-    kept, changes = kept_plan(frozen, plan)
-    event = _event(kept, ["As the checkpoint says.", *changes], None, None)
-    return Planned(kept, step_of(frozen, kept), event)
-
-
-def _event(plan: Plan, reasons: list[str], seconds: float | None, memory: int | None) -> PlanMade:
-    return PlanMade(
-        kernel=plan.kernel,
-        device=plan.device,
-        compute_type=plan.compute_type,
-        micro_batch_size=plan.micro_batch_size,
-        checkpointing=plan.checkpointing,
-        bucket_width=plan.bucket_width,
-        reasons=reasons,
-        seconds_per_step=seconds,
-        probe_memory_bytes=memory,
-        is_packed=plan.is_fused,
-    )

@@ -95,7 +95,12 @@ class PTuneApp(App[None]):
     CSS_PATH = "app.tcss"
     MODES = MODES
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("app")]
-    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (60, "-small"), (72, "-narrow"), (100, "-wide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] = [  # noqa: RUF012
+        (0, "-tiny"),
+        (60, "-small"),
+        (72, "-narrow"),
+        (100, "-wide"),
+    ]
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (20, "-short"), (30, "-tall")]  # noqa: RUF012
 
     def __init__(

@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
-from export.bundle import read_manifest, verify_file
+from export.bundle import named_record, read_manifest, verify_file
 from export.manifest import Manifest, PromptRecord, tokenizer_file
 from export.prompts import TokenPrompt, load_prompt
-from export.runtime import named_record
 from export.vocabulary_table import VocabularyTable
 from ptune_tui.config import ModelConfig
 from ptune_tui.engine.prompt import LayerPrefix, Prompt, VirtualTokens

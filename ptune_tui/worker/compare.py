@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from export.bundle import read_manifest
-from export.runtime import Bundle, named_record
+from export.bundle import named_record, read_manifest
+from export.runtime import Bundle
 from ptune_tui.config import load
 from ptune_tui.data import check_labels, data_path
 from ptune_tui.errors import DataError

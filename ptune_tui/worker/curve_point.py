@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from ptune_tui.engine.planner import Planned
+from ptune_tui.engine.plan import Planned
 from ptune_tui.engine.run_state import Progress
 from ptune_tui.engine.trainer import Trainer
 from ptune_tui.engine.validation import TaskRows, Validation, validation_rows

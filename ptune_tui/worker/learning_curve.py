@@ -15,7 +15,7 @@ import msgspec
 
 from ptune_tui.curve_fit import fit_points
 from ptune_tui.curve_verdict import verdict
-from ptune_tui.engine.checkpoints import Plan
+from ptune_tui.engine.plan import Plan
 from ptune_tui.errors import DataError
 from ptune_tui.events import (
     CurvePointMeasured,

@@ -21,7 +21,7 @@ from ptune_tui.engine.checkpoints import (
     read_latest,
     read_state,
 )
-from ptune_tui.engine.planner import Planned
+from ptune_tui.engine.plan import Planned
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.engine.run_state import Progress, RunState
 from ptune_tui.engine.trainer import Trainer

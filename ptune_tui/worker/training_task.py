@@ -12,12 +12,12 @@ import msgspec
 from export.encoding import RowEncoder, answer_limit
 from ptune_tui.config import RunConfig
 from ptune_tui.data import DataSet, encode_rows, load_data, prompt_limit
-from ptune_tui.engine.checkpoints import Plan
 from ptune_tui.engine.evaluate import Evaluator, shared_lead
 from ptune_tui.engine.methods.method import Method
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.optimisation import Optimisation
-from ptune_tui.engine.planner import Planned, Planner, planned_again
+from ptune_tui.engine.plan import Plan, Planned, planned_again
+from ptune_tui.engine.planner import Planner
 from ptune_tui.engine.validation import TaskRows
 from ptune_tui.errors import UsageError
 from ptune_tui.events import DataReady, Event, Notice, StageFinished, StageStarted

@@ -37,7 +37,7 @@ def run_ptune(*arguments: object, home: Path, stdin: str = "") -> Outcome:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         env=environment,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

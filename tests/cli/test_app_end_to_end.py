@@ -50,7 +50,7 @@ def test_from_the_start_to_a_bundle_that_answers(
     set_up(terminal, tiny_model, label_rows)
     terminal.press("f5")
     terminal.wait_for("[3 Train]")
-    terminal.wait_for("300/300", 180)
+    terminal.wait_for("300/300", 400)
     terminal.wait_for("Enter exports it", 60)
     run = find_run("last")
     assert summarise(run).status == "finished"

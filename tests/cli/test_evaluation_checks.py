@@ -72,10 +72,10 @@ def test_options_that_have_a_reader_pass(run: str) -> None:
 
 
 def test_free_text_has_no_calibration(tmp_path: Path) -> None:
+    free = run_of(tmp_path / "free", None)
     with pytest.raises(UsageError, match="`--calibration` was given"):
-        check_request(
-            run_of(tmp_path / "free", None), None, EvaluationRequest(DATA, with_probabilities=True)
-        )
+        check_request(free, None, EvaluationRequest(DATA, with_probabilities=True))
+    check_request(free, None, EvaluationRequest(DATA, with_probabilities=False))
 
 
 def test_an_instruction_has_one_place_for_the_row(run: str) -> None:

@@ -11,9 +11,11 @@ import torch
 from ptune_tui.config import ModelConfig
 from ptune_tui.engine import card_products, memory
 from ptune_tui.engine import planner as planning
+from ptune_tui.engine import probe as probing
 from ptune_tui.engine.card_products import dequantisation_notice, require_int8
 from ptune_tui.engine.model import FrozenModel, choose_kernel, load_frozen
 from ptune_tui.errors import UsageError
+from tests.engine.test_families import LEAD, ROWS
 from tests.engine.test_plan_memory import planner
 
 CUDA = torch.device("cuda")
@@ -87,7 +89,6 @@ def test_the_probe_of_a_card_waits_for_it_and_reads_its_peak(
 ) -> None:
     making = planner(frozen)
     plan = making.make().plan
-    monkeypatch.setattr(FrozenModel, "device", property(lambda _: CUDA))
     called: list[str] = []
     for name, value in {
         "forget_peak": None,
@@ -100,13 +101,13 @@ def test_the_probe_of_a_card_waits_for_it_and_reads_its_peak(
             called.append(name)
             return value
 
-        monkeypatch.setattr(planning, name, note)
+        monkeypatch.setattr(probing, name, note)
 
     def step(*_: object) -> float:
         called.append("step")
         return 0.0
 
-    _, taken = making._probe(step, plan)
+    _, taken = probing.probe(step, plan, making.method, LEAD, ROWS, CUDA)
     assert taken == 75
     steps = ["finish", "step", "finish"] * 2
     assert called == ["forget_peak", "used_bytes", *steps, "peak_memory_bytes"]

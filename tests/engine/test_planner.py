@@ -260,7 +260,7 @@ def test_a_run_computes_the_same_with_and_without_a_probe(
 ) -> None:
     with_probe = run("with")
     assert plan_of(with_probe).seconds_per_step is not None
-    monkeypatch.setattr(Planner, "_probe", lambda *_: (0.0, 0))
+    monkeypatch.setattr(planning, "probe", lambda *_: (0.0, 0))
     assert losses(run("without")) == losses(with_probe)
 
 

@@ -14,9 +14,9 @@ import transformers
 from gguf import GGUFReader, TokenType
 
 from export.errors import NotCarriedError
-from export.folder_card import CARD_FILE
 from export.gguf_folder import MODEL_FILE
 from export.gguf_header import header_of
+from export.manifest_file import FOLDER_CARD
 from export.ollama import OLLAMA_FILE
 from export.prompts import load_prompt
 from export.runtime import Bundle
@@ -64,7 +64,7 @@ def chained(tmp_path_factory: pytest.TempPathFactory, text: Written) -> Written:
 
 def test_every_weight_is_the_one_that_was_trained_on(text: Written) -> None:
     source, tuned = open_gguf(text.path), tuned_model(text.made.run)
-    card = json.loads((text.path.parent / CARD_FILE).read_text())
+    card = json.loads((text.path.parent / FOLDER_CARD).read_text())
     for name, weight in tuned.frozen.loaded.weights.items():
         if name == "model.embed_tokens.weight":
             found = source.rows(name, 0, weight.shape[0])
@@ -100,7 +100,7 @@ def test_the_header_names_the_virtual_tokens_and_places_them(text: Written) -> N
 
 def test_the_head_s_rows_of_virtual_tokens_are_a_quiet_token_s(text: Written) -> None:
     head = next(t for t in GGUFReader(text.path).tensors if t.name == "output.weight")
-    quiet = json.loads((text.path.parent / CARD_FILE).read_text())["quiet_token_id"]
+    quiet = json.loads((text.path.parent / FOLDER_CARD).read_text())["quiet_token_id"]
     assert (head.data[325:] == head.data[quiet]).all()
 
 
@@ -169,7 +169,7 @@ def test_llama_cpp_has_our_tokens_and_nearly_our_logits(
     tuned = bundle.tuned()
     prompt = load_prompt(bundle.folder / tuned.record.file, tuned.record.kind)
     first = bundle.manifest.shape.vocab_size
-    quiet = json.loads((written.path.parent / CARD_FILE).read_text())["quiet_token_id"]
+    quiet = json.loads((written.path.parent / FOLDER_CARD).read_text())["quiet_token_id"]
     num_compared = 0
     for words in ("say 7", "the cat", "red <|im_end|>"):
         ids = tuned.encoder.encode_prompt(words)[0]

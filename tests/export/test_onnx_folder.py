@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from export.bundle import hash_file
 from export.errors import BundleError
-from export.folder_card import CARD_FILE, FolderCard
+from export.folder_card import FolderCard
+from export.manifest_file import FOLDER_CARD
 from export.onnx_folder import ANSWER_FILE, GRAPH_FILE
 from ptune_tui.engine.reference import TorchReference
 from ptune_tui.tasks import ExportTask
@@ -69,8 +70,8 @@ def test_the_card_names_every_file_and_what_is_not_ours_is_not_replaced(
     exported: Exported, tmp_path: Path
 ) -> None:
     folder = write(exported, tmp_path / "alone")
-    card = msgspec.json.decode((folder / CARD_FILE).read_bytes(), type=FolderCard)
-    names = {path.name for path in folder.iterdir()} - {CARD_FILE}
+    card = msgspec.json.decode((folder / FOLDER_CARD).read_bytes(), type=FolderCard)
+    names = {path.name for path in folder.iterdir()} - {FOLDER_CARD}
     assert names == {GRAPH_FILE, "model.data", "tokenizer.json", ANSWER_FILE}
     assert card.files == {name: hash_file(folder / name) for name in names}
     with pytest.raises(BundleError, match="already there"):

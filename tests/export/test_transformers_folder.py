@@ -14,7 +14,7 @@ import transformers
 
 from export import transformers_folder
 from export.errors import BundleError, NotCarriedError
-from export.folder_card import CARD_FILE
+from export.manifest_file import FOLDER_CARD
 from export.plain_model import quietest_token
 from export.prompt_files import ExportedPrompt
 from export.prompts import TokenPrompt
@@ -93,7 +93,7 @@ def test_bfloat16_is_half_as_large_and_says_what_it_rounded(
     sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
     assert sizes[1] < 0.6 * sizes[0]
     assert any(isinstance(event, Notice) and event.code == "rounded" for event in events)
-    card = json.loads((tmp_path / "half" / CARD_FILE).read_text())
+    card = json.loads((tmp_path / "half" / FOLDER_CARD).read_text())
     assert 0 < max(card["rounding"].values()) < 0.004
     _, model = opened(tmp_path / "half")
     assert model.dtype == torch.bfloat16

@@ -317,6 +317,24 @@ def answered(number: int = 1) -> list[Event]:
     ]
 
 
+def answered_freely(number: int = 1) -> list[Event]:
+    """What four answer to a text in words of their own."""
+    base = "Alimentum is a place that sells food and it is a place where families can go and eat."
+    shot = "Alimentum is a restaurant near Burger King.\nIt is not for families."
+    tuned = "Alimentum is a fast food restaurant in the city centre. It is not family-friendly."
+    return [
+        TaskStarted(START, 4280, "answer"),
+        StageStarted("load", START, "default"),
+        StageFinished("load", 4.1),
+        StageStarted("evaluate", START, "name[Alimentum]"),
+        TextAnswered(number, "base (zero-shot)", "torch, cached", base, 2.4),
+        TextAnswered(number, "few-shot (8 examples)", "torch, cached", shot, 3.1),
+        TextAnswered(number, "tuned prompt", "torch, cached", tuned, 1.2),
+        TextAnswered(number, "bundle (fast)", "onnxruntime, fast", tuned, 0.31, is_last=True),
+        StageFinished("evaluate", 7.0),
+    ]
+
+
 def write_bundle(folder: Path, weights_hash: str = "0123") -> Path:
     """As much of a bundle as the app reads: two prompts, two precisions."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,8 +16,8 @@ from ptune_tui.tui.screens.place import PlaceScreen
 
 
 async def wait_for(pilot: Pilot[None], condition: Callable[[], object]) -> None:
-    """Wait until a condition holds; fails after 30 seconds."""
-    deadline = time.monotonic() + 30
+    """Wait until a condition holds; fails after 60 seconds."""
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         await pilot.pause(0.02)

@@ -14,6 +14,7 @@ from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.chat import ChatScreen
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.export import ExportScreen
+from ptune_tui.tui.screens.place import PlaceBar
 from ptune_tui.tui.screens.questions import HelpScreen
 from ptune_tui.tui.screens.runs import RunsScreen
 from ptune_tui.tui.screens.setup import SetupScreen
@@ -166,3 +167,13 @@ async def test_what_was_being_read_when_the_app_closes_is_no_fault() -> None:
 
         app.run_worker(read())
     assert app.return_code != 1
+
+
+async def test_bar_that_is_laid_out_before_its_screen_has_its_class_knows_the_width() -> None:
+    app = PTuneApp("setup")
+    async with opened(app, size=(120, 40)) as pilot:
+        app.screen.remove_class("-wide")
+        bar = app.screen.query_one(PlaceBar)
+        bar.on_resize()
+        await pilot.pause()
+        assert str(bar.render()).startswith("ptune  ")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from sklearn.metrics import precision_recall_fscore_support
 
 from ptune_tui.bundles import read_card
@@ -233,8 +234,50 @@ def test_answers_stand_below_their_text_with_time_and_rivals() -> None:
     ]
     assert lines[2][:3] == ["few-shot", "✗", "No"]
     assert lines[4][:5] == ["bundle", "(fast)", "12", "ms", "returns"]
-    cut = AskedText("what?")
-    assert "- stopped" in [line.plain for line in answer_lines([cut], state, True)]
+    of_another_worker = AskedText("what?")
+    lines = [line.plain for line in answer_lines([of_another_worker], state, True)]
+    assert lines[1] == "- not answered"
+
+
+def test_text_that_nobody_answered_says_whether_it_was_stopped() -> None:
+    asked, state = AskedText("what?"), AnswersState()
+    state.texts[1] = asked
+    state.add(TaskFailed("model", "The weights are others.", "", ""))
+    lines = [line.plain for line in answer_lines([asked], state, False)]
+    assert lines[1] == "✗ not answered: the worker failed"
+    state.is_cancelled = True
+    assert "- stopped" in [line.plain for line in answer_lines([asked], state, False)]
+
+
+@pytest.mark.parametrize(("width", "num_columns"), [(60, 2), (121, 2), (122, 4)])
+def test_free_answers_stand_beside_each_other_where_there_is_room(
+    width: int, num_columns: int
+) -> None:
+    asked, state = AskedText("name[Alimentum]"), AnswersState()
+    state.texts[1] = asked
+    for event in fakes.answered_freely():
+        state.add(event)
+    lines = [line.plain for line in answer_lines([asked], state, True, width)][1:-1]
+    assert all(cell_len(line) <= width for line in lines)
+    assert {line.count("│") for line in lines if line} == {num_columns - 1}
+    first = lines[: lines.index("") if "" in lines else None]
+    columns = [
+        " ".join(" ".join(part).split())
+        for part in zip(*(line.split("│") for line in first), strict=True)
+    ]
+    for answer, column in zip(asked.answers, columns, strict=False):
+        assert column.startswith(answer.title)
+        assert column.endswith(" ".join(answer.answer.split()))
+
+
+def test_free_answers_stand_below_each_other_where_it_is_narrow() -> None:
+    asked, state = AskedText("name[Alimentum]"), AnswersState()
+    state.texts[1] = asked
+    for event in fakes.answered_freely():
+        state.add(event)
+    narrow = [line.plain for line in answer_lines([asked], state, True, 50)]
+    assert narrow == [line.plain for line in answer_lines([asked], state, True)]
+    assert "    It is not for families." in narrow
 
 
 def test_rows_that_flipped_are_told_apart() -> None:

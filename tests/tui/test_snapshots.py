@@ -534,6 +534,21 @@ def test_compare_own_text(
 
 
 @both_sizes
+@pytest.mark.usefixtures("compare_run")
+def test_compare_own_text_answered_freely(
+    snap_compare: Compare, size: tuple[int, int], use_worker: UseWorker
+) -> None:
+    use_worker(fakes.answered_freely(), fakes.FOREVER)
+    prepare = comparing(
+        "a",
+        *"Alimentum",
+        "enter",
+        until=lambda app: app.session.comparison.texts[0].is_answered,
+    )
+    assert snap_compare(PTuneApp("compare", clock=clock), terminal_size=size, run_before=prepare)
+
+
+@both_sizes
 def test_chat_without_a_bundle(snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(PTuneApp("chat"), terminal_size=size, run_before=shown)
 

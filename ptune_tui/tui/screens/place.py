@@ -42,7 +42,10 @@ class PlaceBar(Static):
 
     def _draw(self) -> None:
         # Where it is narrow, the status has more to say than the name of the program.
-        name, gap = ("ptune  ", "   ") if self.screen.has_class("-wide") else ("", " ")
+        # The first layout may come before the screen has its class.
+        assert isinstance(self.screen, PlaceScreen)
+        wide, _ = self.screen.ptune.HORIZONTAL_BREAKPOINTS[-1]
+        name, gap = ("ptune  ", "   ") if self.app.size.width >= wide else ("", " ")
         parts = [Content.styled(name, "bold"), *map(self._tab, PLACES)]
         status = Content.styled(f"{gap}{self._status}", "dim")
         self.update(Content("").join([*parts, status]), layout=False)  # one line, whatever it says

@@ -34,7 +34,9 @@ class TextView(Vertical):
     def __init__(self) -> None:
         super().__init__(id="view-text", classes="view")
         self._num_lines = 0
-        self._has_texts = False
+        self._texts: Sequence[AskedText] = ()
+        self._state: AnswersState | None = None
+        self._is_active = False
 
     def compose(self) -> ComposeResult:
         """The answers above the box."""
@@ -46,8 +48,13 @@ class TextView(Vertical):
 
     @property
     def plain(self) -> str:
-        """The texts and their answers; empty where nothing was asked."""
-        return self.query_one("#answers", Steady).plain if self._has_texts else ""
+        """The texts, their answers below each other; empty where nothing was asked."""
+        lines = answer_lines(self._texts, self._state, self._is_active)
+        return "\n".join(line.plain for line in lines)
+
+    def on_resize(self) -> None:
+        """Answers stand beside each other as far as there is room."""
+        self.call_after_refresh(self._draw)
 
     def action_page(self, pages: int) -> None:
         """Scroll the answers while one writes."""
@@ -61,10 +68,15 @@ class TextView(Vertical):
             state (AnswersState | None): Of the worker that answers.
             is_active (bool): Whether it still works.
         """
-        lines, self._has_texts = list(answer_lines(texts, state, is_active)), bool(texts)
+        self._texts, self._state, self._is_active = texts, state, is_active
+        self._draw()
+
+    def _draw(self) -> None:
+        box = self.query_one("#answers-box", VerticalScroll)
+        width = box.scrollable_content_region.width
+        lines = list(answer_lines(self._texts, self._state, self._is_active, width))
         text = Content("\n").join(lines) if lines else Content.styled(HINT, "dim")
         self.query_one("#answers", Steady).show_text(text)
-        box = self.query_one("#answers-box", VerticalScroll)
         is_at_end = box.max_scroll_y - box.scroll_y <= 3
         if len(lines) != self._num_lines and is_at_end:
             self.call_after_refresh(box.scroll_end, animate=False)

@@ -99,9 +99,9 @@ class OurAnswers:
         for length in VIRTUAL_LENGTHS[1:]:
             seconds = []
             for _ in range(_NUM_REPEATS):
-                self._hold(other)
+                other.prefix.hold()
                 started = time.perf_counter()
-                self._hold(self._answerers[length])
+                self._answerers[length].prefix.hold()
                 seconds.append(time.perf_counter() - started)
             figures.append(TakenFigure(f"swap P={length}", "s", statistics.median(seconds)))
         return Taken(figures)
@@ -114,10 +114,6 @@ class OurAnswers:
         answers = [answer.label for answer in answerer.classify_rows(texts)]
         seconds = time.perf_counter() - started
         return Taken([TakenFigure("scoring", "rows/s", len(texts) / seconds)], answers)
-
-    def _hold(self, answerer: Answerer) -> None:
-        assert answerer.prefix is not None
-        self._bundle.hold(answerer.key, answerer.prefix)
 
     @cached_property
     def _answerers(self) -> dict[int, Answerer]:
