@@ -1,5 +1,6 @@
 """What a bundle's manifest says to a program that does not open it: prompts, precisions, base.
 
+And what is a bundle or another export of ours, where a run's lies, and how its prompts are named.
 Reads no more of `manifest.json` than that, so it needs nothing of what runs a bundle; whoever opens
 one checks all of it (`export.bundle`).
 """
