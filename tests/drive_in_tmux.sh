@@ -18,13 +18,13 @@ screen() { shell_pane capture-pane -p -t app; }
 
 # Waits until a text stands on the screen.
 see() {
-    for _ in $(seq 300); do
+    for _ in $(seq 600); do
         if screen | grep -qF -- "$1"; then
             return 0
         fi
         sleep 0.1
     done
-    echo "not seen within 30 s: $1" >&2
+    echo "not seen within a minute: $1" >&2
     screen >&2
     exit 1
 }
