@@ -16,7 +16,6 @@ from msgspec import Struct
 
 from ptune_tui.errors import UsageError
 
-MANIFEST_FILE = "manifest.json"
 BUNDLE_FOLDER = "bundle"  # of a run: where an export goes by itself
 _PLAIN_STEMS = ("train", "training", "data")  # of data files that are named by their folder
 
@@ -67,7 +66,9 @@ def is_bundle(folder: Path | str) -> bool:
     Args:
         folder (Path | str): Which.
     """
-    return os.path.isfile(os.path.join(folder, MANIFEST_FILE))
+    from export.manifest_file import MANIFEST
+
+    return os.path.isfile(os.path.join(folder, MANIFEST))
 
 
 def bundle_in(run: Path) -> Path | None:

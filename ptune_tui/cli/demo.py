@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ptune_tui.bundles import is_bundle
 from ptune_tui.cli.display import minutes
 from ptune_tui.cli.evaluation_request import EvaluationRequest
 from ptune_tui.cli.listing import fetch_default_model
@@ -76,7 +77,7 @@ def check_destination(out: Path) -> None:
     Raises:
         UsageError: Something other than a bundle is there.
     """
-    if out.exists() and not (out / "manifest.json").is_file():
+    if out.exists() and not is_bundle(out):
         raise UsageError(
             f"{out} is there already and is no bundle.", "Name another folder with `--out`."
         )

@@ -34,6 +34,7 @@ def serve(
     ] = 16,
 ) -> None:
     """Answer OpenAI's chat and completion requests from a bundle."""
+    from export.manifest_file import MANIFEST
     from export.runtime import Bundle
     from ptune_tui.server.access import choose_access
     from ptune_tui.server.answering_thread import AnsweringThread
@@ -55,7 +56,7 @@ def serve(
         if opened.manifest.model_name in opened.manifest.prompts:
             say("note: a prompt has the base's name; the base alone cannot be asked for.")
         answering = AnsweringThread(queue)
-        created = int((bundle / "manifest.json").stat().st_mtime)
+        created = int((bundle / MANIFEST).stat().st_mtime)
         application = make_application(Endpoints(served, answering, created), access, say)
         url = f"http://{f'[{host}]' if ':' in host else host}:{bound_port}/v1"
 

@@ -169,9 +169,9 @@ class PTuneApp(App[None]):
         self.theme_changed_signal.subscribe(self, lambda theme: self._remember("theme", theme.name))
 
     def _handle_exception(self, error: Exception) -> None:
-        """End with a fault, unless a worker misses its widgets because the app closes."""
-        is_late = isinstance(error, WorkerFailed) and isinstance(error.error, NoMatches)
-        if self.is_running or not is_late:
+        """End with a fault, unless somebody misses widgets only because the app closes."""
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        if self.is_running or not isinstance(cause, NoMatches):
             super()._handle_exception(error)
 
     def get_css_variables(self) -> dict[str, str]:

@@ -59,6 +59,15 @@ class ExportState:
         """
         return run_location(Path(self.asked.run)) == run_location(run)
 
+    def concerns(self, run: Path) -> bool:
+        """Whether it reads a run, or writes into its folder.
+
+        Args:
+            run (Path): The run's folder.
+        """
+        written = run_location(Path(self.asked.destination))
+        return self.is_of(run) or run_location(run) in written.parents
+
     def add(self, event: Event) -> None:
         """Take in one event."""
         self.task.add(event)

@@ -5,7 +5,6 @@ Draws nothing; the app polls it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,40 +24,12 @@ from ptune_tui.tui.compare_state import TableState
 from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.followed import Followed, end
+from ptune_tui.tui.opened_run import OpenedRun
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.talk import Talk
 from ptune_tui.tui.trials import Trials
 
 Work = Literal["training", "export", "comparison"]
-
-
-@dataclass(frozen=True)
-class OpenedRun:
-    """A run as it was read.
-
-    Attributes:
-        followed: Its job, with all its events taken in.
-        config: What it was started with.
-        bundle: The one in its folder, if there is one.
-    """
-
-    followed: Followed[RunState]
-    config: RunConfig | None
-    bundle: Path | None
-
-
-def read_run(run: Path) -> OpenedRun:
-    """Read a run with all its events. For any thread; `Session.show_run` shows it.
-
-    Args:
-        run (Path): Its folder.
-
-    Raises:
-        UsageError: It is gone.
-    """
-    followed = Followed(jobs.attach(run), RunState())
-    followed.poll()
-    return OpenedRun(followed, run_config(run), bundle_in(run))
 
 
 class Session:
@@ -121,8 +92,8 @@ class Session:
         return self.export is not None and self.is_exporting and not self.export.state.is_anothers
 
     def is_exported(self, run: Path) -> bool:
-        """Whether a run is being exported."""
-        return self.export is not None and self.is_exporting and self.export.state.is_of(run)
+        """Whether a run is being exported, or an export writes into its folder."""
+        return self.export is not None and self.is_exporting and self.export.state.concerns(run)
 
     @property
     def doing(self) -> str:

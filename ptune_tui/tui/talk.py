@@ -48,10 +48,15 @@ class Talk:
     def take_export(self, export: ExportState) -> None:
         """Talk to what an export has written, if that is a bundle.
 
+        One of another terminal does not take the place of a bundle that one talks to.
+
         Args:
             export (ExportState): It has ended.
         """
-        if export.bundle is not None:
+        if export.bundle is None:
+            return
+        is_open = self.bundle is None or run_location(self.bundle) == run_location(export.bundle)
+        if is_open or not export.is_anothers:
             self.bundle, self.prompt = export.bundle, export.asked.prompt_name
             self.num_written += 1
 

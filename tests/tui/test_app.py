@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.css.query import NoMatches
 from textual.widgets import Input, Static
 from textual.widgets._footer import FooterKey
 
@@ -167,6 +168,17 @@ async def test_what_was_being_read_when_the_app_closes_is_no_fault() -> None:
 
         app.run_worker(read())
     assert app.return_code != 1
+
+
+@pytest.mark.parametrize(("error", "code"), [(NoMatches("no Grid"), 0), (KeyError("a"), 1)])
+async def test_widget_that_is_missed_once_the_app_has_closed_is_no_fault(
+    error: Exception, code: int
+) -> None:
+    app = PTuneApp("runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+    app._handle_exception(error)
+    assert (app.return_code or 0) == code
 
 
 async def test_bar_that_is_laid_out_before_its_screen_has_its_class_knows_the_width() -> None:

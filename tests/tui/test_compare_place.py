@@ -19,10 +19,11 @@ from ptune_tui.results import Evaluation, write_result
 from ptune_tui.tasks import COMMANDS_FILE, AnswerTask, CompareTask, read_task
 from ptune_tui.tui import compare_choice
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.opened_run import read_run
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.export import ExportScreen
 from ptune_tui.tui.screens.questions import LeaveScreen
-from ptune_tui.tui.session import Session, read_run
+from ptune_tui.tui.session import Session
 from ptune_tui.tui.widgets import compare_form, flip_view
 from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import ComparePanel

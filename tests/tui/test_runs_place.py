@@ -15,13 +15,13 @@ from ptune_tui.events import encode_line
 from ptune_tui.runs import RunSummary, summarise
 from ptune_tui.series import smoothed
 from ptune_tui.tui.app import PTuneApp
+from ptune_tui.tui.opened_run import OpenedRun, read_run
 from ptune_tui.tui.run_look import Look
 from ptune_tui.tui.run_rows import COLUMNS, cell_text, filtered, fitting_columns, source_text
 from ptune_tui.tui.screens.questions import DeleteScreen
 from ptune_tui.tui.screens.runs import RunsScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
-from ptune_tui.tui.session import OpenedRun, read_run
 from ptune_tui.tui.widgets.curve import marker_points
 from ptune_tui.tui.widgets.run_curves import RunCurves
 from ptune_tui.tui.widgets.run_details import RunDetails, details

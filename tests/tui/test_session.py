@@ -15,9 +15,12 @@ from ptune_tui.events import TaskFailed, TaskStarted, encode_line
 from ptune_tui.lineup import Lineup
 from ptune_tui.locks import own_lock, write_lock
 from ptune_tui.tasks import EVENTS_FILE, CompareTask, ExportTask, Lock
+from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.left_running import take_up
+from ptune_tui.tui.opened_run import read_run
 from ptune_tui.tui.run_status import work_status
-from ptune_tui.tui.session import Session, read_run
+from ptune_tui.tui.session import Session
+from ptune_tui.tui.talk import Talk
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
 
@@ -211,3 +214,33 @@ def test_a_run_is_the_same_by_whatever_name_it_is_opened(
     assert not session.shows(tmp_path / "elsewhere")
     session.forget_run(run)
     assert (session.run, session.export, session.bundle) == (None, None, None)
+
+
+def test_a_run_that_an_export_reads_or_writes_into_is_in_its_hands_by_any_name(
+    run: Path, tmp_path: Path, use_worker: UseWorker
+) -> None:
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    (tmp_path / "link").symlink_to(run, target_is_directory=True)
+    other = fakes.write_run(tmp_path / "other", fakes.finished())
+    third = fakes.write_run(tmp_path / "third", fakes.finished())
+    session = Session()
+    destination = str(other / "bundle")
+    session.start_export(ExportTask(str(tmp_path / "link"), destination, "one"))
+    assert [session.is_exported(each) for each in (run, other, third)] == [True, True, False]
+    session.cancel_export()
+
+
+@pytest.mark.parametrize("is_anothers", [False, True])
+def test_what_another_terminal_exports_takes_no_bundle_away_that_one_talks_to(
+    tmp_path: Path, is_anothers: bool
+) -> None:
+    mine, written = tmp_path / "mine", tmp_path / "written"
+    export = ExportState(ExportTask("run", str(written), "new"), is_anothers=is_anothers)
+    for event in fakes.exported(written):
+        export.add(event)
+    open_, none, same = Talk(mine), Talk(None), Talk(tmp_path / "x" / ".." / "written")
+    for talk in (open_, none, same):
+        talk.take_export(export)
+    assert open_.opened == ((mine, 0) if is_anothers else (written, 1))
+    assert none.opened == same.opened == (written, 1)
+    assert (none.prompt, same.prompt) == ("new", "new")

@@ -16,11 +16,11 @@ from ptune_tui.errors import PTuneError
 from ptune_tui.run_files import delete_run
 from ptune_tui.runs import AT_WORK, RunSummary, run_word
 from ptune_tui.tui.bindings import bindings_of
+from ptune_tui.tui.opened_run import read_run
 from ptune_tui.tui.run_look import Look, Looks
 from ptune_tui.tui.run_rows import filtered
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.screens.questions import DeleteScreen
-from ptune_tui.tui.session import read_run
 from ptune_tui.tui.widgets.curve import MARKERS
 from ptune_tui.tui.widgets.run_body import RunBody
 from ptune_tui.tui.widgets.run_details import belongings
@@ -85,7 +85,7 @@ class RunsScreen(PlaceScreen):
         """None shows a key as disabled."""
         run = self.highlighted
         allowed = {
-            "open": run is not None and not self.ptune.session.is_exporting,
+            "open": run is not None and not self.ptune.session.has_own_export,
             "mark": run is not None,
             "unmark": bool(self.marked),
             "filter": bool(self.runs),
@@ -209,11 +209,7 @@ class RunsScreen(PlaceScreen):
         """Whether its worker still runs, or its bundle is being written."""
         session = self.ptune.session
         is_shown_at_work = session.shows(run.path) and session.is_training
-        is_exported = False
-        if session.export is not None and session.is_exporting:
-            asked, folder = session.export.state.asked, run.path.absolute()
-            is_exported = folder == Path(asked.run) or folder in Path(asked.destination).parents
-        return run.status in AT_WORK or is_shown_at_work or is_exported
+        return run.status in AT_WORK or is_shown_at_work or session.is_exported(run.path)
 
     def _read_if_shown(self) -> None:
         if self.is_current:
