@@ -28,9 +28,11 @@ SETTLE_SECONDS = 8.0
 REPORT_SIZE = (1100, 805)
 RUN, OTHER = "support-inbox", "support-tokens"
 TRAIN = "--data support_inbox --batch-size 16 --evaluate-every 50 --display none"
-COMMANDS = (
+TRAININGS = (
     f"train {TRAIN} --method prompt --max-steps 150 --out ptune/runs/{OTHER}",
     f"train {TRAIN} --method prefix --max-steps 200 --out ptune/runs/{RUN}",
+)
+MEASUREMENTS = (
     f"export ptune/runs/{RUN} --name support --out ptune/runs/{RUN}/bundle",
     f"eval ptune/runs/{RUN} --baselines base,instruction,few-shot,bundle"
     f" --bundle ptune/runs/{RUN}/bundle",
@@ -78,18 +80,20 @@ def ptune(words: str) -> None:
     subprocess.run([sys.executable, "-m", "ptune_tui", *words.split()], check=True)
 
 
-def draw(folder: Path) -> None:
+async def draw(folder: Path) -> None:
+    """Run the commands, and draw each place once there is something to see in it."""
     run = Path("ptune", "runs", RUN)
+    for words in TRAININGS:
+        ptune(words)
+    await picture(PTuneApp("setup"), folder / "setup.svg")
+    await picture(PTuneApp(attach=run), folder / "train.svg")
+    for words in MEASUREMENTS:
+        ptune(words)
+    await picture(PTuneApp("runs"), folder / "runs.svg", "space", "down", "space", "up")
+    await picture(PTuneApp("compare"), folder / "compare.svg")
+    talk = PTuneApp(bundle=run / "bundle")
+    await picture(talk, folder / "chat.svg", *typed(QUESTION), "enter")
     report_picture(run, folder / "report.png")
-    places = {
-        "runs": (PTuneApp("runs"), ("space", "down", "space", "up")),
-        "setup": (PTuneApp("setup"), ()),
-        "train": (PTuneApp(attach=run), ()),
-        "compare": (PTuneApp("compare"), ()),
-        "chat": (PTuneApp("chat"), (*typed(QUESTION), "enter")),
-    }
-    for name, (app, keys) in places.items():
-        asyncio.run(picture(app, folder / f"{name}.svg", *keys))
 
 
 def main() -> None:
@@ -105,9 +109,7 @@ def main() -> None:
         home.mkdir()
         (home / "models").symlink_to(models, target_is_directory=True)
         os.environ["PTUNE_HOME"] = str(home)
-        for words in COMMANDS:
-            ptune(words)
-        draw(folder)
+        asyncio.run(draw(folder))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Button, DataTable, Input, Static
 
@@ -31,6 +32,7 @@ from ptune_tui.tui.widgets.field_row import FieldRow, row_id
 from ptune_tui.tui.widgets.line_choice import LineChoice
 from ptune_tui.tui.widgets.run_panels import Problem
 from ptune_tui.tui.widgets.steady import Steady
+from ptune_tui.tui.widgets.view_bar import ViewBar
 from tests.report.results import evaluation
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
@@ -185,6 +187,16 @@ async def test_a_table_that_is_made_is_shown_in_all_its_parts(
         assert screen.shown_view == "table"
         await pilot.click("#view-bar", offset=(54, 0))
         assert screen.shown_view == "text"
+
+
+@pytest.mark.parametrize("width", [72, 100, 120])
+async def test_every_part_is_named_at_every_width(run: Path, width: int) -> None:
+    app = PTuneApp("compare")
+    async with opened(app, size=(width, 30)) as pilot:
+        await wait_for(pilot, lambda: app.screen.check_action("start", ()))
+        bar = app.screen.query_one(ViewBar)
+        await wait_for(pilot, lambda: "calibration" in bar.plain)
+        assert cell_len(bar.plain) <= bar.content_size.width
 
 
 async def test_stored_tables_of_a_run_open_at_once_and_one_after_the_other(run: Path) -> None:

@@ -11,6 +11,7 @@ from ptune_tui.tui.widgets.steady import Steady
 View = Literal["choose", "text", "table", "rows", "confusion", "classes", "calibration"]
 VIEWS: tuple[View, ...] = get_args(View)
 _NAMES: dict[View, str] = {"text": "own text"}
+_PANEL_LEFT = 50  # cells of the form beside which the parts stand where it is wide
 
 
 class ViewBar(Steady):
@@ -23,7 +24,10 @@ class ViewBar(Steady):
             shown (View): The part that is shown.
             views (tuple[View, ...]): Those that can be.
         """
-        self.show_text(Content("").join(_tab(view, view == shown) for view in views))
+        names = Content("").join(_tab(view, view == shown) for view in views)
+        room = self.content_size.width - names.cell_length
+        indent = 0 if "choose" in views else max(0, min(_PANEL_LEFT, room))
+        self.show_text(names.pad_left(indent))
 
 
 def _tab(view: View, is_shown: bool) -> Content:
