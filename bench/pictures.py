@@ -25,6 +25,7 @@ from ptune_tui.tui.app import PTuneApp
 
 SIZE = (100, 32)
 SETTLE_SECONDS = 8.0
+ANSWER_SECONDS = 2.0
 REPORT_SIZE = (1100, 805)
 RUN, OTHER = "support-inbox", "support-tokens"
 TRAIN = "--data support_inbox --batch-size 16 --evaluate-every 50 --display none"
@@ -37,7 +38,12 @@ MEASUREMENTS = (
     f"eval ptune/runs/{RUN} --baselines base,instruction,few-shot,bundle"
     f" --bundle ptune/runs/{RUN}/bundle",
 )
-QUESTION = "you took the money twice for the same order, please give one back"
+QUESTIONS = (
+    "my card was charged twice this month",
+    "my parcel says delivered but the porch is empty",
+    "the app closes itself whenever I open a photo",
+    "how do I change the name on my profile?",
+)
 
 
 async def picture(app: PTuneApp, path: Path, *keys: str) -> None:
@@ -46,6 +52,8 @@ async def picture(app: PTuneApp, path: Path, *keys: str) -> None:
         await pilot.pause(SETTLE_SECONDS)
         for key in keys:
             await pilot.press(key)
+            if key == "enter":
+                await pilot.pause(ANSWER_SECONDS)
         await pilot.pause(SETTLE_SECONDS)
         app.clear_notifications()
         await pilot.pause()
@@ -54,7 +62,7 @@ async def picture(app: PTuneApp, path: Path, *keys: str) -> None:
 
 def typed(text: str) -> list[str]:
     """The keys that write a text."""
-    names = {" ": "space", ",": "comma"}
+    names = {" ": "space", "?": "question_mark"}
     return [names.get(letter, letter) for letter in text]
 
 
@@ -92,7 +100,8 @@ async def draw(folder: Path) -> None:
     await picture(PTuneApp("runs"), folder / "runs.svg", "space", "down", "space", "up")
     await picture(PTuneApp("compare"), folder / "compare.svg")
     talk = PTuneApp(bundle=run / "bundle")
-    await picture(talk, folder / "chat.svg", *typed(QUESTION), "enter")
+    keys = [key for question in QUESTIONS for key in (*typed(question), "enter")]
+    await picture(talk, folder / "chat.svg", *keys)
     report_picture(run, folder / "report.png")
 
 

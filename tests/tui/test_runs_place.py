@@ -12,11 +12,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from ptune_tui.events import encode_line
+from ptune_tui.results import write_result
 from ptune_tui.runs import RunSummary, summarise
 from ptune_tui.series import smoothed
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.opened_run import OpenedRun, read_run
-from ptune_tui.tui.run_look import Look
+from ptune_tui.tui.run_look import Look, Looks
 from ptune_tui.tui.run_rows import COLUMNS, cell_text, filtered, fitting_columns, source_text
 from ptune_tui.tui.screens.questions import DeleteScreen
 from ptune_tui.tui.screens.runs import RunsScreen
@@ -26,6 +27,7 @@ from ptune_tui.tui.widgets.curve import marker_points
 from ptune_tui.tui.widgets.run_curves import RunCurves
 from ptune_tui.tui.widgets.run_details import RunDetails, details
 from ptune_tui.tui.widgets.run_table import RunTable
+from tests.report.results import evaluation
 from tests.tui import fakes
 from tests.tui.helpers import opened, settled, wait_for
 
@@ -163,9 +165,20 @@ async def test_folders_vanish_grow_and_come_while_they_are_listed(
         assert screen.check_action("open", ()) is None
 
 
-def test_failed_run_tells_what_happened_and_what_to_do(some_runs: Path) -> None:
-    from ptune_tui.tui.run_look import Looks
+def test_details_have_the_scores_of_every_line_of_a_table(some_runs: Path) -> None:
+    run = some_runs / "finished"
+    table = evaluation()
+    write_result(run / "evaluation.json", table)
+    look = Looks().look([run])[run]
+    lines = [line.text for line in details(summarise(run), look, NOW)]
+    first = next(number for number, line in enumerate(lines) if line.endswith("scores of 100"))
+    shown = lines[first + 1 : first + 1 + len(table.contenders)]
+    for line, contender in zip(shown, table.contenders, strict=True):
+        value = 100 * contender.score("accuracy")
+        assert line.startswith(f"{contender.title}: accuracy {value:.1f}, macro-F1 ")
 
+
+def test_failed_run_tells_what_happened_and_what_to_do(some_runs: Path) -> None:
     run = some_runs / "failed"
     (run / "evaluation.json").write_bytes(b"{}")  # of another version
     look = Looks().look([run, some_runs / "finished"])

@@ -172,15 +172,16 @@ def _num_rows(done: EvaluationDone | None) -> str:
 
 def _evaluation(evaluation: Evaluation) -> Iterator[Line]:
     """What `ptune eval` found, a contender a line."""
-    yield Line("ptune eval", f"{source_text(evaluation.data)}, {evaluation.num_rows} rows")
+    source = source_text(evaluation.data)
+    yield Line("ptune eval", f"{source}, {evaluation.num_rows} rows, scores of 100")
     for contender in evaluation.contenders:
         yield Line("", f"{contender.title}: {_metrics(contender)}")
 
 
 def _metrics(contender: ContenderScores) -> str:
-    return ", ".join(
-        f"{metric.name.replace('_', ' ')} {metric.value:.3f}" for metric in contender.metrics
-    )
+    from ptune_tui.evaluation.table import NAMES, points  # with numpy, not before it is needed
+
+    return ", ".join(f"{NAMES[metric.name]} {points(metric)[0]}" for metric in contender.metrics)
 
 
 def _figures(look: Look) -> Iterator[Line]:
