@@ -112,6 +112,7 @@ def test_the_command_that_is_told_on_leaving_opens_the_run(
         return AppOutcome()
 
     monkeypatch.setattr("ptune_tui.tui.app.run_app", run_app)
+    monkeypatch.setattr(command, "missing_terminal", lambda: None)
     command.attach(str(run))
     assert opened == [run]
     assert find_run("my run") == run
@@ -212,6 +213,7 @@ def test_only_a_training_run_is_attached_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ptune_tui.tui.app.run_app", lambda **_: AppOutcome())
+    monkeypatch.setattr(command, "missing_terminal", lambda: None)
     write_task(tmp_path / "task", ExportTask("run", "nowhere", "mine"))
     with pytest.raises(UsageError, match="not a training run"):
         command.attach(str(tmp_path / "task"))

@@ -145,9 +145,9 @@ def chat(
 ) -> None:
     """Talk to a bundle: base beside tuned."""
     is_plain = plain or prompt is not None or precision is not None or threads != 0 or not spin
-    if sys.stdin.isatty() and sys.stdout.isatty() and not is_plain:
-        from ptune_tui.cli.app import open_chat
+    from ptune_tui.cli.app import missing_terminal, open_chat
 
+    if not is_plain and missing_terminal() is None:
         open_chat(bundle)
         return
     from export.runtime import Bundle

@@ -74,6 +74,10 @@ def train(
         raise UsageError(
             "`--json` goes with `--find-lr`.", "For a run's events as JSON: `--display json`."
         )
+    if display == "full":
+        from ptune_tui.cli.app import require_terminal
+
+        require_terminal("Leave `--display full` out: `plain` needs none.")
     if resume is not None:
         if config or preset or out or find_rate:
             raise UsageError(
