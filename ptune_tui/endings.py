@@ -26,6 +26,7 @@ from ptune_tui.tasks import (
     LearningCurveTask,
     Task,
     TrainTask,
+    has_task,
     read_task,
 )
 
@@ -81,7 +82,7 @@ def ending_without_a_word(folder: Path, exit_code: int | None) -> TaskFailed:
         exit_code (int | None): Negative for a signal; None where another program started it.
     """
     log_path = str(folder / LOG_FILE)
-    if not folder.is_dir():
+    if not (folder / EVENTS_FILE).is_file() and not has_task(folder):
         return gone_folder(folder, None)
     task = _task(folder)
     category, message, hint = _reason(folder, exit_code, task)

@@ -7,6 +7,7 @@ outlives the app, and any number of programs may follow it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -38,6 +39,7 @@ from ptune_tui.tasks import (
     LOG_FILE,
     Lock,
     Task,
+    has_task,
     new_folder,
     write_task,
 )
@@ -122,7 +124,13 @@ class Job:
         return event if isinstance(event, TaskFinished | TaskFailed) else None
 
     def send(self, command: Command) -> None:
-        """Tell the worker something; it looks after each step."""
+        """Tell the worker something; it looks after each step.
+
+        Raises:
+            FileNotFoundError: Its folder was deleted or moved; none is made for the command.
+        """
+        if not has_task(self.folder):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
         with (self.folder / COMMANDS_FILE).open("ab") as file:
             file.write(encode_line(command))
 

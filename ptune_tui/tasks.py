@@ -210,6 +210,15 @@ def write_task(folder: Path, task: Task) -> None:
     (folder / TASK_FILE).write_bytes(msgspec.json.encode(task))
 
 
+def has_task(folder: Path) -> bool:
+    """Whether a folder is that of a task: one that was deleted and made again by others is not.
+
+    Args:
+        folder (Path): Any folder.
+    """
+    return (folder / TASK_FILE).is_file()
+
+
 def read_task(folder: Path) -> Task:
     """The task of a folder."""
     return _task_decoder.decode((folder / TASK_FILE).read_bytes())

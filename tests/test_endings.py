@@ -99,9 +99,12 @@ def test_a_full_disk_and_a_folder_that_is_gone_are_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endings, "free_disk_bytes", lambda _: 0)
+    write_task(tmp_path, TrainTask(RunConfig()))
     assert "disk is full" in ending_without_a_word(tmp_path, 1).message
     gone = ending_without_a_word(tmp_path / "gone", 1)
     assert f"{tmp_path / 'gone'} was deleted or moved" in gone.message
+    (tmp_path / "gone" / "adapter").mkdir(parents=True)  # which is no run
+    assert ending_without_a_word(tmp_path / "gone", 1) == gone
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from ptune_tui.events import (
     StageProgress,
     StageStarted,
     Stop,
+    TaskFailed,
     decode_event,
     encode_line,
 )
-from ptune_tui.jobs import KEPT_TASKS, new_task_folder
+from ptune_tui.jobs import KEPT_TASKS, attach, new_task_folder
 from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, PreviewTask, TrainTask, write_task
 from ptune_tui.worker import main
 from ptune_tui.worker.channel import Channel
@@ -86,3 +88,62 @@ def test_what_a_worker_imports_is_a_stage_where_it_is_torch(
     assert (begun.stage, begun.detail) == ("import", "torch")
     assert isinstance(done, StageFinished)
     assert done.seconds >= 0.05
+
+
+def test_a_worker_whose_folder_was_deleted_ends_and_makes_no_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    write_task(run, TrainTask(RunConfig()))
+    said: list[int] = []
+
+    def work(*_: object) -> Iterator[Event]:
+        shutil.rmtree(run)
+        for number in range(3):
+            said.append(number)
+            yield Notice("code", "words")
+
+    monkeypatch.setattr(main, "events_of", work)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main.run_folder(run) == 6
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert said == [0]
+    assert f"The folder {run} was deleted" in capfd.readouterr().err
+    assert not run.exists()
+
+
+def test_a_worker_whose_folder_was_moved_says_so_where_it_is_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, now = tmp_path / "run", tmp_path / "now"
+    write_task(run, TrainTask(RunConfig()))
+
+    def work(*_: object) -> Iterator[Event]:
+        run.rename(now)
+        yield Notice("code", "words")
+        (run / "adapter").mkdir()
+
+    monkeypatch.setattr(main, "events_of", work)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main.run_folder(run) == 6
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    last = [decode_event(line) for line in LineFollower(now / EVENTS_FILE).new_lines()][-1]
+    assert isinstance(last, TaskFailed)
+    assert last.message == f"The folder {run} was deleted or moved."
+    assert not run.exists()
+
+
+def test_a_command_makes_no_folder_and_no_file_for_a_run_that_is_gone(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    write_task(run, TrainTask(RunConfig()))
+    job = attach(run)
+    job.send(Stop(save=True))
+    shutil.rmtree(run)
+    (run / "adapter").mkdir(parents=True)  # what another program left there
+    with pytest.raises(FileNotFoundError):
+        job.send(Stop(save=True))
+    assert [path.name for path in run.iterdir()] == ["adapter"]

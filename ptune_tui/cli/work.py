@@ -127,9 +127,12 @@ def _follow_or_stop(
     except KeyboardInterrupt:
         if stopping is None:
             raise
-        job.send(Stop(save=True))
         display.close()
-        say(stopping)
+        try:
+            job.send(Stop(save=True))
+            say(stopping)
+        except FileNotFoundError:
+            job.kill()  # it cannot be told, and has nowhere to save to
         _follow(job, display, events)
 
 

@@ -24,12 +24,15 @@ def save_adapter(folder: Path, frozen: FrozenModel, prompt: Prompt, card: Prompt
     """Write a prompt; every file is whole or absent.
 
     Args:
-        folder (Path): Where; made if it is not there.
+        folder (Path): Where; made in a run folder that is there.
         frozen (FrozenModel): The model it was trained on.
         prompt (Prompt): Virtual tokens, or keys and values.
         card (PromptCard): What else there is to say.
+
+    Raises:
+        FileNotFoundError: The run folder was deleted or moved.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     write_peft_adapter(folder, frozen, prompt, card.model)
     pretty = msgspec.json.format(msgspec.json.encode(card), indent=2)
     write_atomically(folder / CARD_FILE, pretty)

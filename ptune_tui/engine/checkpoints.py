@@ -98,11 +98,16 @@ class Checkpoints:
     plan: Plan
 
     def save(self, state: RunState) -> Path:
-        """Write a state; the one before stays until this one is whole, and beside it after that."""
+        """Write a state; the one before stays until this one is whole, and beside it after that.
+
+        Raises:
+            FileNotFoundError: The run folder was deleted or moved; it is not made again.
+        """
         folder = self.run / CHECKPOINTS_FOLDER
         new, last, previous = folder / f".new.{os.getpid()}", folder / LAST, folder / PREVIOUS
         shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
+        folder.mkdir(exist_ok=True)
+        new.mkdir()
         content = save(dict(state.tensors))
         card = RunCard(
             version=VERSION,

@@ -10,6 +10,7 @@ from ptune_tui import jobs
 from ptune_tui.endings import gone_folder
 from ptune_tui.events import Event, Notice, TaskFailed
 from ptune_tui.jobs import Job
+from ptune_tui.tasks import has_task
 from ptune_tui.tui.progress import TaskProgress
 from ptune_tui.tui.run_state import RunState
 
@@ -72,7 +73,7 @@ class Followed(Generic[State]):
 
     def _look_for_folder(self) -> bool:
         """Say that the folder is gone, until it is back; says whether that has changed."""
-        is_there, task = self.job.folder.is_dir(), self.state.task
+        is_there, task = has_task(self.job.folder), self.state.task
         if self._gone is None and not is_there and not task.is_over:
             self._gone = gone_folder(self.job.folder, self.job.pid)
             self.state.add(self._gone)

@@ -19,7 +19,7 @@ from ptune_tui.run_index import run_location
 from ptune_tui.run_listing import RunListing
 from ptune_tui.run_prompt import has_prompt
 from ptune_tui.runs import run_config
-from ptune_tui.tasks import ExportTask, TrainTask, new_folder, with_absolute_paths
+from ptune_tui.tasks import ExportTask, TrainTask, has_task, new_folder, with_absolute_paths
 from ptune_tui.tui.compare_state import TableState
 from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
@@ -155,7 +155,7 @@ class Session:
         """Go on with the run from its last checkpoint."""
         assert self.run is not None
         assert self.run_config is not None
-        if not self.run.job.folder.is_dir():
+        if not has_task(self.run.job.folder):
             raise UsageError(f"The folder {self.run.job.folder} was deleted or moved.")
         self.comparison.stop_answers()
         task = TrainTask(self.run_config, resume=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from ptune_tui.errors import ResourceError
 from ptune_tui.events import (
     Command,
     Event,
@@ -33,7 +34,8 @@ class Channel:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / EVENTS_FILE).open("a+b")
+        self._folder, self._path = folder, folder / EVENTS_FILE
+        self._file = self._path.open("a+b")
         self._end_half_line()
         self._commands = LineFollower(folder / COMMANDS_FILE)
         self._last_progress = 0.0
@@ -46,13 +48,19 @@ class Channel:
                 self._file.write(b"\n")
 
     def say(self, event: Event) -> None:
-        """Write one event; whole lines only, at once."""
+        """Write one event; whole lines only, at once.
+
+        Raises:
+            ResourceError: The file was deleted, so nobody hears it; work for nothing ends here.
+        """
+        if os.fstat(self._file.fileno()).st_nlink == 0 and not self._path.exists():
+            raise ResourceError(f"The folder {self._folder} was deleted while it was worked in.")
         self._file.write(encode_line(event))
         self._file.flush()
 
     def say_if_possible(self, event: TaskFailed) -> None:
         """Write the last event of a failed task; on a full disk only the log has it."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ResourceError):
             self.say(event)
 
     def progress(self, event: StageProgress) -> None:

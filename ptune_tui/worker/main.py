@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptune_tui.endings import left_words
+from ptune_tui.endings import gone_folder, left_words
 from ptune_tui.errors import Category, Explanation, explain
 from ptune_tui.events import (
     Event,
@@ -39,6 +39,7 @@ from ptune_tui.tasks import (
     Task,
     TokenizerTask,
     TrainTask,
+    has_task,
     read_task,
 )
 from ptune_tui.worker.channel import Channel
@@ -97,7 +98,7 @@ def run_folder(folder: Path) -> int:
     except BaseException as error:
         # Whatever it is, the followers of the file must learn that the work is over.
         traceback.print_exc()
-        reason = _ENDED if isinstance(error, KeyboardInterrupt) else explain(error)
+        reason = _reason(error, folder)
         hint = f"{reason.hint} {_left(folder, task, reason.category)}".strip()
         failed = TaskFailed(reason.category, reason.message, hint, str(folder / LOG_FILE))
         if channel is not None:
@@ -127,6 +128,16 @@ def _libraries(task: Task) -> str:
     if is_of_bundle or isinstance(task, BenchRunTask):
         return "what it computes with"
     return "torch"
+
+
+def _reason(error: BaseException, folder: Path) -> Explanation:
+    """Why the work is over; a file that is missing for want of the whole folder is no reason."""
+    if isinstance(error, KeyboardInterrupt):
+        return _ENDED
+    if isinstance(error, FileNotFoundError) and not has_task(folder):
+        gone = gone_folder(folder, None)
+        return Explanation(gone.category, gone.message, gone.hint)
+    return explain(error)
 
 
 def _left(folder: Path, task: Task | None, category: Category) -> str:

@@ -13,7 +13,7 @@ from ptune_tui.config import DataConfig, MethodConfig, ModelConfig, RunConfig, T
 from ptune_tui.engine.adapter import load_adapter
 from ptune_tui.engine.checkpoints import CARD_FILE, TENSORS_FILE
 from ptune_tui.engine.prompt import VirtualTokens
-from ptune_tui.errors import DataError, ModelError, UsageError
+from ptune_tui.errors import DataError, ModelError, ResourceError, UsageError
 from ptune_tui.events import (
     Command,
     EvaluationDone,
@@ -190,6 +190,17 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     known = dict.fromkeys(seen(first))
     again = [step for step in seen(second) if step[0] <= 7]
     assert all(step in known for step in again)
+
+
+def test_a_run_folder_that_was_deleted_is_never_made_again(
+    configure: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    config, run = configure(), tmp_path / "run"
+    with pytest.raises((ResourceError, FileNotFoundError)):
+        for event in events_of(config, run):
+            if isinstance(event, StepDone) and event.step == 2:
+                shutil.rmtree(run)
+    assert not run.exists()
 
 
 def test_no_usable_checkpoint_is_a_sentence(

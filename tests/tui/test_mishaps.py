@@ -81,9 +81,11 @@ async def test_worker_on_a_full_disk_is_told_from_other_deaths(
         assert "Free some space. Nothing was saved." in text
 
 
+@pytest.mark.parametrize("left", [None, "adapter"])
 async def test_deleted_folder_of_a_run_is_said_and_its_worker_can_be_ended(
-    use_worker: UseWorker,
+    use_worker: UseWorker, left: str | None
 ) -> None:
+    """Also where something of it is there again without the run."""
     use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp("train")
     async with opened(app, size=(80, 24)) as pilot:
@@ -92,6 +94,8 @@ async def test_deleted_folder_of_a_run_is_said_and_its_worker_can_be_ended(
         run = app.session.run
         assert run is not None
         shutil.rmtree(run.job.folder)
+        if left is not None:
+            (run.job.folder / left).mkdir(parents=True)
         text = await problem_of(app, pilot)
         assert "was deleted or moved" in text
         assert f"kill {run.job.pid}" in text
@@ -99,7 +103,9 @@ async def test_deleted_folder_of_a_run_is_said_and_its_worker_can_be_ended(
         await wait_for(pilot, lambda: not run.job.is_alive())
         await pilot.press("r")
         await pilot.pause()
-        assert not run.job.folder.exists()  # a resume makes no new one
+        # No command makes a file in it, and a resume no new folder.
+        assert run.job.folder.exists() == (left is not None)
+        assert not [path for path in run.job.folder.rglob("*") if path.is_file()]
 
 
 @pytest.mark.parametrize("key", ["s", "e", "q"])
