@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Protocol
 
@@ -61,9 +62,19 @@ class JsonDisplay:
     """Each event as a JSON line on stdout."""
 
     def show(self, event: Event) -> None:
-        """Write the event's line."""
-        sys.stdout.buffer.write(encode_line(event))
-        sys.stdout.buffer.flush()
+        """Write the event's line.
+
+        Raises:
+            BrokenPipeError: Nobody reads stdout any more; what is left to write to it goes nowhere.
+        """
+        try:
+            sys.stdout.buffer.write(encode_line(event))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Python flushes stdout on the way out, and would complain of the same again.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
+            raise
 
     def close(self) -> None:
         """Leave nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from msgspec import structs
@@ -42,7 +43,8 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     """Run a task in a worker and return its events.
 
     The first interrupt (Ctrl-C, or SIGTERM) asks a training run or a learning curve to stop and
-    save; a second one, or any interrupt of another task, ends the worker. So does any error here;
+    save; a second one, or any interrupt of another task, ends the worker. A reader of the output that
+    goes away is an interrupt, too. So does any error here end it;
     training alone goes on by itself, and when its terminal is closed, too.
 
     Args:
@@ -120,20 +122,39 @@ def require_training_extra() -> None:
 def _follow_or_stop(
     interrupts: Interrupts, job: Job, display: Display, events: list[Event], stopping: str | None
 ) -> None:
-    """Follow a job to its end; the first interrupt only asks one to stop that can."""
-    try:
-        interrupts.release()  # one that came since the start raises here, and is the first
-        _follow(job, display, events)
-    except KeyboardInterrupt:
-        if stopping is None:
-            raise
-        display.close()
+    """Follow a job to its end; the first interrupt only asks one to stop that can.
+
+    Where nobody reads the output any more, as behind `| head`, that counts as an interrupt.
+    """
+    is_asked = False
+    while True:
         try:
-            job.send(Stop(save=True))
-            say(stopping)
-        except FileNotFoundError:
-            job.kill()  # it cannot be told, and has nowhere to save to
-        _follow(job, display, events)
+            interrupts.release()  # one that came since the start raises here, and is the first
+            _follow(job, display, events)
+            return
+        except KeyboardInterrupt:
+            if stopping is None or is_asked:
+                raise
+            display.close()
+            words = stopping
+        except BrokenPipeError:
+            display = SilentDisplay()
+            words = f"Nobody reads the output any more. {stopping or 'The work is ended.'}"
+        if not is_asked:
+            with contextlib.suppress(BrokenPipeError):  # it may have been stderr
+                say(words)
+        if stopping is None:
+            raise KeyboardInterrupt
+        if not is_asked:
+            _ask_to_stop(job)
+        is_asked = True
+
+
+def _ask_to_stop(job: Job) -> None:
+    try:
+        job.send(Stop(save=True))
+    except FileNotFoundError:
+        job.kill()  # its folder is gone: it cannot be told, and has nowhere to save to
 
 
 def _follow(job: Job, display: Display, events: list[Event]) -> None:

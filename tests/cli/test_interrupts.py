@@ -16,7 +16,7 @@ import pytest
 
 from export.at_once import remove_unfinished
 from ptune_tui import jobs
-from ptune_tui.cli.display import SilentDisplay
+from ptune_tui.cli.display import JsonDisplay, SilentDisplay
 from ptune_tui.cli.work import work
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.events import Event
@@ -126,16 +126,51 @@ def test_an_error_of_the_command_ends_all_but_training(
     monkeypatch: pytest.MonkeyPatch,
     task: Task,
 ) -> None:
-    def gone(*_: object) -> None:
-        raise BrokenPipeError
+    def fault(*_: object) -> None:
+        raise ValueError
 
-    monkeypatch.setattr(SilentDisplay, "show", gone)
-    with pytest.raises(BrokenPipeError):
+    monkeypatch.setattr(SilentDisplay, "show", fault)
+    with pytest.raises(ValueError):  # noqa: PT011
         worked(task, fakes.FOREVER)
     try:
         assert lock_is_held(tmp_path) == (task is TRAIN)
     finally:
         jobs.attach(tmp_path).kill()
+
+
+@pytest.fixture
+def unread(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[pytest.CaptureFixture[str]]:
+    """A standard output whose reader is gone; gives what is said on the other one."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        yield capsys
+
+
+def test_training_stops_and_saves_when_nobody_reads_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: pytest.CaptureFixture[str]
+) -> None:
+    command = fakes.worker_command(tmp_path, fakes.beginning(), fakes.OBEY)
+    monkeypatch.setattr(jobs, "worker_command", lambda _: command)
+    events = work(tmp_path, TRAIN, JsonDisplay())
+    assert events[-1].stopped_early  # type: ignore[union-attr]
+    assert (tmp_path / COMMANDS_FILE).read_bytes().count(b'"Stop"') == 1
+    assert "Nobody reads the output any more. Stopping after" in unread.readouterr().err
+    print("and what comes after that is no error", flush=True)
+
+
+def test_other_work_is_ended_when_nobody_reads_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: pytest.CaptureFixture[str]
+) -> None:
+    command = fakes.worker_command(tmp_path, fakes.beginning(), fakes.FOREVER)
+    monkeypatch.setattr(jobs, "worker_command", lambda _: command)
+    with pytest.raises(KeyboardInterrupt):
+        work(tmp_path, EXPORT, JsonDisplay())
+    assert not lock_is_held(tmp_path)
+    assert "The work is ended." in unread.readouterr().err
 
 
 def test_what_is_ignored_stays_ignored(worked: Callable[..., list[Event]]) -> None:
