@@ -1,10 +1,12 @@
-"""The prompt in a run folder: its files, and the one answer to whether there is one. A leaf."""
+"""The prompt in a run folder: its files, and the one answer to whether there is one."""
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from ptune_tui.errors import DataError
+from ptune_tui.tasks import CHECKPOINTS_FOLDER, CONFIG_FILE, LAST
 
 ADAPTER_FOLDER = "adapter"
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -45,5 +47,13 @@ def require_prompt(run: Path) -> None:
     if not has_prompt(run):
         raise DataError(
             f"{run} holds no trained prompt: its worker ended before one was saved.",
-            f"`ptune train --resume {run}` goes on with it.",
+            _way_on(run),
         )
+
+
+def _way_on(run: Path) -> str:
+    """What may still give a run its prompt: going on needs a checkpoint."""
+    if (run / CHECKPOINTS_FOLDER / LAST).is_dir():
+        return f"`{shlex.join(['ptune', 'train', '--resume', str(run)])}` goes on with it."
+    again = shlex.join(["ptune", "train", str(run / CONFIG_FILE)])
+    return f"`{again}` begins again." if (run / CONFIG_FILE).is_file() else "Train another run."

@@ -360,3 +360,16 @@ def test_free_text_is_scored_by_its_loss_under_that_name(
     assert [told[name] for name in names] == [0.02, 0.0, 1.31, 2.87, True]
     said = summary_lines(folder, [TaskFinished(60.0, summary={"accuracy": 0.02, "best_step": 50})])
     assert said[1].startswith("Validation loss 2.870 without, 1.310 with the soft prompt")
+
+
+def test_a_run_without_a_prompt_is_only_gone_on_with_from_a_checkpoint(tmp_path: Path) -> None:
+    def hint() -> str:
+        with pytest.raises(DataError, match="no trained prompt") as caught:
+            require_prompt(tmp_path)
+        return caught.value.hint
+
+    assert "ptune" not in hint()
+    (tmp_path / "config.toml").touch()
+    assert hint() == f"`ptune train {tmp_path / 'config.toml'}` begins again."
+    (tmp_path / "checkpoints" / "last").mkdir(parents=True)
+    assert hint() == f"`ptune train --resume {tmp_path}` goes on with it."

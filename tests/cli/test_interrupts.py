@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 import psutil
@@ -138,39 +139,36 @@ def test_an_error_of_the_command_ends_all_but_training(
         jobs.attach(tmp_path).kill()
 
 
-@pytest.fixture
-def unread(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[pytest.CaptureFixture[str]]:
-    """A standard output whose reader is gone; gives what is said on the other one."""
+@contextmanager
+def unread() -> Iterator[None]:
+    """Within it the reader of standard output is gone."""
     reader, writer = os.pipe()
     os.close(reader)
-    with os.fdopen(writer, "w") as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        yield capsys
+    with os.fdopen(writer, "w") as out, redirect_stdout(out):
+        yield
 
 
 def test_training_stops_and_saves_when_nobody_reads_its_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = fakes.worker_command(tmp_path, fakes.beginning(), fakes.OBEY)
     monkeypatch.setattr(jobs, "worker_command", lambda _: command)
-    events = work(tmp_path, TRAIN, JsonDisplay())
+    with unread():
+        events = work(tmp_path, TRAIN, JsonDisplay())
     assert events[-1].stopped_early  # type: ignore[union-attr]
     assert (tmp_path / COMMANDS_FILE).read_bytes().count(b'"Stop"') == 1
-    assert "Nobody reads the output any more. Stopping after" in unread.readouterr().err
-    print("and what comes after that is no error", flush=True)
+    assert "Nobody reads the output any more. Stopping after" in capsys.readouterr().err
 
 
 def test_other_work_is_ended_when_nobody_reads_its_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unread: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = fakes.worker_command(tmp_path, fakes.beginning(), fakes.FOREVER)
     monkeypatch.setattr(jobs, "worker_command", lambda _: command)
-    with pytest.raises(KeyboardInterrupt):
+    with unread(), pytest.raises(KeyboardInterrupt):
         work(tmp_path, EXPORT, JsonDisplay())
     assert not lock_is_held(tmp_path)
-    assert "The work is ended." in unread.readouterr().err
+    assert "The work is ended." in capsys.readouterr().err
 
 
 def test_what_is_ignored_stays_ignored(worked: Callable[..., list[Event]]) -> None:
