@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from export.errors import BundleError
 from ptune_tui import runs
+from ptune_tui.cli import export as export_command
 from ptune_tui.cli import listing
 from ptune_tui.cli.train import summary_lines
 from ptune_tui.cli.work import make_display, work
@@ -373,3 +375,13 @@ def test_a_run_without_a_prompt_is_only_gone_on_with_from_a_checkpoint(tmp_path:
     assert hint() == f"`ptune train {tmp_path / 'config.toml'}` begins again."
     (tmp_path / "checkpoints" / "last").mkdir(parents=True)
     assert hint() == f"`ptune train --resume {tmp_path}` goes on with it."
+
+
+def test_a_taken_place_is_refused_before_an_export_starts_its_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = fakes.write_run(tmp_path / "run", fakes.finished())
+    monkeypatch.setattr(export_command, "work", lambda *_: pytest.fail("a worker was started"))
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(BundleError, match="already there"):
+        export_command.export(str(run), out=tmp_path / "taken")

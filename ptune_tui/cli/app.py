@@ -49,8 +49,8 @@ def open_app() -> None:
         UsageError: There is no terminal.
     """
     require_terminal(
-        "Everything goes without one, too: `ptune train`, `ptune eval`, `ptune export`, `ptune run`; "
-        "`ptune --help` lists all commands."
+        "Everything goes without one, too: `ptune train`, `ptune eval`, `ptune export`, "
+        "`ptune run`; `ptune --help` lists all commands."
     )
     _run()
 

@@ -65,6 +65,8 @@ def export(
     assert bundle is not None
     folder = find_run(run)
     require_prompt(folder)
+    if out is not None:
+        _check_is_free(out, overwrite=overwrite)
     task = ExportTask(
         run=str(folder.absolute()),
         destination=str(bundle.absolute()),
@@ -88,6 +90,21 @@ def export(
         say("Next:")
         for line in _next_lines(format_, bundle, name if into else None):
             say(f"  {line}")
+
+
+def _check_is_free(out: Path, *, overwrite: bool) -> None:
+    """Refuse a taken place now, not after the model is read; the writer looks again.
+
+    Raises:
+        BundleError: Something is there that may not be replaced.
+    """
+    from export.errors import BundleError
+
+    if out.exists() and not (overwrite and out.is_dir()):
+        raise BundleError(
+            f"{out} is already there.",
+            "Name another folder, or replace an export of the same kind with `--overwrite`.",
+        )
 
 
 def _next_lines(format_: ExportFormat, folder: Path, added: str | None) -> list[str]:

@@ -43,9 +43,9 @@ def work(folder: Path, task: Task, display: Display) -> list[Event]:
     """Run a task in a worker and return its events.
 
     The first interrupt (Ctrl-C, or SIGTERM) asks a training run or a learning curve to stop and
-    save; a second one, or any interrupt of another task, ends the worker. A reader of the output that
-    goes away is an interrupt, too. So does any error here end it;
-    training alone goes on by itself, and when its terminal is closed, too.
+    save; a second one, or any interrupt of another task, ends the worker. A reader of the output
+    that goes away counts as an interrupt. Any other error here ends the worker, too; training alone
+    goes on by itself, and when its terminal is closed, too.
 
     Args:
         folder (Path): The task's folder.

@@ -196,10 +196,11 @@ def test_a_run_folder_that_was_deleted_is_never_made_again(
     configure: Callable[..., RunConfig], tmp_path: Path
 ) -> None:
     config, run = configure(), tmp_path / "run"
+    events = events_of(config, run)
+    next(event for event in events if isinstance(event, StepDone) and event.step == 2)
+    shutil.rmtree(run)
     with pytest.raises((ResourceError, FileNotFoundError)):
-        for event in events_of(config, run):
-            if isinstance(event, StepDone) and event.step == 2:
-                shutil.rmtree(run)
+        list(events)
     assert not run.exists()
 
 
