@@ -69,8 +69,11 @@ def _readable(folder: Path) -> bytes:
     try:
         content = manifest_bytes(folder)
     except (FileNotFoundError, NotADirectoryError):
+        is_there = folder.exists()
         raise BundleError(
-            f"{folder} is not a bundle: it has no {MANIFEST}.",
+            f"{folder} is not a bundle: it has no {MANIFEST}."
+            if is_there
+            else f"There is no folder {folder}.",
             "`ptune export RUN --out BUNDLE` writes one.",
         ) from None
     if content is None:

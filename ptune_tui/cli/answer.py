@@ -29,7 +29,7 @@ PromptOption = Annotated[str | None, typer.Option(help="Which of the bundle's pr
 PrecisionOption = Annotated[
     PrecisionName | None, typer.Option(help="Left out: the bundle's own choice.")
 ]
-ThreadsOption = Annotated[int, typer.Option(help="Processor threads; 0: all cores.")]
+ThreadsOption = Annotated[int, typer.Option(help="Processor threads; 0: all cores.", min=0)]
 SpinOption = Annotated[
     bool,
     typer.Option(
@@ -104,6 +104,12 @@ def run(
 
     if text is not None and input_file is not None:
         raise UsageError("A text and `--input` were both given.", "Give one of them.")
+    if text is not None and not text.strip():
+        raise UsageError("The text to answer is empty.", "Give one, or `--input FILE`.")
+    if max_new_tokens < 1:
+        raise UsageError(
+            f"`--max-new-tokens {max_new_tokens}` leaves no room for an answer.", "Give 1 or more."
+        )
     opened = Bundle.open(bundle, precision, threads, spin)
     answerer = opened.base(prompt) if base else opened.tuned(prompt)
     texts = _texts(text)
@@ -167,15 +173,22 @@ def _texts(text: str | None) -> Iterable[Request]:
     """The text to answer, or the lines of standard input as they come."""
     if text is not None:
         return [text]
-    return (line.rstrip("\n") for line in sys.stdin if line.strip())
+    return (line.rstrip("\n") for line in sys.stdin)
 
 
 def _labels(answerer: Answerer, texts: Iterable[Request], *, as_json: bool) -> Iterator[str]:
     """The labels' lines; texts that are all there are scored together."""
-    number = 0
+    number = num_empty = 0
     for some in _chunks(texts):
-        for text, found in zip(some, answerer.classify_rows(some), strict=True):
+        asked = [text for text in some if not _is_empty(text)]
+        answers = iter(answerer.classify_rows(asked) if asked else ())
+        for text in some:
             number += 1
+            if _is_empty(text):
+                num_empty += 1
+                yield _line(prompt=text, answer="", probability=None) if as_json else "\n"
+                continue
+            found = next(answers)
             if as_json:
                 probability = math.exp(found.log_probability)
                 yield _line(prompt=text, answer=found.label, probability=probability)
@@ -183,6 +196,20 @@ def _labels(answerer: Answerer, texts: Iterable[Request], *, as_json: bool) -> I
                 yield f"{found.label}\n"
             if found.was_cut:
                 say(_CUT.format(number))
+    _say_empty(num_empty, number)
+
+
+def _is_empty(text: Request) -> bool:
+    return isinstance(text, str) and not text.strip()
+
+
+def _say_empty(num_empty: int, number: int) -> None:
+    """Say where there was nothing to answer: each line has its own line in the output."""
+    if not number:
+        say("note: there was no text to answer.")
+    elif num_empty:
+        lines = "line was" if number == 1 else "lines were"
+        say(f"note: {num_empty} of {number} {lines} empty, and so are the answers to them.")
 
 
 def _chunks(texts: Iterable[Request]) -> Iterator[list[Request]]:
@@ -198,7 +225,12 @@ def _texts_written(
     answerer: Answerer, texts: Iterable[Request], writing: Writing, *, as_json: bool
 ) -> Iterator[str]:
     """The free answers' lines, piece by piece."""
+    number = num_empty = 0
     for number, text in enumerate(texts, start=1):
+        if _is_empty(text):
+            num_empty += 1
+            yield _line(prompt=text, answer="", finish_reason="empty") if as_json else "\n"
+            continue
         answer = answerer.generate(
             text, writing.max_new_tokens, writing.sampling, writing.stop, writing.constraint
         )
@@ -212,6 +244,7 @@ def _texts_written(
             say(f"note: answer {number} ends where the model's context does.")
         if answerer.was_cut:
             say(_CUT.format(number))
+    _say_empty(num_empty, number)
 
 
 def _line(**values: object) -> str:

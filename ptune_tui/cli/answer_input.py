@@ -32,7 +32,8 @@ def requests_in(source: Path, prompt_field: str | None, answerer: Answerer) -> l
         DataError: It cannot be read; names file and line.
     """
     if kind_of(source) not in KINDS and source.is_file():
-        return [line.rstrip("\r") for line in read_text(source).split("\n") if line.strip()]
+        lines: list[Request] = [line.rstrip("\r") for line in read_text(source).split("\n")]
+        return lines if lines[-1] else lines[:-1]  # behind the last line break is no line
     columns = answerer.record.template.column_template if prompt_field is None else ""
     config = DataConfig(prompt_field=prompt_field, template=columns or None)
     records = iter_records(source)
