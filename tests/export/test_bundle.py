@@ -140,7 +140,7 @@ def test_a_graph_of_a_newer_opset_is_refused_in_a_sentence(copied: Path) -> None
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="is not a bundle"):
         read_manifest(tmp_path)
-    with pytest.raises(BundleError, match="is not a bundle"):
+    with pytest.raises(BundleError, match="There is no folder"):
         read_manifest(tmp_path / "nowhere")
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(BundleError, match="damaged"):
