@@ -92,6 +92,29 @@ def chosen_flips(evaluation: Evaluation, before: str, kind: FlipKind) -> list[Fl
     return [flip for flip in flips if kind in ("flipped", flip_kind(flip))]
 
 
+def no_flips(evaluation: Evaluation, before: str, kind: FlipKind) -> str:
+    """What is said in the place of rows, where there are none of a kind.
+
+    Args:
+        evaluation (Evaluation): The table.
+        before (str): Title of the line that they flipped from; empty where there is none.
+        kind (FlipKind): Which rows.
+    """
+    if not before:
+        return "Tick another line, such as base, and compare again."
+    same = "answer every row the same"
+    if evaluation.labels is None:
+        same = "are right and wrong in the same rows"
+    known: dict[FlipKind, str] = {
+        "flipped": f"No row flipped: {before} and {evaluation.flips_to} {same}.",
+        "won": "No row became right.",
+        "lost": "No row became wrong.",
+        "other": "No row differs otherwise.",
+        "every row": "This table does not keep its rows; one that is made anew does.",
+    }
+    return known[kind]
+
+
 def flip_kind(flip: Flip) -> FlipKind:
     """Which way a row flipped."""
     return "won" if flip.is_gain else "lost" if flip.is_loss else "other"
