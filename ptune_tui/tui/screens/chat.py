@@ -261,6 +261,7 @@ class ChatScreen(PlaceScreen):
         ask = self.query_one("#ask", Input)
         if self.exchanges.last is None and not ask.value:
             ask.value = self.ptune.session.example
+            ask.select_all()  # so that the first letter of another text replaces it
 
     def _show_ready(self) -> None:
         assert self._ready is not None
