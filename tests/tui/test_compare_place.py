@@ -536,3 +536,16 @@ async def test_parts_without_rows_or_without_a_table_say_so(run: Path) -> None:
         assert not screen.query_one("#no-flips").display
         screen.action_show_view("table")
         assert "earlier table" in screen.hint()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_long_name_of_a_run_is_shown_whole(home: Path, width: int) -> None:
+    name = "20261126-031415-smollm2-135m-instruct-train"  # as Setup names runs
+    fakes.write_run(home / "runs" / name, fakes.finished())
+    app = PTuneApp("compare")
+    async with opened(app, size=(width, 24)) as pilot:
+        screen = await ready(pilot)
+        label = row(screen, "of").query_one("SelectCurrent #label", Static)
+        lines = [label.render_line(y).text for y in range(label.size.height)]
+        assert "".join("".join(lines).split()) == f"run{name}"
+        assert label.region.bottom <= row(screen, "bundle").region.y
