@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,17 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.jobs import KEPT_TASKS, new_task_folder
-from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, PreviewTask, TrainTask, write_task
+from ptune_tui.lineup import Lineup
+from ptune_tui.locks import own_lock
+from ptune_tui.tasks import (
+    COMMANDS_FILE,
+    EVENTS_FILE,
+    AnswerTask,
+    CompareTask,
+    PreviewTask,
+    TrainTask,
+    write_task,
+)
 from ptune_tui.worker import main
 from ptune_tui.worker.channel import Channel
 
@@ -86,3 +97,27 @@ def test_what_a_worker_imports_is_a_stage_where_it_is_torch(
     assert (begun.stage, begun.detail) == ("import", "torch")
     assert isinstance(done, StageFinished)
     assert done.seconds >= 0.05
+
+
+@pytest.mark.parametrize("task", [CompareTask, AnswerTask])
+def test_a_comparison_in_torch_imports_it_where_it_says_so(
+    task: type[CompareTask | AnswerTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_torch = "ptune_tui.worker.evaluate"
+    monkeypatch.delitem(sys.modules, in_torch, raising=False)
+    channel = Channel(tmp_path)
+    known = {
+        Lineup(bundle="b", keys=("base",), precisions=("fast",)): "what it computes with",
+        Lineup(run="r", bundle="b", precisions=("fast",)): "what it computes with",
+        Lineup(run="r", keys=("base",)): "torch",
+    }
+    for lineup, libraries in known.items():
+        asked = task(lineup, None, "") if task is CompareTask else task(lineup, own_lock())
+        main._begun(asked, tmp_path, channel)
+        assert (in_torch in sys.modules) == (libraries == "torch")
+        started, finished = list(LineFollower(tmp_path / EVENTS_FILE).new_lines())[-2:]
+        assert isinstance(decode_event(finished), StageFinished)
+        said = decode_event(started)
+        assert isinstance(said, StageStarted)
+        assert (said.stage, said.detail) == ("import", libraries)
+    channel.close()

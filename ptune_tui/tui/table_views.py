@@ -51,6 +51,9 @@ def progress_lines(state: TableState, now: float) -> Iterator[Content]:
     for line in state.lines:
         is_running = line.seconds is None and not state.task.is_over
         yield Content.styled(_progress_line(line, now, is_running), "bold" if is_running else "")
+    goes_on = not (state.task.is_over or state.is_cancelled)
+    if state.lines and state.lines[-1].seconds is not None and goes_on:
+        yield Content.styled("▸ preparing the next step...", "bold")
     if state.is_cancelled:
         words = "stopped; no table was made" if state.task.is_over else "stopping..."
         yield Content.styled(f"- {words}", "dim")

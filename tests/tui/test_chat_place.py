@@ -17,7 +17,9 @@ from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.exchange import Exchange
 from ptune_tui.tui.widgets.exchanges import Exchanges
 from ptune_tui.tui.widgets.field_row import Choice
+from ptune_tui.tui.widgets.steady import Steady
 from tests.tui import fakes
+from tests.tui.conftest import UseWorker
 from tests.tui.helpers import opened, wait_for
 
 
@@ -114,7 +116,9 @@ async def test_chat_whose_child_dies_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_chat")
-async def test_the_end_of_the_answer_is_followed_and_keys_scroll_the_answers(tmp_path: Path) -> None:
+async def test_the_end_of_the_answer_is_followed_and_keys_scroll_the_answers(
+    tmp_path: Path,
+) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
@@ -197,6 +201,20 @@ async def test_enter_sends_the_example_of_a_bundle_that_was_chosen(home: Path) -
         await pilot.press("enter")
         await wait_for(pilot, lambda: chat.query(Exchange))
         assert chat.query_one(Exchange).question == app.session.example
+
+
+async def test_a_bundle_that_is_being_written_is_told_of(home: Path, use_worker: UseWorker) -> None:
+    run = fakes.write_run(home / "runs" / "one", fakes.finished())
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    app = PTuneApp("chat")
+    async with opened(app, size=(80, 24)) as pilot:
+        words = app.screen.query_one("#no-bundle", Steady)
+        assert "set up a run" in words.plain
+        app.session.start_export(ExportTask(str(run), "/tmp/mine", "mine", "auto"))
+        await wait_for(pilot, lambda: "one is being written: /tmp/mine" in words.plain)
+        assert "5  watch it" in words.plain
+        app.session.cancel_export()
+        await wait_for(pilot, lambda: "being written" not in words.plain)
 
 
 @pytest.mark.usefixtures("fake_chat")
