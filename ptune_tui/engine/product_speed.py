@@ -33,7 +33,8 @@ def int8_speedup(width: int) -> float:
     left = torch.randn(_NUM_ROWS, width, generator=generator)
     right = torch.randn(width, width, generator=generator)
     left8, right8 = left.to(torch.int8), right.to(torch.int8)
-    floats, integers = [], []
+    floats: list[float] = []
+    integers: list[float] = []
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
