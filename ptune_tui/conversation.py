@@ -59,9 +59,9 @@ class Answered(Struct, frozen=True, tag=True):
     number: int
     speaker: Speaker
     text: str
-    num_tokens: int
+    num_tokens: int  # that were written; 0 for a label, which is scored
     seconds: float
-    probability: float | None  # of the label, where the responses are a closed set
+    probability: float | None  # of the label among all labels, where all are scored: up to 20
     was_ended: bool = False  # before it was complete
 
 

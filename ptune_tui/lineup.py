@@ -41,6 +41,11 @@ class Lineup(Struct, frozen=True):
     train: str | None = None
     seed: int = 0
 
+    @property
+    def asks_torch(self) -> bool:
+        """Whether a line is computed by torch: a bundle's lines need none."""
+        return self.run is not None and bool(self.keys)
+
     def of_texts(self) -> Lineup:
         """Those that answer a text: LoRA would have to be trained first."""
         return replace(self, keys=tuple(key for key in self.keys if key != "lora"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,17 @@ from ptune_tui.events import (
     encode_line,
 )
 from ptune_tui.jobs import KEPT_TASKS, attach, new_task_folder
-from ptune_tui.tasks import COMMANDS_FILE, EVENTS_FILE, PreviewTask, TrainTask, write_task
+from ptune_tui.lineup import Lineup
+from ptune_tui.locks import own_lock
+from ptune_tui.tasks import (
+    COMMANDS_FILE,
+    EVENTS_FILE,
+    AnswerTask,
+    CompareTask,
+    PreviewTask,
+    TrainTask,
+    write_task,
+)
 from ptune_tui.worker import main
 from ptune_tui.worker.channel import Channel
 
@@ -147,3 +158,27 @@ def test_a_command_makes_no_folder_and_no_file_for_a_run_that_is_gone(tmp_path: 
     with pytest.raises(FileNotFoundError):
         job.send(Stop(save=True))
     assert [path.name for path in run.iterdir()] == ["adapter"]
+
+
+@pytest.mark.parametrize("task", [CompareTask, AnswerTask])
+def test_a_comparison_in_torch_imports_it_where_it_says_so(
+    task: type[CompareTask | AnswerTask], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_torch = "ptune_tui.worker.evaluate"
+    monkeypatch.delitem(sys.modules, in_torch, raising=False)
+    channel = Channel(tmp_path)
+    known = {
+        Lineup(bundle="b", keys=("base",), precisions=("fast",)): "what it computes with",
+        Lineup(run="r", bundle="b", precisions=("fast",)): "what it computes with",
+        Lineup(run="r", keys=("base",)): "torch",
+    }
+    for lineup, libraries in known.items():
+        asked = task(lineup, None, "") if task is CompareTask else task(lineup, own_lock())
+        main._begun(asked, tmp_path, channel)
+        assert (in_torch in sys.modules) == (libraries == "torch")
+        started, finished = list(LineFollower(tmp_path / EVENTS_FILE).new_lines())[-2:]
+        assert isinstance(decode_event(finished), StageFinished)
+        said = decode_event(started)
+        assert isinstance(said, StageStarted)
+        assert (said.stage, said.detail) == ("import", libraries)
+    channel.close()

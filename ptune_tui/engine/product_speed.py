@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -15,11 +14,15 @@ from quant.product import product
 _NUM_ROWS = 256
 # Narrower products measure the calls, wider ones take long.
 _WIDTHS = (512, 2048)
-_NUM_ROUNDS = 7
+_MIN_ROUNDS, _MAX_ROUNDS = 7, 100
+_SECONDS = 0.3  # a busy processor leaves one undisturbed round in these
 
 
 def int8_speedup(width: int) -> float:
-    """Time of a float32 product over that of an int8 one, medians of alternating runs.
+    """Time of a float32 product over that of an int8 one, the shortest of alternating runs.
+
+    On one core: threads wait for each other, so on a busy machine any product takes the scheduler's
+    time instead of its own, and a busy minute would choose the kernel for the hours after it.
 
     Args:
         width (int): Inputs and outputs of the product; taken between 512 and 2048.
@@ -30,11 +33,20 @@ def int8_speedup(width: int) -> float:
     left = torch.randn(_NUM_ROWS, width, generator=generator)
     right = torch.randn(width, width, generator=generator)
     left8, right8 = left.to(torch.int8), right.to(torch.int8)
-    floats, integers = [], []
-    for _ in range(_NUM_ROUNDS):
-        floats.append(_seconds(lambda: product(left, right)))
-        integers.append(_seconds(lambda: int8_matmul(left8, right8.t())))
-    return statistics.median(floats) / statistics.median(integers)
+    floats: list[float] = []
+    integers: list[float] = []
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ends = time.perf_counter() + _SECONDS
+        while len(floats) < _MIN_ROUNDS or (
+            len(floats) < _MAX_ROUNDS and time.perf_counter() < ends
+        ):
+            floats.append(_seconds(lambda: product(left, right)))
+            integers.append(_seconds(lambda: int8_matmul(left8, right8.t())))
+    finally:
+        torch.set_num_threads(num_threads)
+    return min(floats) / min(integers)
 
 
 def faster_type() -> FloatType:

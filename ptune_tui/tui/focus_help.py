@@ -178,8 +178,9 @@ _BY_ID = {
     "exchanges": FocusHelp(
         "the answers",
         (
-            "Below an answer stands the probability of a label, or the tokens a second of a text, "
-            "and its time.",
+            "Below an answer stands its time, and for a text the tokens a second. For a label p "
+            "says how likely it is among all labels, as in Compare; of more than 20 it is not "
+            "reckoned.",
             _MOVE,
         ),
     ),

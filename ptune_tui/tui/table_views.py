@@ -51,6 +51,9 @@ def progress_lines(state: TableState, now: float) -> Iterator[Content]:
     for line in state.lines:
         is_running = line.seconds is None and not state.task.is_over
         yield Content.styled(_progress_line(line, now, is_running), "bold" if is_running else "")
+    goes_on = not (state.task.is_over or state.is_cancelled)
+    if state.lines and state.lines[-1].seconds is not None and goes_on:
+        yield Content.styled("▸ preparing the next step...", "bold")
     if state.is_cancelled:
         words = "stopped; no table was made" if state.task.is_over else "stopping..."
         yield Content.styled(f"- {words}", "dim")
@@ -90,6 +93,29 @@ def chosen_flips(evaluation: Evaluation, before: str, kind: FlipKind) -> list[Fl
         return rows_between(evaluation, before, evaluation.flips_to)
     flips = flips_between(evaluation, before, evaluation.flips_to)
     return [flip for flip in flips if kind in ("flipped", flip_kind(flip))]
+
+
+def no_flips(evaluation: Evaluation, before: str, kind: FlipKind) -> str:
+    """What is said in the place of rows, where there are none of a kind.
+
+    Args:
+        evaluation (Evaluation): The table.
+        before (str): Title of the line that they flipped from; empty where there is none.
+        kind (FlipKind): Which rows.
+    """
+    if not before:
+        return "Tick another line, such as base, and compare again."
+    same = "answer every row the same"
+    if evaluation.labels is None:
+        same = "are right and wrong in the same rows"
+    known: dict[FlipKind, str] = {
+        "flipped": f"No row flipped: {before} and {evaluation.flips_to} {same}.",
+        "won": "No row became right.",
+        "lost": "No row became wrong.",
+        "other": "No row differs otherwise.",
+        "every row": "This table does not keep its rows; one that is made anew does.",
+    }
+    return known[kind]
 
 
 def flip_kind(flip: Flip) -> FlipKind:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import queue
 import sys
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from export.answering import Answerer
+from export.labels import label_probabilities
 from export.precisions import PRECISIONS, Precision
 from export.runtime import Bundle
 from ptune_tui.conversation import (
@@ -29,6 +29,7 @@ from ptune_tui.conversation import (
     encode_line,
 )
 from ptune_tui.errors import explain
+from ptune_tui.evaluation.contenders import scores_all_labels
 
 
 class Requests:
@@ -145,14 +146,17 @@ def answers(
             yield Answered(request.number, speaker, "", 0, 0.0, None, was_ended=True)
             continue
         if answerer.record.labels is not None:
-            found = answerer.classify(request.text)
+            found = answerer.classify(
+                request.text, scores_all_labels(answerer.record.labels, asked=None)
+            )
+            scores = found.all_scores
             yield Answered(
                 request.number,
                 speaker,
                 found.label,
-                num_tokens=1,
+                num_tokens=0,
                 seconds=time.perf_counter() - started,
-                probability=math.exp(found.log_probability),
+                probability=float(label_probabilities(scores).max()) if scores else None,
             )
             continue
         pieces = []

@@ -68,7 +68,7 @@ def compare(task: CompareTask, folder: Path, channel: Channel) -> Iterator[Event
     # Before the scoring: of a run that trains on meanwhile, the table then counts as an older one.
     scored_prompt = prompt_hash(Path(lineup.run)) if lineup.run else ""
     lines = _Lines()
-    if lineup.run and lineup.keys:
+    if lineup.asks_torch:
         yield from _in_torch(task, folder, channel, lines)
     rows = _rows(task)
     if lineup.bundle and lineup.precisions:

@@ -124,7 +124,7 @@ def _begun(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
 
 def _libraries(task: Task) -> str:
     """What takes the seconds; a bundle alone needs no torch."""
-    is_of_bundle = isinstance(task, CompareTask | AnswerTask) and task.lineup.run is None
+    is_of_bundle = isinstance(task, CompareTask | AnswerTask) and not task.lineup.asks_torch
     if is_of_bundle or isinstance(task, BenchRunTask):
         return "what it computes with"
     return "torch"
@@ -168,6 +168,8 @@ def events_of(task: Task, folder: Path, channel: Channel) -> Iterator[Event]:
         from ptune_tui.worker.evaluate import evaluate
 
         return evaluate(task, folder, channel)
+    if isinstance(task, CompareTask | AnswerTask) and task.lineup.asks_torch:
+        import ptune_tui.worker.evaluate  # noqa: F401  # here, where it is said that torch comes
     if isinstance(task, CompareTask):
         from ptune_tui.worker.compare import compare
 

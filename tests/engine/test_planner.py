@@ -22,6 +22,7 @@ from ptune_tui.engine.gradient import LayerStep
 from ptune_tui.engine.methods.factory import make_method
 from ptune_tui.engine.model import FrozenModel, load_frozen
 from ptune_tui.engine.planner import Planner
+from ptune_tui.engine.product_speed import int8_speedup
 from ptune_tui.engine.prompt import VirtualTokens
 from ptune_tui.events import Command, Event, PlanMade, StepDone, Stop
 from ptune_tui.tasks import TrainTask
@@ -350,3 +351,15 @@ def test_a_method_of_many_numbers_needs_more_memory(frozen: FrozenModel) -> None
     # A value, a gradient and AdamW's two, of at least the MLP's output.
     num_outputs = frozen.config.num_hidden_layers * 2 * frozen.config.num_key_value_heads
     assert needed[1] - needed[0] > 4 * 4 * 4096 * num_outputs * frozen.config.head_dim
+
+
+def test_measured_products_leave_threads_and_random_numbers_as_they_were() -> None:
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    torch.set_num_threads(2)
+    try:
+        speedup = int8_speedup(64)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert 0.05 < speedup < 100
+    assert torch.equal(torch.get_rng_state(), state)

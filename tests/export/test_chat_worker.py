@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from export.runtime import Bundle
 from ptune_tui.conversation import (
     Answered,
     Ask,
@@ -21,6 +23,8 @@ from ptune_tui.conversation import (
     decode_reply,
     encode_line,
 )
+from ptune_tui.evaluation import contenders
+from ptune_tui.worker.chat import answers, open_chat
 from tests.export.conftest import Exported
 
 
@@ -46,8 +50,22 @@ def test_base_and_tuned_answer_with_labels(exported: Exported) -> None:
         assert isinstance(reply, Answered)
         assert reply.speaker == speaker
         assert reply.text in ready.labels
-        assert reply.probability is not None
-        assert 0 < reply.probability <= 1
+        answerer = getattr(Bundle.open(exported.bundle, num_threads=1), speaker)()
+        scores = np.array(list(answerer.label_scores("the cat").values()), np.float64)
+        share = np.exp(scores.max()) / np.exp(scores).sum()
+        assert reply.probability == pytest.approx(share, abs=1e-4)
+        assert reply.probability >= 1 / 3 > np.exp(scores).sum()
+
+
+def test_of_many_labels_no_share_is_reckoned_as_in_compare(
+    exported: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speakers, _ = open_chat(exported.bundle, None, None, 1, 0.0)
+    monkeypatch.setattr(contenders, "_MAX_LABELS_WITH_PROBABILITIES", 2)
+    (reply,) = answers(Ask(1, "the cat", ["tuned"]), speakers)
+    assert isinstance(reply, Answered)
+    assert reply.text == speakers["tuned"].answer("the cat")
+    assert (reply.probability, reply.num_tokens) == (None, 0)
 
 
 def test_free_text_streams_pieces_that_add_up_to_the_answer(exported_text: Exported) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
+from ptune_tui.conversation import Piece
 from ptune_tui.tasks import ExportTask, write_task
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.screens.bundle_list import BundleFilesScreen, BundlesScreen
 from ptune_tui.tui.screens.chat import ChatScreen
 from ptune_tui.tui.screens.train import TrainScreen
 from ptune_tui.tui.widgets.exchange import Exchange
+from ptune_tui.tui.widgets.exchanges import Exchanges
 from ptune_tui.tui.widgets.field_row import Choice
+from ptune_tui.tui.widgets.steady import Steady
 from tests.tui import fakes
+from tests.tui.conftest import UseWorker
 from tests.tui.helpers import opened, wait_for
 
 
@@ -113,7 +116,9 @@ async def test_chat_whose_child_dies_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("fake_chat")
-async def test_the_question_stays_in_view_and_keys_scroll_the_answers(tmp_path: Path) -> None:
+async def test_the_end_of_the_answer_is_followed_and_keys_scroll_the_answers(
+    tmp_path: Path,
+) -> None:
     app = PTuneApp("chat", bundle=tmp_path)
     async with opened(app, size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: app.screen.state == "ready")
@@ -123,18 +128,93 @@ async def test_the_question_stays_in_view_and_keys_scroll_the_answers(tmp_path: 
         await wait_for(pilot, lambda: len(app.screen.query(Exchange)) == 2)
         await wait_for(pilot, lambda: app.screen.state == "ready")
         await pilot.pause()
-        exchanges = app.screen.query_one("#exchanges", VerticalScroll)
+        exchanges = app.screen.query_one("#exchanges", Exchanges)
         last = app.screen.query(Exchange).last()
-        assert exchanges.max_scroll_y > 40
-        assert last.region.y == exchanges.content_region.y
+        end = exchanges.max_scroll_y
+        assert end > 40
+        assert exchanges.scroll_y == end
+        assert last.region.bottom <= exchanges.region.bottom
+        await pilot.press("pageup")
+        await wait_for(pilot, lambda: exchanges.scroll_y < end)
         top = exchanges.scroll_y
-        await pilot.press("pagedown")
-        await wait_for(pilot, lambda: exchanges.scroll_y > top)
-        await pilot.press("pageup", "shift+tab")
-        await wait_for(pilot, lambda: exchanges.scroll_y == top)
+        more = Piece(2, "base", "and more\n" * 10, 70)
+        exchanges.add_piece(more)
+        await wait_for(pilot, lambda: exchanges.max_scroll_y > end)
+        await pilot.pause()
+        assert exchanges.scroll_y == top  # who has scrolled up stays there
+        await pilot.press("pagedown", "pagedown", "pagedown")
+        await wait_for(pilot, lambda: exchanges.scroll_y == exchanges.max_scroll_y)
+        end = exchanges.max_scroll_y
+        exchanges.add_piece(more)
+        await wait_for(pilot, lambda: exchanges.max_scroll_y > end)
+        await wait_for(pilot, lambda: exchanges.scroll_y == exchanges.max_scroll_y)
+        await pilot.press("shift+tab")
         assert exchanges.has_focus
-        await pilot.press("down")
-        await wait_for(pilot, lambda: exchanges.scroll_y == top + 1)
+        await pilot.press("up")
+        await wait_for(pilot, lambda: exchanges.scroll_y == exchanges.max_scroll_y - 1)
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_typing_replaces_the_example_however_chat_was_reached(home: Path) -> None:
+    run = fakes.write_run(home / "runs" / "one", fakes.finished())
+    bundle = fakes.write_bundle(run / "bundle")
+    example = "My login works at home and not at work."
+    app = PTuneApp("chat", attach=run, bundle=bundle)
+    async with opened(app, size=(80, 24)) as pilot:
+        chat = app.screen
+        ask = chat.query_one("#ask", Input)
+        await wait_for(pilot, lambda: ask.value)
+        assert (ask.value, ask.selected_text, ask.has_focus) == (example, example, True)
+        await pilot.press("f4")
+        await wait_for(pilot, lambda: app.screen is not chat)
+        await pilot.press("6")
+        await wait_for(pilot, lambda: app.screen is chat)
+        await pilot.press("f6")  # the other precision opens the bundle again
+        await wait_for(pilot, lambda: chat._ready.precision == "exact")
+        assert ask.selected_text == example
+        await pilot.press(*"hi")
+        assert ask.value == "hi"
+        await pilot.press("f4")
+        await wait_for(pilot, lambda: app.screen is not chat)
+        await pilot.press("f9")  # what one has written oneself stays, and is gone on with
+        await wait_for(pilot, lambda: app.screen is chat)
+        await pilot.press("!")
+        assert ask.value == "hi!"
+
+
+@pytest.mark.usefixtures("fake_chat")
+async def test_enter_sends_the_example_of_a_bundle_that_was_chosen(home: Path) -> None:
+    run = fakes.write_run(home / "runs" / "one", fakes.finished())
+    fakes.write_bundle(run / "bundle")
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(80, 24)) as pilot:
+        app.session.talk.bundle = None
+        await pilot.press("6")
+        await wait_for(pilot, lambda: isinstance(app.screen, ChatScreen))
+        await pilot.press("f8")
+        await list_of_bundles(pilot)
+        await pilot.press("enter")
+        chat = await chat_with(pilot, app.session.run_bundle)
+        ask = chat.query_one("#ask", Input)
+        await wait_for(pilot, lambda: ask.selected_text)
+        assert ask.selected_text == ask.value == app.session.example
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: chat.query(Exchange))
+        assert chat.query_one(Exchange).question == app.session.example
+
+
+async def test_a_bundle_that_is_being_written_is_told_of(home: Path, use_worker: UseWorker) -> None:
+    run = fakes.write_run(home / "runs" / "one", fakes.finished())
+    use_worker(fakes.exporting(), fakes.FOREVER)
+    app = PTuneApp("chat")
+    async with opened(app, size=(80, 24)) as pilot:
+        words = app.screen.query_one("#no-bundle", Steady)
+        assert "set up a run" in words.plain
+        app.session.start_export(ExportTask(str(run), "/tmp/mine", "mine", "auto"))
+        await wait_for(pilot, lambda: "one is being written: /tmp/mine" in words.plain)
+        assert "5  watch it" in words.plain
+        app.session.cancel_export()
+        await wait_for(pilot, lambda: "being written" not in words.plain)
 
 
 @pytest.mark.usefixtures("fake_chat")

@@ -465,3 +465,87 @@ async def test_flips_that_are_not_listed_are_said(
         screen.action_show_flips("won")
         await settled(pilot)
         assert "listed" not in written(screen, "#flip-counts")
+
+
+def free_text_table(made_at: float) -> Evaluation:
+    """As `table`, of answers that are no labels: no line has scores of classes."""
+    made = table(made_at)
+    lines = [
+        msgspec.structs.replace(line, class_scores=[], confusion=[], calibration=[])
+        for line in made.contenders
+    ]
+    return msgspec.structs.replace(made, labels=None, contenders=lines, flips=[])
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+async def test_free_text_is_not_offered_the_parts_of_labels(
+    run: Path, size: tuple[int, int]
+) -> None:
+    add_table(run, free_text_table(fakes.START - 60))
+    add_table(run, table(fakes.START - 7200))
+    app = PTuneApp("compare", clock=lambda: fakes.START)
+    async with opened(app, size=size) as pilot:
+        screen = await ready(pilot)
+        assert "confusion" not in screen.query_one(ViewBar).plain
+        await pilot.press("v")
+        assert screen.shown_view == "rows"
+        await pilot.press("v")
+        assert screen.shown_view == screen.views[0]
+        for view in ("confusion", "classes", "calibration"):  # by an old link
+            screen.action_show_view(view)
+            assert screen.shown_view == "table"
+            assert screen.copied()[1] == "the table as Markdown"
+        await pilot.press("e")  # to the table of labels
+        await settled(pilot)
+        screen.action_show_view("confusion")
+        assert screen.shown_view == "confusion"
+        await pilot.press("e")  # while the part of labels is shown
+        await settled(pilot)
+        assert screen.shown_view == "table"
+        assert screen.focused is None or screen.focused.display
+
+
+async def test_parts_without_rows_or_without_a_table_say_so(run: Path) -> None:
+    app = PTuneApp("compare", clock=lambda: fakes.START)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await ready(pilot)
+        assert screen.check_action("next_table", ()) is None
+        for view in ("rows", "confusion", "classes", "calibration"):
+            screen.action_show_view(view)
+            await pilot.pause()
+            assert screen.shown_view == view
+            assert "No table yet." in written(screen, "#table-text")
+            assert screen.query_one("#table-text").region.height
+            assert screen.copied() == ("", "")
+        add_table(run, free_text_table(fakes.START - 60))
+        await pilot.press("5", "f4")  # it is read again
+        await settled(pilot)
+        screen.action_show_view("rows")
+        await pilot.pause()
+        assert not screen.query_one("#flips", DataTable).show_header
+        words = "No row flipped: base, zero-shot and tuned prompt are right and wrong in the same"
+        assert words in written(screen, "#no-flips")
+        await pilot.press("w")
+        assert written(screen, "#no-flips") == "No row became right."
+        assert screen.check_action("next_table", ()) is None
+        assert "earlier table" not in screen.hint()
+        add_table(run, table(fakes.START - 30))
+        await pilot.press("5", "f4")
+        await settled(pilot)
+        assert screen.check_action("next_table", ()) is True
+        assert not screen.query_one("#no-flips").display
+        screen.action_show_view("table")
+        assert "earlier table" in screen.hint()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_long_name_of_a_run_is_shown_whole(home: Path, width: int) -> None:
+    name = "20261126-031415-smollm2-135m-instruct-train"  # as Setup names runs
+    fakes.write_run(home / "runs" / name, fakes.finished())
+    app = PTuneApp("compare")
+    async with opened(app, size=(width, 24)) as pilot:
+        screen = await ready(pilot)
+        label = row(screen, "of").query_one("SelectCurrent #label", Static)
+        lines = [label.render_line(y).text for y in range(label.size.height)]
+        assert "".join("".join(lines).split()) == f"run{name}"
+        assert label.region.bottom <= row(screen, "bundle").region.y

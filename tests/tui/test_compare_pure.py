@@ -11,7 +11,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from ptune_tui.bundles import read_card
 from ptune_tui.evaluation.label_scores import LabelOutcomes
-from ptune_tui.events import TaskFailed
+from ptune_tui.events import StageFinished, StageStarted, TaskFailed
 from ptune_tui.lineup import Lineup
 from ptune_tui.results import ContenderScores, Flip, write_result
 from ptune_tui.run_listing import RunListing
@@ -209,6 +209,24 @@ def test_a_table_that_is_made_shows_each_line_with_its_accuracy() -> None:
     lines = [line.plain for line in progress_lines(state, fakes.START + 130)]
     assert lines[-2].startswith("- few-shot")
     assert lines[-1] == "- stopped; no table was made"
+
+
+def test_a_table_that_is_made_always_shows_what_goes_on() -> None:
+    state = TableState()
+    imported = [StageStarted("import", fakes.START, "torch"), StageFinished("import", 9.0)]
+    for event in imported:
+        state.add(event)
+    lines = [line.plain for line in progress_lines(state, fakes.START + 10)]
+    assert lines[0].startswith("✓ import torch")
+    assert lines[1:] == ["▸ preparing the next step..."]
+    state.add(StageStarted("load", fakes.START + 10, "default"))
+    lines = [line.plain for line in progress_lines(state, fakes.START + 12)]
+    assert lines[1].split() == ["▸", "load", "default", "2.0", "s"]
+    assert len(lines) == 2
+    state.is_cancelled = True
+    state.add(StageFinished("load", 2.0))
+    lines = [line.plain for line in progress_lines(state, fakes.START + 12)]
+    assert lines[2:] == ["- stopping..."]
 
 
 def test_answers_stand_below_their_text_with_time_and_rivals() -> None:

@@ -79,7 +79,7 @@ ACTIONS = (
         "Earlier table",
         "Show the run's table before this one.",
         in_footer=False,
-        needs="a table",
+        needs="an earlier table",
     ),
     Action(
         "compare.leave",

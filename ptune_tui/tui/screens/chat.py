@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from ptune_tui.bundles import read_card
 from ptune_tui.chats import open_chat
@@ -20,15 +20,9 @@ from ptune_tui.tui.widgets.chat_line import ChatLine, ChatTarget
 from ptune_tui.tui.widgets.chat_status import ChatStatus, State
 from ptune_tui.tui.widgets.exchange import SPEAKERS
 from ptune_tui.tui.widgets.exchanges import Exchanges
+from ptune_tui.tui.widgets.no_bundle import NoBundle
 from ptune_tui.tui.widgets.paging import scroll_pages
 
-NO_BUNDLE = """\
-No bundle yet. A bundle is what answers: the frozen model, the soft prompt, the tokenizer.
-
-{setup}  set up a run and start it
-{train}  watch it; when it has ended, Enter exports it
-
-{open}  open one that is there already: of a run, or in a folder of yours"""
 AGAIN = "Export the run again, or open another bundle."
 
 
@@ -55,11 +49,7 @@ class ChatScreen(PlaceScreen):
         """What is open, the exchanges, the input."""
         yield ChatLine()
         yield self.status
-        name = self.ptune.keymap.name
-        text = NO_BUNDLE.format(
-            setup=name("app.setup"), train=name("app.train"), open=name("chat.open")
-        )
-        yield Static(text, id="no-bundle", classes="empty", markup=False)
+        yield NoBundle()
         yield self.exchanges
         ask = Input(placeholder="Write a text, Enter sends it", id="ask")
         ask.cursor_blink = False
@@ -85,7 +75,9 @@ class ChatScreen(PlaceScreen):
             self._show_opening(bundle)
             self._open(bundle)
         has_bundle = bundle is not None
-        self.query_one("#no-bundle").display = not has_bundle
+        no_bundle = self.query_one(NoBundle)
+        no_bundle.display = not has_bundle
+        no_bundle.show(self.ptune.session, self.ptune.keymap)
         for name in ("#chat-line", "#chat-status", "#exchanges", "#ask"):
             self.query_one(name).display = has_bundle
         if has_bundle and self.focused is None:
@@ -261,6 +253,7 @@ class ChatScreen(PlaceScreen):
         ask = self.query_one("#ask", Input)
         if self.exchanges.last is None and not ask.value:
             ask.value = self.ptune.session.example
+            ask.select_all()  # so that the first letter of another text replaces it
 
     def _show_ready(self) -> None:
         assert self._ready is not None

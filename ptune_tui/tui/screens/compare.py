@@ -22,7 +22,6 @@ from ptune_tui.tui.compare_subjects import Subject, subjects, tables_of
 from ptune_tui.tui.run_rows import table_word
 from ptune_tui.tui.screens.compare_views import CompareViews
 from ptune_tui.tui.table_views import made_nothing, progress_lines
-from ptune_tui.tui.widgets.compare_form import CompareForm
 from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN
 from ptune_tui.tui.widgets.run_panels import Problem
@@ -40,7 +39,6 @@ class CompareScreen(CompareViews):
 
     def __init__(self) -> None:
         super().__init__()
-        self.form = CompareForm()
         self.found: list[Subject] | None = None  # None: not read yet
         self._tables_of: Subject | None = None  # whose stored tables are offered
         self._problems: list[str] = []  # of stored tables
@@ -86,7 +84,7 @@ class CompareScreen(CompareViews):
             "start": self._can_start(),
             "stop": comparison.is_making_table or comparison.is_answering,
             "copy": bool(self.found) and self.copied()[0] != "",
-            "next_table": evaluation is not None,
+            "next_table": len(self.panel.tables) > 1,
             "next_line": evaluation is not None and self.shown_view in (*OF_A_LINE, "rows"),
             "next_flips": evaluation is not None and self.shown_view == "rows",
             "next_view": bool(self.found),
@@ -205,10 +203,11 @@ class CompareScreen(CompareViews):
         is_told = comparison.is_making_table or (
             state is not None and comparison.made is None and panel.evaluation is None
         )
-        panel.show_view(view, is_told=is_told and view == "table")
-        if view == "table" and state is not None and is_told:
+        drawn = self.drawn_view
+        panel.show_view(drawn, is_told=is_told and drawn == "table")
+        if drawn == "table" and state is not None and is_told:
             panel.show_table_text(list(progress_lines(state, self.ptune.clock())))
-        elif view == "table" and panel.evaluation is None:
+        elif drawn == "table" and panel.evaluation is None:
             panel.show_table_text([Content("\n".join([self.no_table(), *self._problems]))])
 
     def _show_buttons(self) -> None:

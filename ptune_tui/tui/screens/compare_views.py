@@ -7,7 +7,8 @@ from ptune_tui.results import Evaluation
 from ptune_tui.tui.bindings import ACTIONS
 from ptune_tui.tui.screens.place import PlaceScreen
 from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind
-from ptune_tui.tui.widgets.compare_panel import ComparePanel
+from ptune_tui.tui.widgets.compare_form import CompareForm
+from ptune_tui.tui.widgets.compare_panel import OF_A_LINE, ComparePanel
 from ptune_tui.tui.widgets.flip_view import FlipView
 from ptune_tui.tui.widgets.run_panels import Problem
 from ptune_tui.tui.widgets.steady import Steady
@@ -59,23 +60,42 @@ class CompareViews(PlaceScreen):
 
     Attributes:
         view: The part that was asked for.
+        form: Who is compared.
         panel: What was found.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.view: View = "choose"
+        self.form = CompareForm()
         self.panel = ComparePanel()  # asked for too often to be looked up
 
     @property
     def views(self) -> tuple[View, ...]:
         """The parts that can be shown: where it is wide, the form always is."""
-        return VIEWS[1:] if self.has_class("-wide") else VIEWS
+        left_out: tuple[View, ...] = ("choose",) if self.has_class("-wide") else ()
+        left_out += () if self.has_labels else OF_A_LINE
+        return tuple(view for view in VIEWS if view not in left_out)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the table's answers are labels; without a table, whether they may be."""
+        evaluation, subject = self.shown_table(), self.form.subject
+        if evaluation is not None:
+            return bool(evaluation.contenders[0].class_scores)
+        return subject is None or subject.run is None or subject.labels is not None
 
     @property
     def shown_view(self) -> View:
         """The part that is shown."""
         return "table" if self.view not in self.views else self.view
+
+    @property
+    def drawn_view(self) -> View:
+        """The part whose place is drawn: without a table, the table's says how to make one."""
+        view = self.shown_view
+        has_own = self.shown_table() is not None or view in ("choose", "text")
+        return view if has_own else "table"
 
     def nothing_to_compare(self) -> str:
         """How to begin."""
@@ -90,10 +110,11 @@ class CompareViews(PlaceScreen):
     def hint(self) -> str:
         """Keys that help on from the part that is shown."""
         is_empty = self.shown_table() is None and self.shown_view != "text"
-        wanted = HINTS["choose" if is_empty else self.shown_view]
         name = self.ptune.keymap.name
         rows = {row.id: row for row in ACTIONS}
-        return "    ".join(f"{name(each)}  {rows[each].description.lower()}" for each in wanted)
+        wanted = [rows[each] for each in HINTS["choose" if is_empty else self.shown_view]]
+        usable = [row for row in wanted if self.check_action(row.action, ())]
+        return "    ".join(f"{name(row.id)}  {row.description.lower()}" for row in usable)
 
     def shown_table(self) -> Evaluation | None:
         """The table whose parts are shown; None where there is none."""
@@ -119,15 +140,18 @@ class CompareViews(PlaceScreen):
             return "\n".join(markdown_lines(evaluation)), "the table as Markdown"
         if view == "rows":
             return self.panel.query_one(FlipView).plain, "the row"
-        if view == "confusion" and self.panel.line is not None:
-            return "\n".join(matrix_lines(self.panel.line)), "the matrix as Markdown"
+        line = self.panel.line
+        if line is None:
+            return "", ""
+        if view == "confusion":
+            return "\n".join(matrix_lines(line)), "the matrix as Markdown"
         return self.panel.query_one(f"#{view}-text", Steady).plain, f"the {view} part"
 
     def action_show_view(self, view: View) -> None:
         """Show a part, where letters stay keys."""
         self.view = view
         self.refresh_place()
-        self.query_one(FOCUSED[view]).focus()
+        self.query_one(FOCUSED["choose" if view == "choose" else self.drawn_view]).focus()
 
     def action_next_view(self) -> None:
         """Show the next part."""

@@ -35,6 +35,7 @@ class ComparePanel(Vertical):
 
     Attributes:
         evaluation: The table that is shown.
+        tables: All that can be shown, the latest first, by when they were made.
         view: The part that is shown.
         flip_kind: Which of the rows that flipped.
     """
@@ -47,7 +48,7 @@ class ComparePanel(Vertical):
         self.evaluation: Evaluation | None = None
         self.view: View = "table"
         self.flip_kind: FlipKind = "flipped"
-        self._tables: dict[str, Evaluation] = {}
+        self.tables: dict[str, Evaluation] = {}
         self._line = ""
         self._before = ""
         self._offered: tuple[list[str], str] = ([], "")
@@ -86,7 +87,7 @@ class ComparePanel(Vertical):
             tables (Sequence[tuple[str, Evaluation]]): Each with what to choose it by.
         """
         # By when they were made: a box whose value stays the same would keep its old words.
-        self._tables = {str(table.made_at): table for _, table in tables}
+        self.tables = {str(table.made_at): table for _, table in tables}
         options = [(word, str(table.made_at)) for word, table in tables] or [(_NONE, _NONE)]
         box = self.query_one("#shown-table", Choice)
         with self.prevent(Select.Changed):
@@ -97,7 +98,7 @@ class ComparePanel(Vertical):
 
     def next_table(self) -> None:
         """Show the table before this one; the latest behind the first."""
-        known, box = list(self._tables), self.query_one("#shown-table", Choice)
+        known, box = list(self.tables), self.query_one("#shown-table", Choice)
         if len(known) > 1:
             box.value = known[(known.index(str(box.value)) + 1) % len(known)]
 
@@ -144,8 +145,8 @@ class ComparePanel(Vertical):
     @on(Select.Changed, "#shown-table")
     def _table_chosen(self, event: Select.Changed) -> None:
         event.stop()
-        if event.value in self._tables:
-            self._take(self._tables[str(event.value)])
+        if event.value in self.tables:
+            self._take(self.tables[str(event.value)])
             self.post_message(self.Changed())
 
     @on(Select.Changed, "#shown-line")

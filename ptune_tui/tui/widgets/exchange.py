@@ -114,6 +114,6 @@ def answer_figures(answer: Answered) -> str:
         speed = f" · {answer.num_tokens / answer.seconds:.0f} tokens/s" if answer.num_tokens else ""
         return f"stopped{speed}"
     parts = [] if answer.probability is None else [f"p {share_text(answer.probability)}"]
-    if answer.probability is None and answer.seconds > 0:
+    if answer.num_tokens and answer.probability is None and answer.seconds > 0:
         parts.append(f"{answer.num_tokens / answer.seconds:.0f} tokens/s")
     return " · ".join([*parts, seconds_text(answer.seconds)])

@@ -1,4 +1,4 @@
-"""All exchanges of a chat, one below the other; the last one is answered, and is scrolled along."""
+"""All exchanges of a chat, one below the other; the end of the last one is followed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from ptune_tui.conversation import Answered, Piece, Ready
 from ptune_tui.tui.widgets.exchange import Exchange
 
 ASK = "Write a text below; Enter sends it to the tuned model, then to the base."
-NEAR_THE_END = 3  # lines
 
 
 class Exchanges(VerticalScroll):
@@ -23,6 +22,7 @@ class Exchanges(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(id="exchanges")
         self.last: Exchange | None = None
+        self._follows = True
 
     def compose(self) -> ComposeResult:
         """What to do, until something was asked."""
@@ -43,6 +43,7 @@ class Exchanges(VerticalScroll):
         """
         self.last = Exchange(question, ready.prompt, ready.precision)
         self.query_one("#ask-hint").display = False
+        self._follows = True
         await self.mount(self.last)
         self.scroll_end(animate=False)
 
@@ -53,8 +54,8 @@ class Exchanges(VerticalScroll):
             piece (Piece): The child's word.
         """
         assert self.last is not None
-        self._follow()
         self.last.box(piece.speaker).add_piece(piece.text, piece.num_tokens)
+        self.call_after_refresh(self._follow)
 
     def finish(self, answer: Answered) -> None:
         """Show a whole answer to the last question.
@@ -63,8 +64,8 @@ class Exchanges(VerticalScroll):
             answer (Answered): The child's word.
         """
         assert self.last is not None
-        self._follow()
         self.last.box(answer.speaker).finish(answer)
+        self.call_after_refresh(self._follow)
 
     def clear(self) -> None:
         """Forget all of them."""
@@ -72,15 +73,13 @@ class Exchanges(VerticalScroll):
         self.query(Exchange).remove()
         self.query_one("#ask-hint").display = True
 
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Whoever scrolls up stays there; at the end the answer is followed again."""
+        super().watch_scroll_y(old_value, new_value)
+        is_at_end = new_value >= self.max_scroll_y
+        self._follows = is_at_end or (self._follows and new_value >= old_value)
+
     def _follow(self) -> None:
-        """Scroll along with what is written next, until the question stands on top.
-
-        Whoever has scrolled elsewhere stays there.
-        """
-        if self.max_scroll_y - self.scroll_y <= NEAR_THE_END:
-            self.call_after_refresh(self._scroll_along)
-
-    def _scroll_along(self) -> None:
-        if self.last is not None:
-            top = self.last.virtual_region.y - self.styles.padding.top
-            self.scroll_to(y=max(self.scroll_y, top), animate=False)
+        """Show the end of what was just written, unless the user has scrolled up."""
+        if self._follows:
+            self.scroll_end(animate=False, immediate=True)

@@ -10,7 +10,14 @@ from textual.content import Content
 from textual.widgets import DataTable
 
 from ptune_tui.results import Evaluation, Flip
-from ptune_tui.tui.table_views import FLIP_KINDS, FlipKind, chosen_flips, flip_mark, flip_text
+from ptune_tui.tui.table_views import (
+    FLIP_KINDS,
+    FlipKind,
+    chosen_flips,
+    flip_mark,
+    flip_text,
+    no_flips,
+)
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import one_line
 
@@ -32,6 +39,7 @@ class FlipView(Vertical):
     def compose(self) -> ComposeResult:
         """The counts, the list, and one row of it in full."""
         yield Steady("", id="flip-counts")
+        yield Steady("", id="no-flips")
         yield DataTable[Text](id="flips", cursor_type="row", cell_padding=0)
         with VerticalScroll(id="flip-box"):
             yield Steady("", id="flip-text")
@@ -52,6 +60,9 @@ class FlipView(Vertical):
         rows = chosen_flips(evaluation, before, kind) if evaluation and before else []
         self._flips = rows[:MAX_ROWS]
         self.query_one("#flip-counts", Steady).show_text(_kinds(evaluation, before, kind))
+        words = no_flips(evaluation, before, kind) if evaluation and not rows else ""
+        self.query_one("#no-flips").display = bool(words)
+        self.query_one("#no-flips", Steady).show_text(words)
         self._fill()
         self._show_row()
 
@@ -72,6 +83,7 @@ class FlipView(Vertical):
     def _fill(self) -> None:
         table = self.query_one(DataTable)
         table.clear(columns=True)
+        table.show_header = bool(self._flips)  # heads of nothing say nothing
         fixed = sum(_COLUMNS.values()) - _COLUMNS["text"]
         columns = {**_COLUMNS, "text": max(_COLUMNS["text"], self.size.width - fixed - 4)}
         for name, width in columns.items():
