@@ -38,7 +38,7 @@ def iter_table(path: Path, delimiter: str, report: OnFault) -> Iterator[Record]:
         except StopIteration:
             return
         except csv.Error as error:
-            fault = _csv_fault(error, str(path), line)
+            fault = _csv_fault(error, str(path), line, reader.line_num)
             if header is None:
                 raise fault.error() from None
             report(fault)
@@ -116,11 +116,13 @@ def _check_header(header: list[str], path: Path, line: int) -> None:
         )
 
 
-def _csv_fault(error: csv.Error, source: str, line: int) -> RecordFault:
+def _csv_fault(error: csv.Error, source: str, line: int, last: int) -> RecordFault:
+    """A row that cannot be read, with the lines that an open quotation mark took into it."""
+    swallowed = f" Lines {line} to {last} are lost with it." if last > line else ""
     return RecordFault(
         source,
         line,
-        f"this row is not CSV: {error}.",
+        f"this row is not CSV: {error}.{swallowed}",
         "Check the quotation marks from here on; one inside quoted text is written twice.",
     )
 

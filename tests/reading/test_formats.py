@@ -151,6 +151,25 @@ def test_reading_goes_on_behind_a_bad_record_where_somebody_takes_it(
         list(iter_records(path))
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('text,label\na,x\n"b,y\nc,x\nd,y\n', "Lines 3 to 5 are lost with it."),
+        ('text,label\n"a\nb"c,x\nd,y\n', "Lines 2 to 3 are lost with it."),
+        ('text,label\n"a"b,x\nd,y\n', "expected after '\"'."),
+    ],
+)
+def test_a_quotation_mark_that_swallows_lines_says_which(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    faults: list[RecordFault] = []
+    deque(iter_records(path, faults.append), 0)
+    (fault,) = faults
+    assert fault.message.endswith(words)
+
+
 def test_labels_with_names_are_read_by_name(tmp_path: Path) -> None:
     about = {"info": {"features": {"label": {"names": ["bad", "good"], "_type": "ClassLabel"}}}}
     table = pyarrow.table({"text": ["a", "b", "c"], "label": [1, 0, -1]})
