@@ -25,11 +25,15 @@ from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.followed import Followed, end
 from ptune_tui.tui.opened_run import OpenedRun
+from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.talk import Talk
 from ptune_tui.tui.trials import Trials
 
-Work = Literal["training", "export", "comparison"]
+Work = Literal["training", "export", "comparison", "range test"]
+AtWork = (
+    Followed[RunState] | Followed[ExportState] | Followed[TableState] | Followed[RateState]
+)
 
 
 class Session:
@@ -122,14 +126,15 @@ class Session:
             "training": self.is_training,
             "export": self.has_own_export,
             "comparison": self.comparison.is_making_table,
+            "range test": self.trials.is_finding_rate,
         }
         return [work for work, goes_on in known.items() if goes_on]
 
     @property
-    def at_work(self) -> list[Followed[RunState] | Followed[ExportState] | Followed[TableState]]:
+    def at_work(self) -> list[AtWork]:
         """The workers of that work: a run of another app may go on beside ours."""
         export = self.export if self.has_own_export else None
-        all_followed = (self.run, export, self.comparison.table)
+        all_followed = (self.run, export, self.comparison.table, self.trials.rate)
         return [each for each in all_followed if each is not None and each.is_active]
 
     @property

@@ -503,6 +503,7 @@ def test_a_curve_that_grows_is_thinned_as_it_is_at_once() -> None:
         (["training"], False, "The training still goes on."),
         (["training"], True, "The training is paused."),
         (["export"], False, "The export still goes on."),
+        (["range test"], False, "The range test still goes on."),
         (["training", "comparison"], True, "The training is paused. The comparison still goes on."),
         (["training", "export"], False, "The training and the export still go on."),
         (

@@ -18,6 +18,7 @@ from ptune_tui.tasks import CompareTask, FindRateTask, PreviewTask, TrainTask, r
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.preset_form import data_size, preset_texts
 from ptune_tui.tui.screens import setup
+from ptune_tui.tui.screens.questions import LeaveScreen
 from ptune_tui.tui.screens.rate import RateScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
@@ -222,6 +223,28 @@ async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWo
         await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))
         await wait_for(pilot, lambda: not job.is_alive())
         assert app.screen.query_one("#field-training-learning-rate", FieldRow).text == ""
+
+
+async def test_rate_test_that_goes_on_is_not_lost_unasked(use_worker: UseWorker) -> None:
+    use_worker(fakes.rates(12, is_over=False), fakes.FOREVER)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: app.session.trials.is_finding_rate)
+        await pilot.press("ctrl+q")
+        assert isinstance(app.screen, LeaveScreen)
+        title = str(app.screen.query_one(".question-title", Static).render())
+        assert title == "The range test still goes on."
+        await pilot.press("s", "k")  # it can be neither saved nor left
+        assert isinstance(app.screen, LeaveScreen)
+        await pilot.press("escape")
+        assert isinstance(app.screen, RateScreen)
+        assert app.session.trials.rate is not None
+        job = app.session.trials.rate.job
+        assert job.is_alive()
+        await pilot.press("q", "d")
+        await wait_for(pilot, lambda: not app.is_running)
+        assert not job.is_alive()
 
 
 async def test_rate_test_that_fails_says_why(use_worker: UseWorker) -> None:

@@ -273,10 +273,10 @@ async def test_run_goes_on_in_the_background(use_worker: UseWorker) -> None:
     assert outcome.status == "running"
 
 
-async def test_discard_ends_a_run_that_does_not_listen(
+async def test_end_it_now_ends_a_run_that_does_not_listen(
     use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptune_tui.tui.leaving.DISCARD_SECONDS", 0.3)
+    monkeypatch.setattr("ptune_tui.tui.leaving.ENDING_SECONDS", 0.3)
     use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
