@@ -31,9 +31,7 @@ from ptune_tui.tui.talk import Talk
 from ptune_tui.tui.trials import Trials
 
 Work = Literal["training", "export", "comparison", "range test"]
-AtWork = (
-    Followed[RunState] | Followed[ExportState] | Followed[TableState] | Followed[RateState]
-)
+AtWork = Followed[RunState] | Followed[ExportState] | Followed[TableState] | Followed[RateState]
 
 
 class Session:

@@ -225,6 +225,35 @@ async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWo
         assert app.screen.query_one("#field-training-learning-rate", FieldRow).text == ""
 
 
+async def test_rows_that_the_preview_cannot_read_hold_the_start(
+    tmp_path: Path, use_worker: UseWorker
+) -> None:
+    rows = tmp_path / "some faulty.csv"
+    rows.write_text("text,label\na,x\n,y\n")
+    use_worker([TaskFailed("data", "some faulty.csv:3: `text` is empty.", "Fill it in.", "/log")])
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        assert isinstance(app.screen, SetupScreen)
+        fit, start = app.screen.query_one("#fit", Static), app.screen.query_one("#start", Button)
+        await wait_for(pilot, lambda: str(fit.render()).startswith("✓ fits"))
+        app.screen.form.write({"data.train": rows.name})
+        await pilot.press("f6")
+        await wait_for(pilot, lambda: start.disabled)
+        words = str(fit.render())
+        assert words.startswith(
+            "✗ no run can read the rows; ptune data check 'some faulty.csv' --fix"
+        )
+        await pilot.press("f5", "f7")
+        assert app.session.run is None
+        assert app.session.trials.rate is None
+        notes = [note.message for note in app._notifications]
+        assert notes[0].startswith("The rows cannot be read: some faulty.csv:3: `text` is empty.")
+        use_worker(fakes.preview())
+        await pilot.press("f6")  # mended meanwhile
+        await wait_for(pilot, lambda: not start.disabled)
+        assert str(fit.render()).startswith("✓ fits")
+
+
 async def test_rate_test_that_goes_on_is_not_lost_unasked(use_worker: UseWorker) -> None:
     use_worker(fakes.rates(12, is_over=False), fakes.FOREVER)
     app = PTuneApp()

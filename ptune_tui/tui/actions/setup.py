@@ -12,7 +12,7 @@ ACTIONS = (
         "start",
         "Start",
         "Start to train with this form.",
-        needs="a form without errors, and no run that still goes on",
+        needs="a form without errors, rows that can be read, and no other work that goes on",
     ),
     Action(
         "setup.model",
@@ -56,7 +56,7 @@ ACTIONS = (
         "find_rate",
         "Find rate",
         "Try rising learning rates on these rows, draw the loss, and propose one.",
-        needs="a form without errors, and no run that still goes on",
+        needs="a form without errors, rows that can be read, and no other work that goes on",
         in_footer=False,
     ),
     Action(
