@@ -84,6 +84,11 @@ class Session:
         return self.run is not None and self.run.is_active and self.run.state.is_paused
 
     @property
+    def is_scoring(self) -> bool:
+        """Whether the run scores the validation rows at present."""
+        return self.is_training and self.run is not None and self.run.state.is_scoring
+
+    @property
     def is_exporting(self) -> bool:
         """Whether an export goes on: no other one can be followed meanwhile."""
         return self.export is not None and self.export.is_active

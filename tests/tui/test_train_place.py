@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,23 @@ async def test_notices_of_choices_stand_with_the_reasons_and_others_are_pinned(
         reasons = str(app.screen.query_one("#reasons", Static).render())
         assert "Chosen" in reasons
         assert "Notice 0" in reasons
+
+
+@pytest.mark.usefixtures("some_runs")
+async def test_no_run_is_shown_though_there_are_some() -> None:
+    app = PTuneApp("train")
+    async with opened(app, size=(80, 24)) as pilot:
+        words = str(app.screen.query_one("#no-run", Static).render())
+        assert words.startswith("No run is shown.\n\n1  lists all runs")
+        await pilot.press("1")
+        await wait_for(pilot, lambda: app.screen.runs)
+        for run in app.screen.runs:
+            shutil.rmtree(run.path)
+        await pilot.press("3")
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
+        await pilot.pause()
+        words = str(app.screen.query_one("#no-run", Static).render())
+        assert words.startswith("No run yet.")
 
 
 async def test_finished_run_is_not_resumed(tmp_path: Path) -> None:

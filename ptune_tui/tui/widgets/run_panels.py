@@ -186,10 +186,11 @@ class Ending(Steady):
 def ending_lines(run: RunState, bundle: Path | None, keys: str) -> list[str]:
     """The lines of the ending; none while there is nothing to say."""
     lines = []
+    when = "once the validation rows are scored" if run.is_scoring else "after this step"
     if run.is_stopping and not run.task.is_over:
-        lines.append("Stopping after this step...")
+        lines.append(f"Stopping {when}...")
     elif run.is_pausing:
-        lines.append("Pausing after this step...")
+        lines.append(f"Pausing {when}...")
     if bundle is not None:
         lines.append(f"✓ bundle {bundle}")
     return [*lines, keys] if keys else lines
