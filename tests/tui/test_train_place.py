@@ -14,6 +14,7 @@ from ptune_tui.events import (
     EvaluateNow,
     Notice,
     Pause,
+    StageStarted,
     StateSaved,
     Stop,
     TaskFailed,
@@ -317,6 +318,59 @@ async def test_a_failed_run_keeps_its_chart_and_stages_where_room_is_short(tmp_p
         assert chart.size.height >= 7  # a plot of four rows between its axes
         assert stages.max_scroll_y == 0
         assert stages.region.bottom <= app.screen.query_one("Footer").region.y
+
+
+@pytest.mark.parametrize("size", [(61, 20), (80, 20), (80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("state", ["running", "exported", "failed at length"])
+async def test_the_curve_keeps_its_room_and_no_box_is_empty(
+    size: tuple[int, int], state: str, tmp_path: Path
+) -> None:
+    events = fakes.running() if state == "running" else fakes.finished()
+    if state == "failed at length":
+        words = "The worker was killed: the system may have been short of memory. " * 3
+        events = [*fakes.running(), TaskFailed("resources", words, words, "/home/user/worker.log")]
+    run = fakes.write_run(tmp_path / "run", events, is_held=state == "running")
+    if state == "exported":
+        fakes.write_bundle(run / "bundle")
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=size) as pilot:
+        await settled(pilot)
+        chart, stages, answers = map(
+            app.screen.query_one, ("#chart", "#stages-box", "#samples-box")
+        )
+        if state == "failed at length" and size[1] == 20:  # the error takes the room
+            assert not chart.display
+        else:
+            assert chart.size.height >= 6
+        assert stages.max_scroll_y == 0
+        assert answers.size.height > 0 or not answers.display
+        assert "train" in str(app.screen.query_one("#stages", Static).render())
+        assert stages.region.bottom <= app.screen.query_one("Footer").region.y
+        await pilot.press("w")  # whatever the room is, what is asked for is seen
+        await settled(pilot)
+        assert app.screen.query_one("#reasons").region.height > 0
+        assert answers.display
+
+
+async def test_all_stages_are_seen_while_the_worker_starts(tmp_path: Path) -> None:
+    starting = [fakes.beginning()[0], StageStarted("import", fakes.START, "torch")]
+    run = fakes.write_run(tmp_path / "run", starting, is_held=True)
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(120, 40)) as pilot:
+        await settled(pilot)
+        stages = app.screen.query_one("#stages-box")
+        assert (stages.size.height, stages.max_scroll_y) == (7, 0)
+
+
+async def test_a_run_that_failed_before_its_first_step_promises_none(tmp_path: Path) -> None:
+    failure = TaskFailed("data", "a.csv:5: `text` is empty.", "Fill it in.", "/log")
+    run = fakes.write_run(tmp_path / "run", [*fakes.beginning()[:6], failure])
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(120, 40)) as pilot:
+        await settled(pilot)
+        waiting = str(app.screen.query_one("#chart .no-curve", Static).render())
+        assert waiting == "The run ended before its first step."
+        assert str(app.screen.query_one("#samples", Static).render()) == "Nothing was evaluated."
 
 
 async def test_views_of_the_chart_and_reasons_are_reached_by_the_mouse(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Grid, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError
@@ -29,6 +30,7 @@ from ptune_tui.tui.widgets.run_panels import (
     answers_text,
     answers_title,
 )
+from ptune_tui.tui.widgets.run_panes import RunPanes
 from ptune_tui.tui.widgets.stage_list import StageList, waiting_sentence
 from ptune_tui.tui.widgets.tiles import Tiles
 
@@ -67,7 +69,7 @@ class TrainScreen(PlaceScreen):
             yield Scores(id="scores")
             yield PlanLine(id="plan")
             yield Ending(id="ending")
-            with Grid(id="run-body"):
+            with RunPanes(id="run-body"):
                 yield LossChart()
                 with VerticalScroll(id="stages-box"):
                     yield StageList(id="stages")
@@ -195,6 +197,11 @@ class TrainScreen(PlaceScreen):
         """Talk to the bundle."""
         self.ptune.action_show_place("chat")
 
+    @on(RunPanes.Shared)
+    def _room_changed(self) -> None:
+        """What has another room now says other things."""
+        self.refresh_place()
+
     def show_state(self) -> None:
         """Draw the run."""
         session = self.ptune.session
@@ -206,12 +213,18 @@ class TrainScreen(PlaceScreen):
         failure = run.task.failure
         self.query_one(Problem).show(failure, "The run")
         self.query_one("#run").set_class(failure is not None, "-failed")
+        self.query_one("#run").set_class(run.task.is_over, "-ended")
         others = f"{self.ptune.keymap.name('train.plan')} shows them"
-        self.query_one(Notices).show(run.task.pinned, MOST_NOTICES, others)
+        has_no_room = failure is not None and self.has_class("-short") and run.plan is not None
+        notices = [] if has_no_room else run.task.pinned  # they stand with the plan's reasons, too
+        self.query_one(Notices).show(notices, MOST_NOTICES, others)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)
-        self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
+        panes = self.query_one(RunPanes)
+        panes.share(len(run.task.stages), is_asked=self.shows_reasons and run.plan is not None)
+        stages, is_line = run.task.stages.values(), panes.is_line
+        self.query_one(StageList).show(stages, self.ptune.clock(), is_line=is_line)
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
         self._chart().wait_for(waiting_sentence(run.task, self.ptune.clock()))
@@ -227,7 +240,7 @@ class TrainScreen(PlaceScreen):
             self.query_one(Reasons),
         )
         samples.display, reasons.display = not shows_reasons, shows_reasons
-        samples.show(run.samples, is_free=run.is_free_text)
+        samples.show(run.samples, is_free=run.is_free_text, is_over=run.task.is_over)
         reasons.show(run.plan, run.task.notices)
         self.query_one(PlanLine).show(run.plan)
         titles = (answers_title(run), "why this plan")

@@ -57,16 +57,18 @@ def _score(done: EvaluationDone | None) -> str:
 class Samples(Steady):
     """Some rows of the last evaluation, with the answers."""
 
-    def show(self, samples: Sequence[SampleMade], *, is_free: bool) -> None:
+    def show(self, samples: Sequence[SampleMade], *, is_free: bool, is_over: bool) -> None:
         """Draw the samples.
 
         Args:
             samples (Sequence[SampleMade]): The rows.
             is_free (bool): Whether the answers are free text, which takes more room than a label.
+            is_over (bool): Whether no more are to come.
         """
         self.set_class(is_free, "-free")
         if not samples:
-            self.show_text(Content.styled("After each evaluation.", "dim"))
+            words = "Nothing was evaluated." if is_over else "After each evaluation."
+            self.show_text(Content.styled(words, "dim"))
             return
         draw = free_sample_text if is_free else sample_text
         self.show_text(Content("\n").join(map(draw, samples)))
