@@ -215,9 +215,7 @@ class TrainScreen(PlaceScreen):
         self.query_one("#run").set_class(failure is not None, "-failed")
         self.query_one("#run").set_class(run.task.is_over, "-ended")
         others = f"{self.ptune.keymap.name('train.plan')} shows them"
-        has_no_room = failure is not None and self.has_class("-short") and run.plan is not None
-        notices = [] if has_no_room else run.task.pinned  # they stand with the plan's reasons, too
-        self.query_one(Notices).show(notices, MOST_NOTICES, others)
+        self.query_one(Notices).show(run.task.pinned, MOST_NOTICES, others)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)
