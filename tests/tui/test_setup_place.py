@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.widgets import Button, Input, Label, Static
+from textual.widgets._footer import FooterKey
 
 from ptune_tui.config import DataConfig
 from ptune_tui.errors import DataError
@@ -274,6 +275,33 @@ async def test_rate_test_that_goes_on_is_not_lost_unasked(use_worker: UseWorker)
         await pilot.press("q", "d")
         await wait_for(pilot, lambda: not app.is_running)
         assert not job.is_alive()
+
+
+async def test_defaults_are_taken_back_by_the_same_key() -> None:
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        assert isinstance(app.screen, SetupScreen)
+        written = {"training.max_steps": "0", "training.seed": "7", "data.train": "home_commands"}
+        app.screen.form.write(written)
+        for expected in ("300", "0", "300"):
+            await pilot.press("f8")
+            await pilot.pause()
+            assert app.screen.form.texts["training.max_steps"] == expected
+        await pilot.press("f8")
+        await pilot.pause()
+        assert written.items() <= app.screen.form.texts.items()
+
+
+async def test_finding_a_rate_is_offered_where_it_is_narrow(use_worker: UseWorker) -> None:
+    use_worker(fakes.rates(12, is_over=False), fakes.FOREVER)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        keys = [key.key_display for key in app.screen.query(FooterKey)]
+        assert {"F5", "F7", "m", "d", "^q", "F1"} <= set(keys)
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
+        sentence = app.screen.query_one("#rate-sentence", Static)
+        await wait_for(pilot, lambda: "12 of 80 rates tried" in str(sentence.render()))
 
 
 async def test_rate_test_that_fails_says_why(use_worker: UseWorker) -> None:

@@ -60,6 +60,7 @@ class SetupScreen(PlaceScreen):
         self._filled_for: tuple[str, DataConfig | None] = (NO_PRESET, None)
         self._settling: Timer | None = None
         self._is_previewing = False
+        self._before_defaults: dict[str, str] = {}
         self._fit = FitLine(None, "")
 
     def compose_body(self) -> ComposeResult:
@@ -140,8 +141,16 @@ class SetupScreen(PlaceScreen):
             self._start_preview(self.config)
 
     def action_defaults(self) -> None:
-        """Put every field back."""
-        self.form.write(write_form(RunConfig()))
+        """Put every field back; where all are, bring back what stood there before."""
+        defaults, texts = write_form(RunConfig()), dict(self.form.texts)
+        if any(texts.get(name) != text for name, text in defaults.items()):
+            self._before_defaults = texts
+            self.form.write(defaults)
+            key = self.ptune.keymap.name("setup.defaults")
+            self.notify(f"Every field is at its default; {key} takes that back.")
+        elif self._before_defaults:
+            self.form.write(self._before_defaults)
+            self._before_defaults = {}
 
     @on(CommandLine.Pressed)
     def action_copy(self) -> None:
