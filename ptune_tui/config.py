@@ -75,7 +75,9 @@ class DataConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ] = "support_inbox"
     validation: Annotated[
         str | None,
-        Meta(description="the same; left out, the set's own split or a tenth of the rows"),
+        Meta(
+            description="the same; left out, the set's own split or a tenth of the different inputs"
+        ),
     ] = None
     template: Annotated[
         str | None,

@@ -224,7 +224,12 @@ class PTuneApp(App[None]):
         Args:
             rows (Iterable[Action]): Rows of the table.
         """
-        for words in map(self._needs.words, rows):
+        from ptune_tui.tui.screens.place import PlaceScreen
+
+        place = self.screen if isinstance(self.screen, PlaceScreen) else None
+        for row in rows:
+            is_here = place is not None and row.place == place.PLACE
+            words = self._needs.words(row, place.why_not(row.action) if place and is_here else "")
             if words:
                 self.notify(words, severity="warning", timeout=SECONDS_TOLD, markup=False)
 

@@ -170,4 +170,4 @@ def _validation(data: DataConfig) -> str:
         return data.validation
     if data.train in builtin_sets():
         return "its own"
-    return validation_split(data.train) or "a tenth of the rows"
+    return validation_split(data.train) or "a tenth of the different inputs, held out"

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ptune_tui.tui.app import PTuneApp
     from ptune_tui.tui.screens.questions import Leave
 
-DISCARD_SECONDS = 3.0  # for a worker to stop by itself
+ENDING_SECONDS = 3.0  # for a worker to stop by itself
 LOOK_SECONDS = 0.5  # between two looks whether it has
 
 
@@ -60,8 +60,8 @@ class Leaving:
 
         if choice == "background":
             self.leave()
-        elif choice == "discard":
-            self._app.run_worker(self._discard())
+        elif choice == "end":
+            self._app.run_worker(self._end())
         elif choice == "save":
             try:
                 stop_run(self._app.session.run, save=True)
@@ -72,7 +72,7 @@ class Leaving:
             self._app.notify("Leaving when the run has stopped; Quit again leaves at once.")
             self._app.refresh_place()
 
-    async def _discard(self) -> None:
+    async def _end(self) -> None:
         """End the work: ask the run, wait, then end its process."""
         from ptune_tui.tui.run_commands import stop_run
 
@@ -81,7 +81,7 @@ class Leaving:
             stop_run(session.run, save=False)
         at_work = session.at_work
         self._app.notify("Ending the work...")
-        deadline = time.monotonic() + DISCARD_SECONDS
+        deadline = time.monotonic() + ENDING_SECONDS
         while session.is_training and time.monotonic() < deadline:
             await asyncio.sleep(LOOK_SECONDS)
         for followed in at_work:

@@ -20,16 +20,17 @@ class Needs:
     def __init__(self) -> None:
         self._told: dict[str, float] = {}  # when, by the action's id
 
-    def words(self, row: Action) -> str:
+    def words(self, row: Action, why_not: str = "") -> str:
         """What an action needs, as a sentence; empty where it still stands on the screen.
 
         Args:
             row (Action): A row of the table.
+            why_not (str): What its place says of it, where it knows better.
         """
         if not row.needs or time.monotonic() - self._told.get(row.id, -inf) < SECONDS_TOLD:
             return ""
         self._told[row.id] = time.monotonic()
-        return f"Not now: {row.title} needs {row.needs}."
+        return why_not or f"{row.description} cannot be done now: it needs {row.needs}."
 
 
 def rows_that_need(screen: Screen[object], action: str) -> Iterator[Action]:

@@ -32,6 +32,12 @@ class PreviewState:
         elif isinstance(event, TaskFailed):
             self.made = None
 
+    @property
+    def unreadable(self) -> TaskFailed | None:
+        """Why no run can read the rows; None where they can be read, or that is not known."""
+        failure = self.task.failure
+        return failure if failure is not None and failure.category == "data" else None
+
     def is_of(self, model: str, data: DataConfig) -> bool:
         """Whether these are the rows of a form.
 

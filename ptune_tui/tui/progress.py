@@ -41,6 +41,8 @@ class StageState:
         num_passes: How often it was finished.
         elapsed: Of the running pass, where its own events say so.
         is_paused: Whether it waits to be told to go on.
+        inner_seconds: Of other stages within the running pass; they count for themselves.
+        inner_started: When the one of them began that runs now.
     """
 
     name: Stage
@@ -53,13 +55,16 @@ class StageState:
     num_passes: int = 0
     elapsed: float = 0.0
     is_paused: bool = False
+    inner_seconds: float = 0.0
+    inner_started: float | None = None
 
     def seconds_at(self, now: float) -> float:
-        """Its seconds, those of the running pass included."""
+        """Its own seconds, those of the running pass included."""
         if self.is_paused:
             return self.seconds + self.elapsed
         if self.status == "running" and self.started is not None:
-            return self.seconds + max(0.0, now - self.started)
+            until = now if self.inner_started is None else self.inner_started
+            return self.seconds + max(0.0, until - self.started - self.inner_seconds)
         return self.seconds
 
 
@@ -106,6 +111,8 @@ class TaskProgress:
                 stage = self._stage(event.stage)
                 stage.status, stage.started, stage.detail = "running", event.time, event.detail
                 stage.done = stage.total = 0
+                if (around := self._around(event.stage)) is not None:
+                    around.inner_started = event.time
             case StageProgress():
                 stage = self._stage(event.stage)
                 stage.done, stage.total, stage.detail = event.done, event.total, event.detail
@@ -140,12 +147,21 @@ class TaskProgress:
             self.stages = {name: StageState(name), **self.stages}
         return self.stages.setdefault(name, StageState(name))
 
+    def _around(self, name: Stage) -> StageState | None:
+        """The training, of a stage that is a part of it."""
+        train = self.stages.get("train") if name != "train" else None
+        return train if train is not None and train.status == "running" else None
+
     def _finish(self, event: StageFinished) -> None:
         if event.stage == "import":
             self.stages.pop("import", None)  # of the room there is, the work has more need
             return
+        if (around := self._around(event.stage)) is not None:
+            around.inner_seconds += event.seconds
+            around.inner_started = None
         stage = self._stage(event.stage)
-        stage.seconds += event.seconds
+        stage.seconds += max(0.0, event.seconds - stage.inner_seconds)
+        stage.inner_seconds, stage.inner_started = 0.0, None
         stage.status, stage.started, stage.detail = "done", None, event.detail
         stage.done = stage.total = 0
         stage.elapsed = 0.0

@@ -17,11 +17,13 @@ class RateState:
         task: Stages, notices and ending.
         tried: The rates so far, rising.
         proposed: The proposal, once it is there.
+        num_rates: How many are tried, unless the loss explodes before; 0 where that is not known.
     """
 
     task: TaskProgress = field(default_factory=lambda: progress_of(()))
     tried: list[RateTried] = field(default_factory=list)
     proposed: RateProposed | None = None
+    num_rates: int = 0
 
     def add(self, event: Event) -> None:
         """Take in one event."""
@@ -47,7 +49,9 @@ class RateState:
         if not self.tried:
             return f"▸ {self._stage_words()}"
         last = self.tried[-1]
-        return f"▸ {len(self.tried)} rates tried; {rate_text(last.learning_rate)}: {last.loss:.3f}"
+        total = f" of {self.num_rates}" if self.num_rates else ""
+        found = f"{rate_text(last.learning_rate)}: {last.loss:.3f}"
+        return f"▸ {len(self.tried)}{total} rates tried; {found}"
 
     def _stage_words(self) -> str:
         running = [stage for stage in self.task.stages.values() if stage.status == "running"]

@@ -45,7 +45,7 @@ class Column:
 COLUMNS = (
     Column("mark", "", 3, 3),
     Column("status", "Status", 11, 11),
-    Column("name", "Run", 32, 44),
+    Column("name", "Run", 20, 44),
     Column("model", "Model", 12, 28),
     Column("data", "Data", 12, 28),
     Column("method", "Method", 9, 11),
@@ -55,7 +55,7 @@ COLUMNS = (
     Column("age", "Age", 7, 8),
 )
 USUAL_STEMS = ("train", "training", "data", "model")  # they tell nothing
-LEFT_OUT_FIRST: tuple[ColumnName, ...] = ("seconds", "name", "steps", "model", "method", "data")
+LEFT_OUT_FIRST: tuple[ColumnName, ...] = ("seconds", "steps", "model", "name", "method", "data")
 
 
 def fitting_columns(width: int) -> list[Column]:

@@ -132,6 +132,11 @@ class RunState:
         return self.task.stages["train"].done > 0
 
     @property
+    def is_scoring(self) -> bool:
+        """Whether the validation rows are scored at present."""
+        return self.task.stages["evaluate"].status == "running"
+
+    @property
     def is_free_text(self) -> bool:
         """Whether answers are free text, of which the loss says more than the exact matches."""
         return self.data is not None and self.data.labels is None
@@ -164,7 +169,7 @@ class RunState:
             self.losses.append((event.step, event.loss))
         stage = self.task.stages["train"]
         stage.done, stage.total = event.step, event.max_steps
-        stage.elapsed = event.elapsed_seconds
+        stage.elapsed = max(0.0, event.elapsed_seconds - stage.inner_seconds)
 
     def _add_checkpoint(self, event: CheckpointSaved | StateSaved) -> None:
         if isinstance(event, StateSaved):

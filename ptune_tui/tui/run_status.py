@@ -64,10 +64,11 @@ def _score(run: RunState, done: EvaluationDone) -> str:
 
 
 def _at_work(run: RunState) -> str:
+    scores = ", scoring" if run.is_scoring else ""
     if run.is_stopping:
-        return "▸ stopping"
+        return f"▸ stopping{scores}"
     if run.is_paused:
-        return "‖ paused"
+        return f"‖ paused{scores}"
     if not run.task.is_up:
         return "▸ starting"
     stages = run.task.stages

@@ -25,11 +25,13 @@ from ptune_tui.tui.comparison import Comparison
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.followed import Followed, end
 from ptune_tui.tui.opened_run import OpenedRun
+from ptune_tui.tui.rate_state import RateState
 from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.talk import Talk
 from ptune_tui.tui.trials import Trials
 
-Work = Literal["training", "export", "comparison"]
+Work = Literal["training", "export", "comparison", "range test"]
+AtWork = Followed[RunState] | Followed[ExportState] | Followed[TableState] | Followed[RateState]
 
 
 class Session:
@@ -82,6 +84,11 @@ class Session:
         return self.run is not None and self.run.is_active and self.run.state.is_paused
 
     @property
+    def is_scoring(self) -> bool:
+        """Whether the run scores the validation rows at present."""
+        return self.is_training and self.run is not None and self.run.state.is_scoring
+
+    @property
     def is_exporting(self) -> bool:
         """Whether an export goes on: no other one can be followed meanwhile."""
         return self.export is not None and self.export.is_active
@@ -122,14 +129,15 @@ class Session:
             "training": self.is_training,
             "export": self.has_own_export,
             "comparison": self.comparison.is_making_table,
+            "range test": self.trials.is_finding_rate,
         }
         return [work for work, goes_on in known.items() if goes_on]
 
     @property
-    def at_work(self) -> list[Followed[RunState] | Followed[ExportState] | Followed[TableState]]:
+    def at_work(self) -> list[AtWork]:
         """The workers of that work: a run of another app may go on beside ours."""
         export = self.export if self.has_own_export else None
-        all_followed = (self.run, export, self.comparison.table)
+        all_followed = (self.run, export, self.comparison.table, self.trials.rate)
         return [each for each in all_followed if each is not None and each.is_active]
 
     @property

@@ -59,8 +59,8 @@ class Trials:
         """Try rising learning rates, in place of an earlier test."""
         self.end_rate_test()
         folder = jobs.new_task_folder("find-rate")
-        job = jobs.start(folder, FindRateTask(with_absolute_paths(config)))
-        self.rate = Followed(job, RateState())
+        task = FindRateTask(with_absolute_paths(config))
+        self.rate = Followed(jobs.start(folder, task), RateState(num_rates=task.num_steps))
 
     def end_rate_test(self) -> None:
         """End a range test that still goes on."""

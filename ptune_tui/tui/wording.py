@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.cells import cell_len
+
 
 def seconds_text(seconds: float) -> str:
     """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
@@ -45,6 +47,19 @@ def path_text(path: Path) -> str:
     if path == home:
         return "~"
     return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def end_of(text: str, width: int) -> str:
+    """The end of a text that is too long, with an ellipsis before it.
+
+    Args:
+        text (str): In one line.
+        width (int): Cells that there are.
+    """
+    if cell_len(text) <= width:
+        return text
+    start = next(at for at in range(len(text) + 1) if cell_len(text[at:]) < width)
+    return f"…{text[start:]}"
 
 
 def one_line(text: str) -> str:

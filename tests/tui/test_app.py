@@ -139,11 +139,11 @@ async def test_a_key_that_is_disabled_says_why_by_keyboard_and_by_mouse() -> Non
     async with opened(app, size=(80, 24)) as pilot:
         await pilot.press("s", "s")
         notes = [note.message for note in app._notifications]
-        assert notes == ["Not now: Train: Stop needs a run that goes on."]
+        assert notes == ["Stop cannot be done now: it needs a run that goes on."]
         export = next(key for key in app.screen.query(FooterKey) if key.description == "Export")
         await pilot.click(export)
         last = [note.message for note in app._notifications][-1]
-        assert "Train: Export needs a run that has ended with a prompt" in last
+        assert "Export cannot be done now: it needs a run that has ended with a prompt" in last
 
 
 async def test_idle_app_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,7 @@ def test_look_says_which_shape_was_recognised(
     look = look_at(DataConfig(train=str(path), **changes))  # type: ignore[arg-type]
     assert look.problem is None
     assert look.shape == shape
-    assert look.validation == "a tenth of the rows"
+    assert look.validation == "a tenth of the different inputs, held out"
 
 
 def test_look_keeps_the_columns_of_a_shape_that_it_does_not_know(tmp_path: Path) -> None:

@@ -295,12 +295,14 @@ def test_rates_are_named_on_their_axis() -> None:
 
 
 @pytest.mark.parametrize("num_rows", [4, 5, 7, 10, 30])
-@pytest.mark.parametrize(("low", "high"), [(0.02, 2.61), (-1.0, 7.3), (1e-5, 9.6e-5), (3.0, 3.04)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.02, 2.61), (-1.0, 7.3), (1e-5, 9.6e-5), (3.0, 3.04), (0.3, 2.3)]
+)
 def test_ticks_of_an_axis_that_goes_up_never_share_a_row(
     num_rows: int, low: float, high: float
 ) -> None:
     ticks, labels = UpAxis(lambda: num_rows).get_ticks_and_labels(low, high)
-    assert 1 <= len(ticks) == len(set(labels)) <= max(3, num_rows // 2 + 1)
+    assert 2 <= len(ticks) == len(set(labels)) <= max(3, num_rows // 2 + 1)
     rows = [round((tick - low) / (high - low) * (num_rows - 1)) for tick in ticks]
     assert len(set(rows)) == len(rows)
     assert all(len(label) <= 5 for label in labels)
@@ -311,8 +313,43 @@ def test_running_stage_counts_seconds_and_says_how_far_it_is() -> None:
     state = state_of(fakes.running())
     now = fakes.START + 130
     assert stage_text(state.task.stages["train"], now).split() == [
-        "▸", "train", "2", "min", "00", "s", "120/300",
+        "▸", "train", "1", "min", "53", "s", "120/300",
     ]  # fmt: skip
+
+
+def test_training_and_the_validations_within_it_are_not_counted_twice() -> None:
+    started = fakes.START + 10
+    state = state_of([*fakes.paused()])
+    train = state.task.stages["train"]
+    assert train.seconds_at(started + 500) == pytest.approx(120 * 0.9 - 2 * 3.4)
+    for event in (StageStarted("evaluate", started + 300), StageFinished("evaluate", 20.0)):
+        state.add(event)
+        assert state.is_scoring is isinstance(event, StageStarted)
+    state.add(Continued(120, 200.0))
+    assert train.seconds_at(started + 330) == pytest.approx(330 - 200 - 2 * 3.4 - 20)
+    state.add(StageStarted("evaluate", started + 330))
+    assert train.seconds_at(started + 350) == train.seconds_at(started + 330)
+    state.add(StageFinished("evaluate", 20.0))
+    state.add(StageFinished("train", 150.0))
+    assert train.seconds_at(started + 999) == pytest.approx(150 - 2 * 3.4 - 2 * 20)
+    assert state.task.stages["evaluate"].seconds == pytest.approx(3 * 3.4 + 2 * 20)
+
+
+@pytest.mark.parametrize(
+    ("told", "words", "status"),
+    [
+        ("is_stopping", "Stopping once the validation rows are scored...", "▸ stopping, scoring"),
+        ("is_pausing", "Pausing once the validation rows are scored...", "▸ evaluating 120/300"),
+        ("is_paused", None, "‖ paused, scoring 120/300"),
+    ],
+)
+def test_a_run_that_scores_before_it_obeys_says_so(
+    told: str, words: str | None, status: str
+) -> None:
+    state = state_of([*fakes.running(), StageStarted("evaluate", fakes.START)])
+    setattr(state, told, True)
+    assert ending_lines(state, None, "") == ([words] if words else [])
+    assert run_status(state, is_active=True).startswith(status)
 
 
 def test_export_state_knows_its_bundle(tmp_path: Path) -> None:
@@ -376,9 +413,9 @@ def test_a_run_that_was_told_to_wait_says_so_until_it_does() -> None:
     state.add(Paused(120))
     assert ending_lines(state, None, "") == []
     stage = state.task.stages["train"]
-    assert stage.seconds_at(fakes.START + 9999) == stage.elapsed == 120 * 0.9
+    assert stage.seconds_at(fakes.START + 9999) == stage.elapsed == 120 * 0.9 - 2 * 3.4
     state.add(Continued(120, 500.0))
-    assert stage.seconds_at(fakes.START + 10 + 500 + 200) == 200
+    assert stage.seconds_at(fakes.START + 10 + 500 + 200) == pytest.approx(200 - 2 * 3.4)
 
 
 def test_status_names_the_stage_and_the_ending() -> None:
@@ -503,6 +540,7 @@ def test_a_curve_that_grows_is_thinned_as_it_is_at_once() -> None:
         (["training"], False, "The training still goes on."),
         (["training"], True, "The training is paused."),
         (["export"], False, "The export still goes on."),
+        (["range test"], False, "The range test still goes on."),
         (["training", "comparison"], True, "The training is paused. The comparison still goes on."),
         (["training", "export"], False, "The training and the export still go on."),
         (

@@ -306,6 +306,39 @@ async def test_copied_command_makes_the_same_configuration(
     assert made == [config]
 
 
+@pytest.mark.usefixtures("some_data")
+async def test_what_is_written_is_not_described_by_the_entry_under_the_cursor() -> None:
+    app = PTuneApp()
+    async with opened(app, size=NARROW) as pilot:
+        await pilot.press("d")
+        await wait_for(pilot, lambda: app.screen.query("#choice-text"))
+        details = app.screen.query_one("#choice-text", Static)
+        await wait_for(pilot, lambda: "labels" in str(details.render()))
+        await pilot.press("slash", *"nosuch.jsonl", "enter")
+        problem = app.screen.query_one("#written-problem", Static)
+        await wait_for(pilot, lambda: problem.display)
+        await pilot.pause(0.5)
+        assert str(details.render()) == "Enter takes what is written."
+        await pilot.press("down")
+        await wait_for(pilot, lambda: "labels" in str(details.render()))
+
+
+async def test_a_long_path_shows_its_end() -> None:
+    app = PTuneApp()
+    async with opened(app, size=NARROW) as pilot:
+        path = f"/home/user/{'folder/' * 12}rows.jsonl"
+        setup_of(app).form.write({"data.train": path})
+        await pilot.pause()
+        line = setup_of(app).form.rows["data.train"].query_one(Input)
+        text = line.render_line(0).text
+        assert text.startswith("…")
+        assert text.rstrip().endswith("folder/rows.jsonl")
+        assert len(text) == line.size.width
+        line.focus()
+        await pilot.pause()
+        assert "…" not in line.render_line(0).text
+
+
 async def test_every_field_can_be_shown_and_folded_away() -> None:
     app = PTuneApp()
     async with opened(app, size=NARROW) as pilot:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.widgets import Button, Input, Label, Static
+from textual.widgets._footer import FooterKey
 
 from ptune_tui.config import DataConfig
 from ptune_tui.errors import DataError
@@ -18,6 +19,7 @@ from ptune_tui.tasks import CompareTask, FindRateTask, PreviewTask, TrainTask, r
 from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.preset_form import data_size, preset_texts
 from ptune_tui.tui.screens import setup
+from ptune_tui.tui.screens.questions import LeaveScreen
 from ptune_tui.tui.screens.rate import RateScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
@@ -222,6 +224,84 @@ async def test_rate_test_that_is_left_ends_and_changes_nothing(use_worker: UseWo
         await wait_for(pilot, lambda: isinstance(app.screen, SetupScreen))
         await wait_for(pilot, lambda: not job.is_alive())
         assert app.screen.query_one("#field-training-learning-rate", FieldRow).text == ""
+
+
+async def test_rows_that_the_preview_cannot_read_hold_the_start(
+    tmp_path: Path, use_worker: UseWorker
+) -> None:
+    rows = tmp_path / "some faulty.csv"
+    rows.write_text("text,label\na,x\n,y\n")
+    use_worker([TaskFailed("data", "some faulty.csv:3: `text` is empty.", "Fill it in.", "/log")])
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        assert isinstance(app.screen, SetupScreen)
+        fit, start = app.screen.query_one("#fit", Static), app.screen.query_one("#start", Button)
+        await wait_for(pilot, lambda: str(fit.render()).startswith("✓ fits"))
+        app.screen.form.write({"data.train": rows.name})
+        await pilot.press("f6")
+        await wait_for(pilot, lambda: start.disabled)
+        words = str(fit.render())
+        assert words.startswith(
+            "✗ no run can read the rows; ptune data check 'some faulty.csv' --fix"
+        )
+        await pilot.press("f5", "f7")
+        assert app.session.run is None
+        assert app.session.trials.rate is None
+        notes = [note.message for note in app._notifications]
+        assert notes[0].startswith("The rows cannot be read: some faulty.csv:3: `text` is empty.")
+        use_worker(fakes.preview())
+        await pilot.press("f6")  # mended meanwhile
+        await wait_for(pilot, lambda: not start.disabled)
+        assert str(fit.render()).startswith("✓ fits")
+
+
+async def test_rate_test_that_goes_on_is_not_lost_unasked(use_worker: UseWorker) -> None:
+    use_worker(fakes.rates(12, is_over=False), fakes.FOREVER)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: app.session.trials.is_finding_rate)
+        await pilot.press("ctrl+q")
+        assert isinstance(app.screen, LeaveScreen)
+        title = str(app.screen.query_one(".question-title", Static).render())
+        assert title == "The range test still goes on."
+        await pilot.press("s", "k")  # it can be neither saved nor left
+        assert isinstance(app.screen, LeaveScreen)
+        await pilot.press("escape")
+        assert isinstance(app.screen, RateScreen)
+        assert app.session.trials.rate is not None
+        job = app.session.trials.rate.job
+        assert job.is_alive()
+        await pilot.press("q", "d")
+        await wait_for(pilot, lambda: not app.is_running)
+        assert not job.is_alive()
+
+
+async def test_defaults_are_taken_back_by_the_same_key() -> None:
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        assert isinstance(app.screen, SetupScreen)
+        written = {"training.max_steps": "0", "training.seed": "7", "data.train": "home_commands"}
+        app.screen.form.write(written)
+        for expected in ("300", "0", "300"):
+            await pilot.press("f8")
+            await pilot.pause()
+            assert app.screen.form.texts["training.max_steps"] == expected
+        await pilot.press("f8")
+        await pilot.pause()
+        assert written.items() <= app.screen.form.texts.items()
+
+
+async def test_finding_a_rate_is_offered_where_it_is_narrow(use_worker: UseWorker) -> None:
+    use_worker(fakes.rates(12, is_over=False), fakes.FOREVER)
+    app = PTuneApp()
+    async with opened(app, size=(80, 24)) as pilot:
+        keys = [key.key_display for key in app.screen.query(FooterKey)]
+        assert {"F5", "F7", "m", "d", "^q", "F1"} <= set(keys)
+        await pilot.press("f7")
+        await wait_for(pilot, lambda: isinstance(app.screen, RateScreen))
+        sentence = app.screen.query_one("#rate-sentence", Static)
+        await wait_for(pilot, lambda: "12 of 80 rates tried" in str(sentence.render()))
 
 
 async def test_rate_test_that_fails_says_why(use_worker: UseWorker) -> None:

@@ -242,7 +242,7 @@ def test_rates_being_tried(
 ) -> None:
     use_worker(fakes.rates(24, is_over=False), fakes.FOREVER)
     assert snap_compare(
-        PTuneApp(), terminal_size=size, run_before=after_finding("24 rates", "▸ finding a rate")
+        PTuneApp(), terminal_size=size, run_before=after_finding("24 of 80", "▸ finding a rate")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from ptune_tui.events import (
     EvaluateNow,
     Notice,
     Pause,
+    StageStarted,
     StateSaved,
     Stop,
     TaskFailed,
@@ -209,6 +211,23 @@ async def test_notices_of_choices_stand_with_the_reasons_and_others_are_pinned(
         assert "Notice 0" in reasons
 
 
+@pytest.mark.usefixtures("some_runs")
+async def test_no_run_is_shown_though_there_are_some() -> None:
+    app = PTuneApp("train")
+    async with opened(app, size=(80, 24)) as pilot:
+        words = str(app.screen.query_one("#no-run", Static).render())
+        assert words.startswith("No run is shown.\n\n1  lists all runs")
+        await pilot.press("1")
+        await wait_for(pilot, lambda: app.screen.runs)
+        for run in app.screen.runs:
+            shutil.rmtree(run.path)
+        await pilot.press("3")
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainScreen))
+        await pilot.pause()
+        words = str(app.screen.query_one("#no-run", Static).render())
+        assert words.startswith("No run yet.")
+
+
 async def test_finished_run_is_not_resumed(tmp_path: Path) -> None:
     app = PTuneApp("train", attach=fakes.write_run(tmp_path / "run", fakes.finished()))
     async with opened(app, size=(80, 24)):
@@ -273,10 +292,10 @@ async def test_run_goes_on_in_the_background(use_worker: UseWorker) -> None:
     assert outcome.status == "running"
 
 
-async def test_discard_ends_a_run_that_does_not_listen(
+async def test_end_it_now_ends_a_run_that_does_not_listen(
     use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ptune_tui.tui.leaving.DISCARD_SECONDS", 0.3)
+    monkeypatch.setattr("ptune_tui.tui.leaving.ENDING_SECONDS", 0.3)
     use_worker(fakes.running(), fakes.FOREVER)
     app = PTuneApp()
     async with opened(app, size=(80, 24)) as pilot:
@@ -299,6 +318,59 @@ async def test_a_failed_run_keeps_its_chart_and_stages_where_room_is_short(tmp_p
         assert chart.size.height >= 7  # a plot of four rows between its axes
         assert stages.max_scroll_y == 0
         assert stages.region.bottom <= app.screen.query_one("Footer").region.y
+
+
+@pytest.mark.parametrize("size", [(61, 20), (80, 20), (80, 24), (120, 40)], ids=str)
+@pytest.mark.parametrize("state", ["running", "exported", "failed at length"])
+async def test_the_curve_keeps_its_room_and_no_box_is_empty(
+    size: tuple[int, int], state: str, tmp_path: Path
+) -> None:
+    events = fakes.running() if state == "running" else fakes.finished()
+    if state == "failed at length":
+        words = "The worker was killed: the system may have been short of memory. " * 3
+        events = [*fakes.running(), TaskFailed("resources", words, words, "/home/user/worker.log")]
+    run = fakes.write_run(tmp_path / "run", events, is_held=state == "running")
+    if state == "exported":
+        fakes.write_bundle(run / "bundle")
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=size) as pilot:
+        await settled(pilot)
+        chart, stages, answers = map(
+            app.screen.query_one, ("#chart", "#stages-box", "#samples-box")
+        )
+        if state == "failed at length" and size[1] == 20:  # the error takes the room
+            assert not chart.display
+        else:
+            assert chart.size.height >= 6
+        assert stages.max_scroll_y == 0
+        assert answers.size.height > 0 or not answers.display
+        assert "train" in str(app.screen.query_one("#stages", Static).render())
+        assert stages.region.bottom <= app.screen.query_one("Footer").region.y
+        await pilot.press("w")  # whatever the room is, what is asked for is seen
+        await settled(pilot)
+        assert app.screen.query_one("#reasons").region.height > 0
+        assert answers.display
+
+
+async def test_all_stages_are_seen_while_the_worker_starts(tmp_path: Path) -> None:
+    starting = [fakes.beginning()[0], StageStarted("import", fakes.START, "torch")]
+    run = fakes.write_run(tmp_path / "run", starting, is_held=True)
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(120, 40)) as pilot:
+        await settled(pilot)
+        stages = app.screen.query_one("#stages-box")
+        assert (stages.size.height, stages.max_scroll_y) == (7, 0)
+
+
+async def test_a_run_that_failed_before_its_first_step_promises_none(tmp_path: Path) -> None:
+    failure = TaskFailed("data", "a.csv:5: `text` is empty.", "Fill it in.", "/log")
+    run = fakes.write_run(tmp_path / "run", [*fakes.beginning()[:6], failure])
+    app = PTuneApp("train", attach=run)
+    async with opened(app, size=(120, 40)) as pilot:
+        await settled(pilot)
+        waiting = str(app.screen.query_one("#chart .no-curve", Static).render())
+        assert waiting == "The run ended before its first step."
+        assert str(app.screen.query_one("#samples", Static).render()) == "Nothing was evaluated."
 
 
 async def test_views_of_the_chart_and_reasons_are_reached_by_the_mouse(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ ACTIONS = (
         "start",
         "Start",
         "Start to train with this form.",
-        needs="a form without errors, and no run that still goes on",
+        needs="a form without errors, rows that can be read, and no other work that goes on",
     ),
     Action(
         "setup.model",
@@ -38,6 +38,7 @@ ACTIONS = (
         "Template",
         "Choose columns, write a template, and see real rows as they come out.",
         needs="data that can be named",
+        in_footer=False,  # Enter in the field opens it, too
     ),
     Action(
         "setup.preview",
@@ -56,8 +57,7 @@ ACTIONS = (
         "find_rate",
         "Find rate",
         "Try rising learning rates on these rows, draw the loss, and propose one.",
-        needs="a form without errors, and no run that still goes on",
-        in_footer=False,
+        needs="a form without errors, rows that can be read, and no other work that goes on",
     ),
     Action(
         "setup.defaults",
@@ -65,7 +65,7 @@ ACTIONS = (
         "f8",
         "defaults",
         "Defaults",
-        "Put every field back to its default.",
+        "Put every field back to its default; pressed again, it takes that back.",
         in_footer=False,
     ),
     Action(

@@ -72,6 +72,7 @@ class ChoosingScreen(PlaceScreen):
 
     TAB: ClassVar[str] = "setup"
     AUTO_FOCUS = "#choices"
+    LOOKS_AWAY: ClassVar[bool] = False  # from the entry under the cursor, while one writes
 
     def __init__(self, choosing: Choosing, take: Take) -> None:
         super().__init__()
@@ -162,6 +163,11 @@ class ChoosingScreen(PlaceScreen):
         """Go to the list."""
         self.query_one("#choices").focus()
 
+    def on_descendant_focus(self) -> None:
+        """In the list the details are those of the entry under the cursor."""
+        if not self.query_one("#written", Input).has_focus:
+            self.look_soon(self.highlighted or "")
+
     def show_problem(self, problem: str) -> None:
         """Say what is wrong with what is written."""
         self.query_one("#written-problem", Steady).show_text(f"✗ {problem}" if problem else "")
@@ -181,7 +187,16 @@ class ChoosingScreen(PlaceScreen):
     @on(Input.Changed, "#written")
     def _written(self) -> None:
         self.show_problem("")
+        if self.LOOKS_AWAY and self.query_one("#written", Input).has_focus:
+            self._look_away()
         self.refresh_place()
+
+    def _look_away(self) -> None:
+        """Details of an entry say nothing of what is written."""
+        if self._settling is not None:
+            self._settling.stop()
+        self._looked_at = ""
+        self._show_details(["Enter takes what is written."])
 
     @on(PathInput.Completed)
     def _completed(self, event: PathInput.Completed) -> None:

@@ -35,6 +35,7 @@ class DataSetsScreen(ChoosingScreen):
 
     PLACE: ClassVar[str] = "data"
     BINDINGS: ClassVar[list[BindingType]] = [*bindings_of("data")]
+    LOOKS_AWAY: ClassVar[bool] = True
 
     def __init__(self, data: DataConfig, take: Take, *, is_validation: bool = False) -> None:
         choosing = Choosing(

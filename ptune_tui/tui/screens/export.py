@@ -37,8 +37,8 @@ No run to export yet. An export takes the soft prompt of a run that has ended.
 {setup}  set up a run and start it; Enter takes the defaults
 {train}  watch it; when it has ended, Enter leads here
 
-What is made: a bundle that answers on a CPU without torch, or a folder for onnxruntime alone,
-llama.cpp or transformers."""
+What is made: a bundle that answers on a CPU without torch,
+or a folder for onnxruntime alone, llama.cpp or transformers."""
 
 
 class ExportScreen(PlaceScreen):

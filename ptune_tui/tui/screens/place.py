@@ -112,6 +112,14 @@ class PlaceScreen(Screen[None]):
         """Set what lasts aside, once it is there."""
         self.set_timer(SECONDS_TO_SET_ASIDE, _set_aside)
 
+    def why_not(self, _action: str) -> str:
+        """Why an action cannot be done now, as a sentence; empty for what its row says.
+
+        Args:
+            _action (str): Name of the method, without `action_`.
+        """
+        return ""
+
     def show_state(self) -> None:
         """Draw what the session holds now."""
 

@@ -21,7 +21,7 @@ from ptune_tui.tui.focus_help import FocusHelp
 from ptune_tui.tui.keymap import Keymap, key_name
 from ptune_tui.tui.session import Work
 
-Leave = Literal["save", "discard", "background"]
+Leave = Literal["save", "end", "background"]
 
 _KEY_WIDTH, _WIDTH = 8, 62  # of the help's two columns
 
@@ -30,13 +30,14 @@ class LeaveScreen(ModalScreen[Leave | None]):
     """Asks what becomes of the work that goes on.
 
     Args:
-        work (Sequence[Work]): All that goes on; only a training can be saved half-way.
+        work (Sequence[Work]): All that goes on; only a training can be saved half-way, and a range
+            test cannot be left running.
         is_paused (bool): Whether the training waits.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "leave('save')", "Stop and save", show=False),
-        Binding("d", "leave('discard')", "Discard", show=False),
+        Binding("d", "leave('end')", "End it", show=False),
         Binding("k", "leave('background')", "Keep running", show=False),
         Binding("escape", "leave('')", "Stay", show=False),
         Binding("down", "app.focus_next", show=False),
@@ -58,22 +59,29 @@ class LeaveScreen(ModalScreen[Leave | None]):
                     "the best prompt; the rest goes on" if has_others else "the best prompt so far"
                 )
                 yield Button(f"s  Stop and save: keep {what}", id="save", compact=True)
-            yield Button(_keep_words(self.is_paused, has_others), id="background", compact=True)
-            what = "all of it" if has_others else "it"
-            yield Button(f"d  Discard: end {what} now", id="discard", compact=True)
+            if self._can_be_left:
+                yield Button(_keep_words(self.work, self.is_paused), id="background", compact=True)
+            yield Button(_end_words(self.work), id="end", compact=True)
             yield Static("Escape stays here.", classes="question-note")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Only a training can be saved."""
+        """Only a training can be saved, and a range test not be left."""
         if parameters == ("save",) and "training" not in self.work:
             return False
+        if parameters == ("background",) and not self._can_be_left:
+            return False
         return super().check_action(action, parameters)
+
+    @property
+    def _can_be_left(self) -> bool:
+        """Whether anything of it goes on without the app."""
+        return any(each != "range test" for each in self.work)
 
     def action_leave(self, choice: str) -> None:
         """Answer."""
         answers: dict[str, Leave] = {
             "save": "save",
-            "discard": "discard",
+            "end": "end",
             "background": "background",
         }
         self.dismiss(answers.get(choice))
@@ -99,10 +107,19 @@ def work_words(work: Sequence[Work], is_paused: bool) -> str:
     return " ".join(sentences)
 
 
-def _keep_words(is_paused: bool, has_others: bool) -> str:
-    if is_paused and has_others:
+def _keep_words(work: Sequence[Work], is_paused: bool) -> str:
+    if "range test" in work:
+        return "k  End the range test alone; the rest stays as it is"
+    if is_paused and len(work) > 1:
         return "k  Leave it paused, and keep the rest running"
     return "k  Leave it paused" if is_paused else "k  Keep running in the background"
+
+
+def _end_words(work: Sequence[Work]) -> str:
+    """What ends at once, and what is there of a training afterwards."""
+    what = "all of it" if len(work) > 1 else "it"
+    kept = "; what was saved stays in Runs" if "training" in work else ""
+    return f"d  End {what} now{kept}"
 
 
 class DeleteScreen(ModalScreen[bool]):

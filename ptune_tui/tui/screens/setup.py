@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 from ptune_tui.command_line import train_command
 from ptune_tui.config import DataConfig, RunConfig
 from ptune_tui.errors import PTuneError, explain
+from ptune_tui.events import TaskFailed
 from ptune_tui.presets import PRESETS
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.fields import (
@@ -35,6 +36,7 @@ from ptune_tui.tui.form_values import write_form
 from ptune_tui.tui.model_choice import FIT_MARKS
 from ptune_tui.tui.preset_form import PRESET_FIELDS, changes, preset_texts
 from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.start_refusal import refusal, unreadable_rows, wrong_form
 from ptune_tui.tui.widgets.command_line import CommandLine
 from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow
 from ptune_tui.tui.widgets.preview_pane import PreviewPane
@@ -58,6 +60,8 @@ class SetupScreen(PlaceScreen):
         self._filled_for: tuple[str, DataConfig | None] = (NO_PRESET, None)
         self._settling: Timer | None = None
         self._is_previewing = False
+        self._before_defaults: dict[str, str] = {}
+        self._fit = FitLine(None, "")
 
     def compose_body(self) -> ComposeResult:
         """Form and preview; below them the command and the button."""
@@ -137,8 +141,16 @@ class SetupScreen(PlaceScreen):
             self._start_preview(self.config)
 
     def action_defaults(self) -> None:
-        """Put every field back."""
-        self.form.write(write_form(RunConfig()))
+        """Put every field back; where all are, bring back what stood there before."""
+        defaults, texts = write_form(RunConfig()), dict(self.form.texts)
+        if any(texts.get(name) != text for name, text in defaults.items()):
+            self._before_defaults = texts
+            self.form.write(defaults)
+            key = self.ptune.keymap.name("setup.defaults")
+            self.notify(f"Every field is at its default; {key} takes that back.")
+        elif self._before_defaults:
+            self.form.write(self._before_defaults)
+            self._before_defaults = {}
 
     @on(CommandLine.Pressed)
     def action_copy(self) -> None:
@@ -212,7 +224,19 @@ class SetupScreen(PlaceScreen):
     def _can_work(self) -> bool:
         """Whether the form is right and filled in, and the machine free."""
         is_ready = self.config is not None and self._filled_for == self._to_fill_for()
-        return is_ready and not self.ptune.session.is_busy
+        return is_ready and not self.ptune.session.is_busy and self._unreadable() is None
+
+    def why_not(self, action: str) -> str:
+        """Why neither a run nor a test can be started."""
+        if action not in ("start", "find_rate"):
+            return ""
+        data, num_wrong = self.form.known.data, len(self.form.problems)
+        return refusal(num_wrong, data, self._unreadable(), self.ptune.session.doing)
+
+    def _unreadable(self) -> TaskFailed | None:
+        """Why the rows of this form cannot be read, where the preview has found that out."""
+        preview = self.ptune.session.trials.preview
+        return None if preview is None or self._is_stale() else preview.state.unreadable
 
     def _to_fill_for(self) -> tuple[str, DataConfig | None]:
         """The preset, and the data that it looks at."""
@@ -230,6 +254,7 @@ class SetupScreen(PlaceScreen):
         self._is_previewing = preview is not None and preview.is_active
         if was_previewing and not self._is_previewing:
             self._settle()  # it may have fetched what the preset and the estimate look at
+        self._draw_fit()
         button = self.query_one("#start", Button)
         button.disabled = self.query_one("#find-rate", Button).disabled = not self._can_work()
         button.label = f"{session.doing.capitalize()}..." if session.is_busy else "Start training"
@@ -252,10 +277,7 @@ class SetupScreen(PlaceScreen):
         await self._fill_in()
         config = self.config
         if config is None:
-            wrong = len(self.form.problems)
-            self._show_fit(
-                FitLine("does not fit", f"{wrong} field{'s are' if wrong > 1 else ' is'} wrong")
-            )
+            self._show_fit(wrong_form(len(self.form.problems)))
             return
         self._show_fit(await asyncio.to_thread(fit_line, config))
         session = self.ptune.session
@@ -266,6 +288,14 @@ class SetupScreen(PlaceScreen):
         self.refresh_place()
 
     def _show_fit(self, line: FitLine) -> None:
+        self._fit = line
+        self._draw_fit()
+
+    def _draw_fit(self) -> None:
+        """Say whether it fits; of rows that cannot be read, that no run can be started."""
+        line = self._fit
+        if self._unreadable() is not None and self.config is not None:
+            line = unreadable_rows(self.config.data)
         fit = self.query_one("#fit", Static)
         words = f"{FIT_MARKS[line.fit]} {line.text}"
         fit.update(Content(f"{words}; {line.advice}" if line.advice else words))

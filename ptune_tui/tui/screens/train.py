@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Grid, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.widgets import Static
 
 from ptune_tui.errors import PTuneError
+from ptune_tui.run_listing import has_runs
 from ptune_tui.tui.bindings import bindings_of
 from ptune_tui.tui.run_commands import Run, continue_run, evaluate_now, pause_run, stop_run
 from ptune_tui.tui.run_state import RunState
@@ -28,6 +30,7 @@ from ptune_tui.tui.widgets.run_panels import (
     answers_text,
     answers_title,
 )
+from ptune_tui.tui.widgets.run_panes import RunPanes
 from ptune_tui.tui.widgets.stage_list import StageList, waiting_sentence
 from ptune_tui.tui.widgets.tiles import Tiles
 
@@ -35,12 +38,14 @@ if TYPE_CHECKING:
     from ptune_tui.tui.widgets.loss_chart import LossChart
 
 EMPTY = """\
-No run yet.
+{why}
 
 {setup}  go to Setup; Enter starts a run with the defaults
 {chat}  talk to a bundle that is there already
 
 A run goes on in a process of its own: closing the app or the connection does not end it."""
+NO_RUN = "No run yet."
+NOT_SHOWN = "No run is shown.\n\n{runs}  lists all runs; Enter there shows one"
 MOST_NOTICES = 2  # above the figures; all of them stand with the plan's reasons
 
 
@@ -56,9 +61,7 @@ class TrainScreen(PlaceScreen):
         """What shows while there is no run, and what shows of one."""
         from ptune_tui.tui.widgets.loss_chart import LossChart  # numpy: not before it is needed
 
-        name = self.ptune.keymap.name
-        empty = EMPTY.format(setup=name("app.setup"), chat=name("app.chat"))
-        yield Static(empty, id="no-run", classes="empty", markup=False)
+        yield Static("", id="no-run", classes="empty", markup=False)
         with Vertical(id="run"):
             yield Problem(id="problem")
             yield Notices(id="notices")
@@ -66,7 +69,7 @@ class TrainScreen(PlaceScreen):
             yield Scores(id="scores")
             yield PlanLine(id="plan")
             yield Ending(id="ending")
-            with Grid(id="run-body"):
+            with RunPanes(id="run-body"):
                 yield LossChart()
                 with VerticalScroll(id="stages-box"):
                     yield StageList(id="stages")
@@ -77,6 +80,15 @@ class TrainScreen(PlaceScreen):
     def on_mount(self) -> None:
         """Name the boxes."""
         self.query_one("#stages-box").border_title = "stages"
+
+    def on_screen_resume(self) -> None:
+        """Say how to get a run, where none is shown: it may have been deleted meanwhile."""
+        super().on_screen_resume()
+        if self.ptune.session.run is None and self.query("#no-run"):
+            name = self.ptune.keymap.name
+            why = NOT_SHOWN.format(runs=name("app.runs")) if has_runs() else NO_RUN
+            empty = EMPTY.format(why=why, setup=name("app.setup"), chat=name("app.chat"))
+            self.query_one("#no-run", Static).update(empty)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """None shows a key as disabled."""
@@ -185,6 +197,11 @@ class TrainScreen(PlaceScreen):
         """Talk to the bundle."""
         self.ptune.action_show_place("chat")
 
+    @on(RunPanes.Shared)
+    def _room_changed(self) -> None:
+        """What has another room now says other things."""
+        self.refresh_place()
+
     def show_state(self) -> None:
         """Draw the run."""
         session = self.ptune.session
@@ -196,17 +213,20 @@ class TrainScreen(PlaceScreen):
         failure = run.task.failure
         self.query_one(Problem).show(failure, "The run")
         self.query_one("#run").set_class(failure is not None, "-failed")
+        self.query_one("#run").set_class(run.task.is_over, "-ended")
         others = f"{self.ptune.keymap.name('train.plan')} shows them"
         self.query_one(Notices).show(run.task.pinned, MOST_NOTICES, others)
         self.query_one(Tiles).show(run)
         self.query_one(Scores).show(run)
         self._show_answers_or_reasons(run)
-        self.query_one(StageList).show(run.task.stages.values(), self.ptune.clock())
+        panes = self.query_one(RunPanes)
+        panes.share(len(run.task.stages), is_asked=self.shows_reasons and run.plan is not None)
+        stages, is_line = run.task.stages.values(), panes.is_line
+        self.query_one(StageList).show(stages, self.ptune.clock(), is_line=is_line)
         bundle = None if session.is_training else session.run_bundle
         self.query_one(Ending).show(run, bundle, self._next_keys(bundle))
         self._chart().wait_for(waiting_sentence(run.task, self.ptune.clock()))
-        evaluates = run.task.stages["evaluate"].status == "running"
-        goes_on = session.is_training and not session.is_paused and not evaluates
+        goes_on = session.is_training and not session.is_paused and not run.is_scoring
         self._chart().show(run, self.ptune.keymap.name("train.view"), at_once=not goes_on)
 
     def _show_answers_or_reasons(self, run: RunState) -> None:
@@ -218,7 +238,7 @@ class TrainScreen(PlaceScreen):
             self.query_one(Reasons),
         )
         samples.display, reasons.display = not shows_reasons, shows_reasons
-        samples.show(run.samples, is_free=run.is_free_text)
+        samples.show(run.samples, is_free=run.is_free_text, is_over=run.task.is_over)
         reasons.show(run.plan, run.task.notices)
         self.query_one(PlanLine).show(run.plan)
         titles = (answers_title(run), "why this plan")
@@ -232,9 +252,10 @@ class TrainScreen(PlaceScreen):
         session = self.ptune.session
         name = self.ptune.keymap.name
         if session.is_paused and not session.is_stopping:
+            scores = ", scoring the validation rows" if session.is_scoring else ""
             return (
-                f"‖ Paused: {name('train.pause')} goes on, {name('train.evaluate')} scores the "
-                f"validation rows, {name('train.stop')} stops and saves"
+                f"‖ Paused{scores}: {name('train.pause')} goes on, {name('train.evaluate')} scores "
+                f"the validation rows, {name('train.stop')} stops and saves"
             )
         if session.is_training or session.is_exporting:
             return ""

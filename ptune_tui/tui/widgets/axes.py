@@ -10,6 +10,7 @@ from textual_plot.axis_formatter import AxisFormatter
 MAX_TICKS = 6
 LABEL_WIDTH = 5  # cells; the plot cuts longer ones
 _ROWS_PER_TICK = 2  # where two share a row, one hides the other
+_ROWS_OF_TWO = 4  # from where two labels never share a row
 _ROUND = (1.0, 2.0, 5.0, 10.0)
 
 
@@ -53,9 +54,19 @@ class UpAxis(AxisFormatter):  # type: ignore[misc]
 
     def get_ticks(self, min_: float, max_: float, max_ticks: int = MAX_TICKS) -> list[float]:
         """Multiples of 1, 2 or 5 times a power of ten."""
-        self._interval = round_interval(max_ - min_, min(max_ticks, num_ticks_of(self._num_rows())))
-        first = math.ceil(min_ / self._interval - 1e-9)
-        last = math.floor(max_ / self._interval + 1e-9)
+        num_ticks = min(max_ticks, num_ticks_of(self._num_rows()))
+        self._interval = round_interval(max_ - min_, num_ticks)
+        ticks = self._multiples(min_, max_)
+        while len(ticks) < 2 and self._num_rows() >= _ROWS_OF_TWO:  # one number is no scale
+            num_ticks += 1
+            self._interval = round_interval(max_ - min_, num_ticks)
+            ticks = self._multiples(min_, max_)
+            ticks = [ticks[0], ticks[-1]] if len(ticks) > 2 else ticks
+        return ticks
+
+    def _multiples(self, low: float, high: float) -> list[float]:
+        first = math.ceil(low / self._interval - 1e-9)
+        last = math.floor(high / self._interval + 1e-9)
         return [number * self._interval for number in range(first, last + 1)]
 
     def get_labels_for_ticks(self, ticks: Sequence[float]) -> list[str]:

@@ -7,13 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from rich.cells import cell_len
+from rich.segment import Segment
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.message import Message
+from textual.strip import Strip
 from textual.suggester import Suggester
 from textual.widgets import Input
 
 from ptune_tui.tui.path_completion import Completion, complete
+from ptune_tui.tui.wording import end_of
 
 
 class PathSuggester(Suggester):
@@ -84,6 +88,13 @@ class PathInput(Input):
         self._is_offered = is_offered
         self._names = names
         self.cursor_blink = False
+
+    def render_line(self, y: int) -> Strip:
+        """A path that is too long shows its end, with an ellipsis before it, until one writes."""
+        width = self.scrollable_content_region.width
+        if y != 0 or self.has_focus or cell_len(self.value) <= width:
+            return super().render_line(y)
+        return Strip([Segment(end_of(self.value, width))]).apply_style(self.rich_style)
 
     def on_input_changed(self) -> None:
         """An empty line is not asked for, so that its candidates would stay."""

@@ -61,6 +61,7 @@ class RunCurves(Curve):
             ]
         )
         title = "loss of the marked runs" if has_several else "loss"
+        title += f" of {self._looks[0].run.name}" if len(self._looks) == 1 else ""
         self.border_title = f"{title}, smoothed" + (", log scale" if in_tens else "")
         legend = self.query_one("#legend-line", Steady)
         legend.display = has_several

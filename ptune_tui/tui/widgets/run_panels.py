@@ -57,16 +57,18 @@ def _score(done: EvaluationDone | None) -> str:
 class Samples(Steady):
     """Some rows of the last evaluation, with the answers."""
 
-    def show(self, samples: Sequence[SampleMade], *, is_free: bool) -> None:
+    def show(self, samples: Sequence[SampleMade], *, is_free: bool, is_over: bool) -> None:
         """Draw the samples.
 
         Args:
             samples (Sequence[SampleMade]): The rows.
             is_free (bool): Whether the answers are free text, which takes more room than a label.
+            is_over (bool): Whether no more are to come.
         """
         self.set_class(is_free, "-free")
         if not samples:
-            self.show_text(Content.styled("After each evaluation.", "dim"))
+            words = "Nothing was evaluated." if is_over else "After each evaluation."
+            self.show_text(Content.styled(words, "dim"))
             return
         draw = free_sample_text if is_free else sample_text
         self.show_text(Content("\n").join(map(draw, samples)))
@@ -186,10 +188,11 @@ class Ending(Steady):
 def ending_lines(run: RunState, bundle: Path | None, keys: str) -> list[str]:
     """The lines of the ending; none while there is nothing to say."""
     lines = []
+    when = "once the validation rows are scored" if run.is_scoring else "after this step"
     if run.is_stopping and not run.task.is_over:
-        lines.append("Stopping after this step...")
+        lines.append(f"Stopping {when}...")
     elif run.is_pausing:
-        lines.append("Pausing after this step...")
+        lines.append(f"Pausing {when}...")
     if bundle is not None:
         lines.append(f"✓ bundle {bundle}")
     return [*lines, keys] if keys else lines

@@ -17,15 +17,24 @@ STYLES = {"waiting": "dim", "running": "bold", "done": "", "failed": "bold", "le
 class StageList(Steady):
     """The stages."""
 
-    def show(self, stages: Iterable[StageState], now: float) -> None:
+    def show(self, stages: Iterable[StageState], now: float, *, is_line: bool = False) -> None:
         """Draw the stages.
 
         Args:
             stages (Iterable[StageState]): In order.
             now (float): Seconds since the epoch, for the running ones.
+            is_line (bool): Whether there is room for one line alone.
         """
+        if is_line:
+            self.show_text(Content(" ").join(map(_short_stage, stages)))
+            return
         lines = [Content.styled(stage_text(stage, now), STYLES[stage.status]) for stage in stages]
         self.show_text(Content("\n").join(lines))
+
+
+def _short_stage(stage: StageState) -> Content:
+    mark = "‖" if stage.is_paused else MARKS[stage.status]
+    return Content.styled(f"{mark} {stage.name}", STYLES[stage.status])
 
 
 def waiting_sentence(progress: TaskProgress, now: float) -> str:
@@ -35,7 +44,9 @@ def waiting_sentence(progress: TaskProgress, now: float) -> str:
         progress (TaskProgress): Of the run.
         now (float): Seconds since the epoch.
     """
-    if not progress.is_up and not progress.is_over:
+    if progress.is_over:
+        return "The run ended before its first step."
+    if not progress.is_up:
         return "The worker starts: Python and torch take some seconds."
     running = next((stage for stage in progress.stages.values() if stage.status == "running"), None)
     if running is None or running.name == "train":
