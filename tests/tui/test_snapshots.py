@@ -311,6 +311,7 @@ def test_runs_without_colour(
     snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr("ptune_tui.runs._clock", lambda: fakes.START + 5 * 3600)
     app = PTuneApp("runs", clock=lambda: fakes.START + 5 * 3600)
     keys = ("down", "down", "space", "down", "space", "v")
     assert snap_compare(app, terminal_size=size, run_before=runs_after(*keys))
