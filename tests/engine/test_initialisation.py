@@ -68,6 +68,7 @@ def save(
         labels=None,
         max_response_tokens=2,
     )
+    folder.mkdir(exist_ok=True)
     save_adapter(folder / "adapter", frozen, prompt, card)
     return folder
 
