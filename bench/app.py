@@ -166,7 +166,10 @@ def training(home: str) -> Iterator[Job]:
 
 def write_run(folder: Path, num_steps: int) -> Path:
     write_task(folder, TrainTask(RunConfig()))
-    events: list[Event] = [TaskStarted(time.time(), 1, "train"), StageStarted("train", time.time())]
+    events: list[Event] = [
+        TaskStarted(time.time(), os.getpid(), "train"),
+        StageStarted("train", time.time()),
+    ]
     events += [step(number, num_steps) for number in range(1, num_steps + 1)]
     (folder / EVENTS_FILE).write_bytes(b"".join(map(encode_line, events)))
     return folder

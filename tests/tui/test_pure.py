@@ -24,6 +24,7 @@ from ptune_tui.events import (
     StageFinished,
     StageProgress,
     StageStarted,
+    StepDone,
     TaskFailed,
     TaskStarted,
 )
@@ -500,6 +501,17 @@ def test_a_worker_that_goes_on_shows_nothing_of_the_one_before() -> None:
     assert run_status(state, is_active=True) == "▸ training 135/300"
     assert figures(state)[4] == "2 min 28 s"
     assert state.task.stages["evaluate"].status == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "words"), [(300, "300/300"), (60_000, "60000/60000"), (100_000, "100000")]
+)
+def test_steps_fit_into_their_tile(num_steps: int, words: str) -> None:
+    state = RunState()
+    for event in fakes.beginning():
+        state.add(event)
+    state.add(StepDone(num_steps, num_steps, 0.5, 0.01, 1.0, 2000.0, 1 << 30, 9.0, 0.0))
+    assert figures(state)[0] == words
 
 
 def test_no_key_of_a_place_is_another_action_s_too() -> None:

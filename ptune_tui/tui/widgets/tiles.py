@@ -10,6 +10,7 @@ from ptune_tui.tui.run_state import RunState
 from ptune_tui.tui.widgets.steady import Steady
 from ptune_tui.tui.wording import bytes_text, rate_text, seconds_text
 
+_WIDTH = 11  # cells of a tile at 80, with a gap behind them
 NAMES = ("step", "loss", "learning rate", "tokens/s", "time left", "peak memory")
 
 
@@ -37,8 +38,9 @@ def figures(state: RunState) -> tuple[str, ...]:
         return ("-",) * len(NAMES)
     is_known = state.is_stepping and not state.task.is_over
     left = seconds_text(step.eta_seconds) if is_known else "-"
+    steps = f"{step.step}/{step.max_steps}"
     return (
-        f"{step.step}/{step.max_steps}",
+        steps if len(steps) <= _WIDTH else str(step.step),  # the bar on top has both
         f"{step.loss:.4f}",
         rate_text(step.learning_rate),
         f"{step.tokens_per_second:,.0f}",
