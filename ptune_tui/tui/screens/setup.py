@@ -62,6 +62,7 @@ class SetupScreen(PlaceScreen):
         self._is_previewing = False
         self._before_defaults: dict[str, str] = {}
         self._fit = FitLine(None, "")
+        self._drawn_fit: FitLine | None = None
 
     def compose_body(self) -> ComposeResult:
         """Form and preview; below them the command and the button."""
@@ -296,6 +297,9 @@ class SetupScreen(PlaceScreen):
         line = self._fit
         if self._unreadable() is not None and self.config is not None:
             line = unreadable_rows(self.config.data)
+        if line == self._drawn_fit:
+            return  # a run that goes on asks twice a second, and a new text lays the place out
+        self._drawn_fit = line
         fit = self.query_one("#fit", Static)
         words = f"{FIT_MARKS[line.fit]} {line.text}"
         fit.update(Content(f"{words}; {line.advice}" if line.advice else words))
