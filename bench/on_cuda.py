@@ -1,6 +1,7 @@
 """What has to be seen on a machine with a CUDA card, from one command into one JSON file.
 
-    python bench/on_cuda.py [--out FILE] [--parts tests,parity,speed,fit] [--cards 6,8,12]
+    python bench/on_cuda.py [--out FILE] [--parts tests,parity,speed,fit,train] [--cards 6,8,12]
+        [--data FOLDER] [--work FOLDER]
 
 - `tests`: every test that is marked `gpu`.
 - `parity`: loss and prompt gradient of int4 and NF4 on the card in 16 bits, and of int4 in
@@ -9,6 +10,8 @@
 - `fit`: the largest model (random codes, shapes of `KNOWN_MODELS`) whose training step runs in 6, 8
   and 12 GiB. torch is kept to that size less what the driver takes; 16 rows of 48 tokens, P=20, all
   at once, else 4 and 1 at a time, else with layers computed again.
+- `train`: runs of the quality table (`bench/quality.py`) trained and scored on the card; `--data` is
+  the folder of its data sets, and what was trained stays in `--work`. Left out without `--data`.
 
 Parts are written as they are done. Exit code 0: all was run; 1: a part failed; 2: no card here.
 """
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from card_training import trained_on_card
 from random_models import random_model
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -47,6 +51,7 @@ FIT_MODELS = ("Llama-3.2-1B", "Llama-3.2-3B", "Qwen2.5-7B", "Llama-3.1-8B")
 SPEED_SETTINGS = (("16", "48", "20"), ("16", "32", "100"))
 NUM_OUTLIERS = 16
 GIB = 1 << 30
+TESTED = ("tests/quant", "tests/engine")  # where the tests are that are marked `gpu`
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def main() -> int:
         "parity": lambda: parity(PARITY_MODEL),
         "speed": speed,
         "fit": lambda: fit(options.cards),
+        "train": lambda: trained_on_card(options.data, options.work, device="cuda"),
     }
     has_failed = False
     for name in options.parts:
@@ -103,7 +109,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = ["tests", "parity", "speed", "fit"]
+    names = ["tests", "parity", "speed", "fit", "train"]
 
     def parts(text: str) -> list[str]:
         chosen = text.split(",")
@@ -112,7 +118,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         return chosen
 
     parser.add_argument("--out", type=Path, default=Path("bench/on_cuda.json"))
-    parser.add_argument("--parts", type=parts, default=names)
+    parser.add_argument("--parts", type=parts)
+    parser.add_argument("--data", type=Path, help="folder of data sets, for `train`")
+    parser.add_argument("--work", type=Path, default=Path("bench/on_cuda_runs"))
     parser.add_argument(
         "--cards",
         type=lambda text: [float(size) for size in text.split(",")],
@@ -120,7 +128,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="memory of cards in GiB",
     )
     parser.add_argument("--cell", help=argparse.SUPPRESS)
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.parts is None:
+        options.parts = names if options.data else names[:-1]
+    if "train" in options.parts and options.data is None:
+        parser.error("the part `train` needs --data")
+    return options
 
 
 def card() -> dict[str, Any]:
@@ -137,10 +150,10 @@ def card() -> dict[str, Any]:
 
 
 def gpu_tests() -> dict[str, Any]:
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-rs", "--timeout", "1800"]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-rs", "--timeout", "600", *TESTED]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode != 0:
-        raise RuntimeError(done.stdout[-4000:] + done.stderr[-2000:])
+        raise RuntimeError(done.stdout[-8000:] + done.stderr[-2000:])
     return {"summary": done.stdout.strip().splitlines()[-1]}
 
 

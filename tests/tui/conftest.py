@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
+from pytest_textual_snapshot import SVGImageExtension, normalize_svg
+from syrupy.assertion import SnapshotAssertion
+from textual.pilot import Pilot
 
 from ptune_tui import chats, jobs
 from ptune_tui.events import Event
@@ -15,7 +18,8 @@ from ptune_tui.tui.app import PTuneApp
 from ptune_tui.tui.fitting import FitLine
 from ptune_tui.tui.screens import export, setup
 from tests.tui import fakes
-from tests.tui.pictures import clock
+from tests.tui.pictures import Compare, Prepare, clock
+from tests.tui.stored_pictures import differences, wait_for_picture
 
 UseWorker = Callable[..., None]
 
@@ -36,6 +40,39 @@ def _no_child_is_left() -> Iterator[None]:
     yield
     for child in psutil.Process().children(recursive=True):
         child.kill()
+
+
+@pytest.fixture
+def snap_compare(snap_compare: Compare, snapshot: SnapshotAssertion) -> Compare:
+    """The plug-in's, with time for the picture to be drawn, and words where it is another one."""
+    stored = SVGImageExtension.get_location(test_location=snapshot.test_location, index=0)
+    if snapshot.update_snapshots or not Path(stored).exists():
+        return snap_compare
+    expected = normalize_svg(Path(stored).read_text(encoding="utf-8"))
+
+    def compare(
+        app: PTuneApp,
+        *,
+        terminal_size: tuple[int, int] = (80, 24),
+        run_before: Prepare | None = None,
+        press: Sequence[str] = (),
+    ) -> bool:
+        seen = ""
+
+        async def prepare(pilot: Pilot[None]) -> None:
+            nonlocal seen
+            if run_before is not None:
+                await run_before(pilot)
+            await pilot.pause()
+            await pilot.press(*press)
+            seen = await wait_for_picture(pilot, expected)
+
+        is_same = snap_compare(app, run_before=prepare, terminal_size=terminal_size)
+        if not is_same:
+            print(differences(expected, seen))
+        return is_same
+
+    return compare
 
 
 @pytest.fixture

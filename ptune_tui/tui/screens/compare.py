@@ -166,7 +166,7 @@ class CompareScreen(CompareViews):
             self._num_made = comparison.num_made
             if self._tables_of is not None:
                 self._read_tables(self._tables_of)
-        view, is_wide, panel = self.shown_view, self.has_class("-wide"), self.panel
+        view, is_wide, panel = self.shown_view, self.is_wide, self.panel
         self.query_one(ViewBar).show(view, self.views)
         self.query_one("#compare-left").display = is_wide or view == "choose"
         panel.display = is_wide or view != "choose"

@@ -73,7 +73,7 @@ class CompareViews(PlaceScreen):
     @property
     def views(self) -> tuple[View, ...]:
         """The parts that can be shown: where it is wide, the form always is."""
-        left_out: tuple[View, ...] = ("choose",) if self.has_class("-wide") else ()
+        left_out: tuple[View, ...] = ("choose",) if self.is_wide else ()
         left_out += () if self.has_labels else OF_A_LINE
         return tuple(view for view in VIEWS if view not in left_out)
 

@@ -42,10 +42,8 @@ class PlaceBar(Static):
 
     def _draw(self) -> None:
         # Where it is narrow, the status has more to say than the name of the program.
-        # The first layout may come before the screen has its class.
         assert isinstance(self.screen, PlaceScreen)
-        wide, _ = self.screen.ptune.HORIZONTAL_BREAKPOINTS[-1]
-        name, gap = ("ptune  ", "   ") if self.app.size.width >= wide else ("", " ")
+        name, gap = ("ptune  ", "   ") if self.screen.is_wide else ("", " ")
         parts = [Content.styled(name, "bold"), *map(self._tab, PLACES)]
         status = Content.styled(f"{gap}{self._status}", "dim")
         self.update(Content("").join([*parts, status]), layout=False)  # one line, whatever it says
@@ -96,6 +94,12 @@ class PlaceScreen(Screen[None]):
 
         assert isinstance(self.app, PTuneApp)
         return self.app
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether two panes have room side by side; true before the class `-wide` is there."""
+        wide, _ = self.ptune.HORIZONTAL_BREAKPOINTS[-1]
+        return self.app.size.width >= wide
 
     def compose(self) -> ComposeResult:
         """The bar, the place's own widgets, the footer."""

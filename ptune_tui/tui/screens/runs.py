@@ -89,7 +89,7 @@ class RunsScreen(PlaceScreen):
             "mark": run is not None,
             "unmark": bool(self.marked),
             "filter": bool(self.runs),
-            "curves": run is not None and not self.has_class("-wide"),
+            "curves": run is not None and not self.is_wide,
             "delete": run is not None and not self._is_worked_on(run),
             "copy": run is not None,
             "end_filter": any(line.display for line in self.query(RunFilter)),
@@ -294,4 +294,5 @@ class RunsScreen(PlaceScreen):
         look = self._seen.get(run.path) if run else None
         marked = [self._seen[path] for path in self.marked if path in self._seen]
         name = self.ptune.keymap.name("runs.curves")
-        self.query_one(RunBody).show(run, look, marked, self.ptune.clock(), name)
+        now = self.ptune.clock()
+        self.query_one(RunBody).show(run, look, marked, now, name, is_wide=self.is_wide)

@@ -183,7 +183,9 @@ class ComparePanel(Vertical):
         if evaluation is None:
             return
         if view == "table" and not self._is_told:
-            self._show("table", list(score_lines(evaluation, max(40, self.size.width - 3))))
+            # Not for a width that is not known yet: the library may keep the room of that text.
+            if self.size.width:
+                self._show("table", list(score_lines(evaluation, max(40, self.size.width - 3))))
         elif view == "rows":
             self.query_one(FlipView).show(evaluation, self._before, self.flip_kind)
         elif view == "confusion":

@@ -33,6 +33,8 @@ class RunBody(Horizontal):
         marked: Sequence[Look],
         now: float,
         key: str,
+        *,
+        is_wide: bool,
     ) -> None:
         """Draw a run, and the curves.
 
@@ -42,9 +44,9 @@ class RunBody(Horizontal):
             marked (Sequence[Look]): Whose curves to draw; where there is none, the run's own.
             now (float): Seconds since the epoch.
             key (str): What shows the other one where there is no room for both.
+            is_wide (bool): Whether there is room for both.
         """
         details, curves = self.query_one(RunDetails), self.query_one(RunCurves)
-        is_wide = self.screen.has_class("-wide")
         details.display = is_wide or not self.shows_curves
         curves.display = is_wide or self.shows_curves
         details.border_subtitle = "" if is_wide else f"{key}: loss curves"

@@ -25,7 +25,8 @@ class ViewBar(Steady):
             views (tuple[View, ...]): Those that can be.
         """
         names = Content("").join(_tab(view, view == shown) for view in views)
-        room = self.content_size.width - names.cell_length
+        # The app's width: this bar may not have been laid out yet, and is not drawn again then.
+        room = self.app.size.width - self.gutter.width - names.cell_length
         indent = 0 if "choose" in views else max(0, min(_PANEL_LEFT, room))
         self.show_text(names.pad_left(indent))
 
