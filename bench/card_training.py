@@ -10,7 +10,7 @@ from quality_data import TaskData
 from quality_runs import OurRun, training_options
 from quality_settings import CellKey
 
-# What trains in each: a prefix in floats that are kept, and a prompt in floats made at each product.
+# A prefix with floats that are kept, and a prompt with floats made at each product.
 RUNS = (
     (CellKey("trec", "prefix", "fp32", 0), "cached"),
     (CellKey("sst2", "prompt", "fp32", 0), "stream"),
@@ -20,7 +20,7 @@ RUNS = (
 def trained_on_card(
     data: Path, work: Path, *, device: str, steps_override: int | None = None
 ) -> list[dict[str, Any]]:
-    """Train and score some runs of the quality table on a card, and the first ones also on the CPU.
+    """Train and score some runs of the quality table on a device.
 
     Args:
         data (Path): The folder of data sets.

@@ -10,8 +10,8 @@
 - `fit`: the largest model (random codes, shapes of `KNOWN_MODELS`) whose training step runs in 6, 8
   and 12 GiB. torch is kept to that size less what the driver takes; 16 rows of 48 tokens, P=20, all
   at once, else 4 and 1 at a time, else with layers computed again.
-- `train`: runs of the quality table (`bench/quality.py`) trained and scored on the card; `--data` is
-  the folder of its data sets, and what was trained stays in `--work`. Left out without `--data`.
+- `train`: runs of the quality table (`bench/quality.py`) trained and scored on the card; `--data`
+  is the folder of its data sets, and what was trained stays in `--work`. Left out without `--data`.
 
 Parts are written as they are done. Exit code 0: all was run; 1: a part failed; 2: no card here.
 """

@@ -69,7 +69,7 @@ def snap_compare(snap_compare: Compare, snapshot: SnapshotAssertion) -> Compare:
 
         is_same = snap_compare(app, run_before=prepare, terminal_size=terminal_size)
         if not is_same:
-            print(differences(expected, seen))
+            pytest.fail(f"another picture than {stored}:\n{differences(expected, seen)}")
         return is_same
 
     return compare
