@@ -1,7 +1,7 @@
 """What has to be seen on a machine with a CUDA card, from one command into one JSON file.
 
     python bench/on_cuda.py [--out FILE] [--parts tests,parity,speed,fit,train] [--cards 6,8,12]
-        [--data FOLDER] [--work FOLDER]
+        [--data FOLDER] [--work FOLDER] [--steps N]
 
 - `tests`: every test that is marked `gpu`.
 - `parity`: loss and prompt gradient of int4 and NF4 on the card in 16 bits, and of int4 in
@@ -89,7 +89,9 @@ def main() -> int:
         "parity": lambda: parity(PARITY_MODEL),
         "speed": speed,
         "fit": lambda: fit(options.cards),
-        "train": lambda: trained_on_card(options.data, options.work, device="cuda"),
+        "train": lambda: trained_on_card(
+            options.data, options.work, device="cuda", steps_override=options.steps
+        ),
     }
     has_failed = False
     for name in options.parts:
@@ -120,6 +122,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("bench/on_cuda.json"))
     parser.add_argument("--parts", type=parts)
     parser.add_argument("--data", type=Path, help="folder of data sets, for `train`")
+    parser.add_argument("--steps", type=int, help="fewer steps in `train`, to try it")
     parser.add_argument("--work", type=Path, default=Path("bench/on_cuda_runs"))
     parser.add_argument(
         "--cards",

@@ -90,11 +90,40 @@ def resolve(
     for model in cached_models():
         if model.name == source:
             return ResolvedModel(model.path, model.name, model.kind)
-    # `models/mine`, where a folder `models` is here, is a path with a slip of the pen.
-    if hub.HUB_ID.fullmatch(source) and path.suffix != ".gguf" and not path.parent.exists():
+    if _may_be_on_hub(source):
         on_notice(f"{source} is fetched from the hub into {models_folder()}.")
         return ResolvedModel(hub.fetch(source, models_folder()), source, "folder")
-    raise ModelError(
+    raise _no_such_model(source)
+
+
+def require_known(source: str) -> None:
+    """Refuse a model that is neither here nor may be on the hub, before anything is loaded.
+
+    Args:
+        source (str): What `resolve` takes.
+
+    Raises:
+        ModelError: There is no such model, or what is there is none.
+    """
+    path = local_model(source)
+    if path is not None:
+        _local(path)
+    elif source not in ("default", default_model.DEFAULT_MODEL.name) and not _may_be_on_hub(source):
+        raise _no_such_model(source)
+
+
+def _may_be_on_hub(source: str) -> bool:
+    """Whether a name reads like a hub id.
+
+    `models/mine`, where a folder `models` is here, is a path with a slip of the pen.
+    """
+    path = Path(source).expanduser()
+    is_name = hub.HUB_ID.fullmatch(source) is not None
+    return is_name and path.suffix != ".gguf" and not path.parent.exists()
+
+
+def _no_such_model(source: str) -> ModelError:
+    return ModelError(
         f"There is no model `{source}`.",
         "Name a model folder, a GGUF file, a hub id such as `owner/name`, or `default`; "
         "`ptune models` lists what is cached.",

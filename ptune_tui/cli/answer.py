@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from ptune_tui.errors import UsageError
 from ptune_tui.tasks import write_atomically
 
 if TYPE_CHECKING:
-    from export.answering import Answerer
+    from export.answering import Answerer, LabelAnswer
     from export.constraint import Constraint
     from export.encoding import Request
     from export.sampling import Sampling
@@ -178,25 +177,45 @@ def _texts(text: str | None) -> Iterable[Request]:
 
 def _labels(answerer: Answerer, texts: Iterable[Request], *, as_json: bool) -> Iterator[str]:
     """The labels' lines; texts that are all there are scored together."""
+    from ptune_tui.evaluation.contenders import scores_all_labels
+
     number = num_empty = 0
+    assert answerer.record.labels is not None
+    has_shares = as_json and scores_all_labels(answerer.record.labels, asked=None)
     for some in _chunks(texts):
         asked = [text for text in some if not _is_empty(text)]
-        answers = iter(answerer.classify_rows(asked) if asked else ())
+        found_here = answerer.classify_rows(asked, with_all_scores=has_shares) if asked else ()
+        answers = iter(found_here)
         for text in some:
             number += 1
             if _is_empty(text):
                 num_empty += 1
-                yield _line(prompt=text, answer="", probability=None) if as_json else "\n"
+                yield _label_line(text, None) if as_json else "\n"
                 continue
             found = next(answers)
-            if as_json:
-                probability = math.exp(found.log_probability)
-                yield _line(prompt=text, answer=found.label, probability=probability)
-            else:
-                yield f"{found.label}\n"
+            yield _label_line(text, found) if as_json else f"{found.label}\n"
             if found.was_cut:
                 say(_CUT.format(number))
     _say_empty(num_empty, number)
+
+
+def _label_line(text: Request, found: LabelAnswer | None) -> str:
+    """An answer as JSON, or that there was nothing to answer.
+
+    `probability` is the label's among all labels, as in the app, where there are up to 20 of them;
+    `log_probability` that of its tokens and the end token among all texts.
+    """
+    from export.labels import label_probabilities
+
+    if found is None:
+        return _line(prompt=text, answer="", probability=None, log_probability=None)
+    scores = found.all_scores
+    return _line(
+        prompt=text,
+        answer=found.label,
+        probability=float(label_probabilities(scores).max()) if scores else None,
+        log_probability=found.log_probability,
+    )
 
 
 def _is_empty(text: Request) -> bool:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from ptune_tui.cli.talk import say
 from ptune_tui.config import DataConfig
+from ptune_tui.errors import DataError
 from ptune_tui.reading.formats import KINDS, kind_of
 from ptune_tui.reading.mapping import recognise_question
 from ptune_tui.reading.records import iter_records
 from ptune_tui.reading.row import request_of
-from ptune_tui.reading.source import parted
+from ptune_tui.reading.source import is_known, parted
 from ptune_tui.reading.text_file import read_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ def requests_in(source: Path, prompt_field: str | None, answerer: Answerer) -> l
     Raises:
         DataError: It cannot be read; names file and line.
     """
+    if not is_known(str(source)):
+        raise DataError(
+            f"There is no file {source}.", "Give a file with a text a line, or a data set."
+        )
     if kind_of(source) not in KINDS and source.is_file():
         lines: list[Request] = [line.rstrip("\r") for line in read_text(source).split("\n")]
         return lines if lines[-1] else lines[:-1]  # behind the last line break is no line

@@ -115,7 +115,7 @@ def _new_task(
     chosen = configuration.load(config) if config else RunConfig()
     if folder is not None:
         chosen = _config_of(folder)
-    chosen = configuration.override(chosen, asked)
+    chosen = option.with_changes(chosen, asked)
     if preset is not None:
         chosen = with_preset(chosen, preset, asked)
     chosen = with_absolute_paths(chosen)

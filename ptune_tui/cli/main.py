@@ -91,6 +91,8 @@ def main() -> None:
     except typer.Exit as leave:
         code = leave.exit_code
     except _CommandLineError as error:
+        # typer quotes the library that checks its values.
+        error.message = error.message.replace("Value error, ", "")
         error.show(sys.stderr)
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):

@@ -8,15 +8,18 @@ from typing import Any
 import typer
 
 from ptune_tui import config as configuration
+from ptune_tui import models
 from ptune_tui.cli import train_options as option
 from ptune_tui.cli.display import minutes
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
+from ptune_tui.data import builtin_names
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
 from ptune_tui.presets import DataSize, PresetName, preset_sentence, preset_values
+from ptune_tui.reading.source import require_known
 from ptune_tui.run_files import some_names
 from ptune_tui.runs import find_run, resumable_config, summarise
 from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
@@ -88,7 +91,8 @@ def train(
         _train(folder, resumed_task(folder, changes), display)
         return
     chosen = configuration.load(config) if config else RunConfig()
-    chosen = configuration.override(chosen, changes)
+    chosen = option.with_changes(chosen, changes)
+    require_sources(chosen)
     if preset is not None:
         chosen = with_preset(chosen, preset, changes)
     chosen = with_absolute_paths(chosen)
@@ -98,6 +102,22 @@ def train(
         find_learning_rate(chosen, as_json=as_json)
         return
     _train(new_run(chosen, out), TrainTask(chosen), display)
+
+
+def require_sources(config: RunConfig) -> None:
+    """Refuse a model or rows that are not there, before a worker begins and leaves a failed run.
+
+    Args:
+        config (RunConfig): What is asked for.
+
+    Raises:
+        DataError: There is no such data set.
+        ModelError: There is no such model.
+    """
+    for name in (config.data.train, config.data.validation):
+        if name and name not in builtin_names():
+            require_known(name)
+    models.require_known(config.model.source)
 
 
 def resumed_task(run: Path, changes: dict[str, Any]) -> TrainTask:
@@ -111,7 +131,7 @@ def resumed_task(run: Path, changes: dict[str, Any]) -> TrainTask:
         UsageError: The run cannot go on, or an option contradicts it.
     """
     config = resumable_config(run)
-    asked = with_absolute_paths(configuration.override(config, changes))
+    asked = with_absolute_paths(option.with_changes(config, changes))
     different = configuration.differences(config, asked)
     if different:
         part, field = different[0].split(".")

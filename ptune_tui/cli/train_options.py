@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,11 +21,14 @@ from ptune_tui.config import (
     Kernel,
     MethodName,
     PrefixType,
+    RunConfig,
     Scheme,
     Scoring,
     Switch,
     description,
+    override,
 )
+from ptune_tui.errors import UsageError
 from ptune_tui.presets import PresetName
 
 DisplayName = Literal["full", "plain", "json", "none"]
@@ -100,6 +104,7 @@ Display = Annotated[
     DisplayName, typer.Option(help="`full` opens the app; `json` writes the events to stdout.")
 ]
 
+_IMPOSSIBLE = re.compile(r"^the options: (.+) - at `\$\.(\w+\.\w+)`$")
 FIELDS = {
     "model": "model.source",
     "scheme": "model.scheme",
@@ -153,6 +158,31 @@ def changes(options: Mapping[str, Any]) -> dict[str, Any]:
     template: str | None = asked["data.template"]
     asked["data.template"] = None if template is None else read_template(template)
     return asked
+
+
+def with_changes(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """A configuration with what a command line asks for.
+
+    Args:
+        config (RunConfig): What to start from.
+        changes (Mapping[str, Any]): Values by dotted name; None where it asks for nothing.
+
+    Raises:
+        UsageError: A value is impossible; names the option.
+    """
+    try:
+        return override(config, dict(changes))
+    except UsageError as error:
+        found = _IMPOSSIBLE.search(error.message)
+        if found is None:
+            raise
+        reason, field = found.groups()
+        name = next(name for name, dotted in FIELDS.items() if dotted == field)
+        option = f"--{name.replace('_', '-')}"
+        raise UsageError(
+            f"`{option} {changes[field]}` is impossible: {reason[0].lower()}{reason[1:]}.",
+            "`ptune train --help` describes every option.",
+        ) from None
 
 
 def with_settings(

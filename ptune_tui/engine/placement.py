@@ -62,16 +62,27 @@ def choose_placement(
     return Placement(torch.device(chosen), dtype, reason, _warning(chosen, dtype))
 
 
+def is_there(device: Device) -> bool:
+    """Whether this machine has what a run asks for.
+
+    Args:
+        device (Device): As it asks.
+    """
+    if device == "cuda":
+        return torch.cuda.is_available()
+    return device != "mps" or torch.backends.mps.is_available()
+
+
 def _device(asked: Device) -> str:
     if asked == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
+    if asked == "cuda" and not is_there(asked):
         raise UsageError(
             f'`model.device = "cuda"` was asked for, but torch {torch.__version__} finds no CUDA '
             "card.",
             'Use `device = "auto"` or `"cpu"`, or install a CUDA build of torch and the driver.',
         )
-    if asked == "mps" and not torch.backends.mps.is_available():
+    if asked == "mps" and not is_there(asked):
         raise UsageError(
             f'`model.device = "mps"` was asked for, but torch {torch.__version__} finds no Apple '
             "graphics processor.",

@@ -92,6 +92,19 @@ def is_known(name: str) -> bool:
     return Path(whole).exists() or (hub_sets.is_hub_name(whole) and not _is_file_name(whole))
 
 
+def require_known(name: str) -> None:
+    """Refuse a name that stands for nothing, on this disk or the hub, before anything is read.
+
+    Args:
+        name (str): As a user writes it.
+
+    Raises:
+        DataError: There is no such data set.
+    """
+    if not is_known(name):
+        raise _no_such_file(parted(name)[0])
+
+
 def is_here(name: str) -> bool:
     """Whether a data set can be read without the network."""
     whole, split = parted(name)
@@ -111,7 +124,11 @@ def _splits(whole: str, split: str | None) -> dict[str, list[Path]]:
         return splits_of(Path(whole))
     if hub_sets.is_hub_name(whole) and not _is_file_name(whole):
         return splits_of(hub_sets.fetch(whole, split))
-    raise DataError(
+    raise _no_such_file(whole)
+
+
+def _no_such_file(whole: str) -> DataError:
+    return DataError(
         f"There is no data file {whole}.",
         "Give a path, a built-in set (support_inbox or home_commands), or a hub id: owner/name.",
     )

@@ -13,6 +13,7 @@ from ptune_tui.config import ModelConfig, RunConfig, load
 from ptune_tui.engine.adapter import load_adapter, other_weights
 from ptune_tui.engine.model import FrozenModel
 from ptune_tui.engine.peft_adapter import check_shape
+from ptune_tui.engine.placement import is_there
 from ptune_tui.engine.prompt import Prompt
 from ptune_tui.errors import ModelError, PTuneError
 from ptune_tui.events import Event, Notice
@@ -66,6 +67,10 @@ class TunedModelStage:
         prompt, card = load_adapter(adapter)
         config = load(self.run / CONFIG_FILE)
         model = exact_model(config.model, on_cpu=self.is_reference)
+        if not is_there(model.device):
+            sentence = f"The run was trained on `{model.device}`, which this machine does not have."
+            yield Notice("other-device", sentence, "Its prompt is computed on what is here.")
+            model = msgspec.structs.replace(model, device="auto", compute_type="auto")
         stage = ModelStage(model, config.training.num_threads, self.channel)
         yield from stage.events()
         assert stage.frozen is not None

@@ -233,7 +233,8 @@ def test_run_answers_an_argument_a_file_and_standard_input_alike(
     assert one.code == 0, one.err
     answer = json.loads(one.out)
     assert answer["answer"] in ("good", "bad red", "bad green")
-    assert 0 < answer["probability"] <= 1
+    assert 1 / 3 <= answer["probability"] <= 1
+    assert answer["log_probability"] < 0
     calm = journey.ptune("run", journey.bundle, "the cat sat", "--json", "--no-spin")
     assert json.loads(calm.out)["answer"] == answer["answer"]
     piped = journey.ptune("run", journey.bundle, stdin="the cat sat\nthe dog\n")
@@ -242,6 +243,9 @@ def test_run_answers_an_argument_a_file_and_standard_input_alike(
     source.write_text('{"prompt": "the cat sat"}\n{"prompt": "the dog"}\n', encoding="utf-8")
     filed = journey.ptune("run", journey.bundle, "--input", source, "--output", target)
     assert filed.out == ""
+    missing = journey.ptune("run", journey.bundle, "--input", "nowhere.txt")
+    assert "There is no file nowhere.txt." in missing.err
+    assert missing.code == 3
     assert target.read_text(encoding="utf-8") == piped.out
 
 
@@ -253,14 +257,18 @@ def test_chat_answers_lines_with_base_and_tuned(journey: Journey) -> None:
     assert tuned.startswith("tuned: ")
 
 
-def test_runs_and_models_are_listed_for_people_and_programs(journey: Journey) -> None:
+def test_runs_and_models_are_listed_for_people_and_programs(
+    journey: Journey, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(b"no such file")
     trained = journey.ptune(
-        *("train", "--model", "nowhere", "--data", journey.rows, "--max-steps", 1)
+        *("train", "--model", damaged, "--data", journey.rows, "--max-steps", 1)
     )
     assert trained.code == 4
     listed = json.loads(journey.ptune("runs", "--json").out)
     assert [run["status"] for run in listed] == ["failed", "finished"]  # the other lies elsewhere
-    assert "nowhere" in listed[0]["error"]
+    assert "damaged.gguf" in listed[0]["error"]
     assert json.loads(journey.ptune("models", "--json").out) == []
     assert "No models" in journey.ptune("models").err
 

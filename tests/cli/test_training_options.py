@@ -95,8 +95,9 @@ def test_options_that_contradict_a_checkpoint_are_refused(
 
 
 def test_a_run_without_a_checkpoint_is_not_resumed(ptune: Ptune, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    ptune("train", "--data", "nowhere.jsonl", "--out", run)
+    run, damaged = tmp_path / "run", tmp_path / "damaged.gguf"
+    damaged.write_bytes(b"no such file")
+    ptune("train", "--model", damaged, "--out", run)
     assert "no checkpoint" in one_sentence(ptune("train", "--resume", run), 2)
     assert "no run" in one_sentence(ptune("train", "--resume", "nothing"), 2)
 
@@ -126,3 +127,26 @@ def test_a_preset_becomes_plain_values_and_options_win(
     assert config.method.num_virtual_tokens == 3
     assert config.training.max_steps == 6
     assert config.method.name == "prefix"
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (["--data", "nowhere.jsonl"], 3, "There is no data file nowhere.jsonl."),
+        (["--validation", "nowhere.jsonl"], 3, "There is no data file nowhere.jsonl."),
+        (["--model", "nowhere"], 4, "There is no model `nowhere`."),
+        (["--max-steps", 0], 2, "`--max-steps 0` is impossible: expected `int` >= 1."),
+        (["--learning-rate", -1], 2, "`--learning-rate -1.0` is impossible"),
+    ],
+)
+def test_what_is_not_there_or_impossible_is_refused_before_there_is_a_run(
+    ptune: Ptune, options: list[object], more: list[object], code: int, words: str
+) -> None:
+    assert words in one_sentence(ptune("train", *options, *more), code)
+    assert json.loads(ptune("runs", "--json").out) == []
+
+
+def test_a_choice_that_there_is_not(ptune: Ptune) -> None:
+    done = ptune("train", "--preset", "bst")
+    assert done.code == 2
+    assert "Invalid value for '--preset': 'bst' is not one of" in done.err

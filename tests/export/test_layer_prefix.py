@@ -19,10 +19,11 @@ from export.runtime import Bundle
 from ptune_tui.config import DataConfig, MethodName, dump, load
 from ptune_tui.conversation import Answered, Ask, Ready
 from ptune_tui.engine.prompt import LayerPrefix
-from ptune_tui.events import ModelReady
+from ptune_tui.events import ModelReady, Notice
 from ptune_tui.tasks import ExportTask
 from ptune_tui.worker.channel import Channel
 from ptune_tui.worker.export import export
+from ptune_tui.worker.tuned_model import TunedModelStage
 from tests.export.conftest import Exported, export_layer_prefix, train_and_export, tuned_model
 from tests.export.test_chat_worker import talk
 
@@ -122,6 +123,22 @@ def test_a_run_trained_in_integers_is_compared_with_the_exact_model(
     ready = next(event for event in events if isinstance(event, ModelReady))
     assert ready.kernel in ("cached", "stream")
     assert read_manifest(tmp_path / "bundle").parity["exact"].passed
+
+
+def test_a_run_of_a_device_that_is_not_here_is_scored_on_what_is(
+    exported_prefix: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = Path(shutil.copytree(exported_prefix.run, tmp_path / "run"))
+    config = load(run / "config.toml")
+    trained = msgspec.structs.replace(config.model, device="cuda", compute_type="bfloat16")
+    config = msgspec.structs.replace(config, model=trained)
+    (run / "config.toml").write_text(dump(config), encoding="utf-8")
+    stage = TunedModelStage(run, Channel(run))
+    notices = {event.code: event for event in stage.events() if isinstance(event, Notice)}
+    assert "`cuda`" in notices["other-device"].message
+    assert stage.tuned.frozen.device.type == "cpu"
+    assert stage.tuned.frozen.compute_dtype == torch.float32
 
 
 def test_a_prompt_that_leaves_little_context_is_compared_on_rows_that_fit(
