@@ -139,7 +139,7 @@ def validation_path(train: str, named: str | None) -> Path | None:
         DataError: As `files_of`.
     """
     if named:
-        return Path(named)
+        return data_path(named)
     if train in builtin_names():
         return data_path(train)
     split_name = validation_split(train)

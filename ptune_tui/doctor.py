@@ -70,17 +70,22 @@ class Check:
     hint: str = ""
 
 
+def _extra(name: str) -> str:
+    """How to install an extra."""
+    return f"pip install '.[{name}]'"
+
+
 def checks() -> list[Check]:
     """Look at everything; takes a second at most."""
     here = machine()
     return [
         _python(),
-        _packages("Base packages", BASE_PACKAGES, "fail", "pip install ptune-tui"),
-        _packages("Training extra", TRAINING_PACKAGES, "warn", "pip install 'ptune-tui[train]'"),
-        _packages("Serving extra", SERVING_PACKAGES, "warn", "pip install 'ptune-tui[serve]'"),
-        _packages("JSON extra", JSON_PACKAGES, "warn", "pip install 'ptune-tui[json]'"),
-        _packages("Data extra", DATA_PACKAGES, "warn", "pip install 'ptune-tui[data]'"),
-        _packages("Evaluation extra", EVALUATION_PACKAGES, "warn", "pip install 'ptune-tui[eval]'"),
+        _packages("Base packages", BASE_PACKAGES, "fail", "pip install ."),
+        _packages("Training extra", TRAINING_PACKAGES, "warn", _extra("train")),
+        _packages("Serving extra", SERVING_PACKAGES, "warn", _extra("serve")),
+        _packages("JSON extra", JSON_PACKAGES, "warn", _extra("json")),
+        _packages("Data extra", DATA_PACKAGES, "warn", _extra("data")),
+        _packages("Evaluation extra", EVALUATION_PACKAGES, "warn", _extra("eval")),
         _folder("Model cache", paths.models_folder()),
         _folder("Runs", paths.runs_folder()),
         _settings(),
@@ -108,7 +113,8 @@ def _packages(name: str, packages: tuple[str, ...], if_missing: Status, install:
     detail = ", ".join(f"{package} {version}" for package, version in versions.items() if version)
     missing = [package for package, version in versions.items() if version is None]
     if missing:
-        return Check(name, if_missing, detail, f"Missing: {', '.join(missing)}. `{install}`")
+        hint = f"Missing: {', '.join(missing)}. In ptune's clone: `{install}`"
+        return Check(name, if_missing, detail, hint)
     return Check(name, "ok", detail)
 
 

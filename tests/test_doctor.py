@@ -54,7 +54,7 @@ def test_missing_training_package_is_a_warning_that_says_what_to_install(
     training = check("Training extra")
     assert training.status == "warn"
     assert "torch" in training.hint
-    assert "ptune-tui[train]" in training.hint
+    assert "pip install '.[train]'" in training.hint
 
 
 def test_looking_makes_no_folders(own_home: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ptune_tui.cli.talk import say
 from ptune_tui.config import DataConfig
+from ptune_tui.data import data_path
 from ptune_tui.errors import DataError
 from ptune_tui.reading.formats import KINDS, kind_of
 from ptune_tui.reading.mapping import recognise_question
@@ -32,6 +33,7 @@ def requests_in(source: Path, prompt_field: str | None, answerer: Answerer) -> l
     Raises:
         DataError: It cannot be read; names file and line.
     """
+    source = data_path(str(source))
     if not is_known(str(source)):
         raise DataError(
             f"There is no file {source}.", "Give a file with a text a line, or a data set."

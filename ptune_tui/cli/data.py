@@ -115,7 +115,7 @@ class _Progress:
 
 
 def _files(file: str, validation: str | None, test: str | None) -> list[SplitFile]:
-    from ptune_tui.data import training_path, validation_path
+    from ptune_tui.data import data_path, training_path, validation_path
     from ptune_tui.data_check.source import SplitFile
 
     files = [SplitFile("training", training_path(file))]
@@ -123,7 +123,7 @@ def _files(file: str, validation: str | None, test: str | None) -> list[SplitFil
     if held_out:
         files.append(SplitFile("validation", held_out))
     if test:
-        files.append(SplitFile("test", Path(test)))
+        files.append(SplitFile("test", data_path(test)))
     for index, one in enumerate(files):
         for other in files[:index]:
             if one.path.absolute() == other.path.absolute():

@@ -31,7 +31,7 @@ CONFIG = RunConfig(
     method=MethodConfig(name="prefix"),
     training=TrainingConfig(max_steps=200, batch_size=16, evaluate_every=50),
 )
-QUESTION = "you took the money twice for the same order, please give one back"
+QUESTION = "you billed my card two times this month"
 _SPEED_TOKENS = 64
 
 

@@ -94,7 +94,10 @@ def estimate(
     if numbers.assumption:
         say(f"note: {numbers.assumption}")
     if device == "cuda":
-        say("note: memory and time on CUDA were not measured.")
+        say(
+            "note: on CUDA memory was seen in two runs of the default model (docs/models.md); "
+            "time was not measured."
+        )
     if available is None:
         say("note: no NVIDIA card was found here; `--memory 8GB` says what a card has.")
 

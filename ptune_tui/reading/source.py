@@ -89,7 +89,7 @@ def absolute(name: str) -> str:
 def is_known(name: str) -> bool:
     """Whether a name stands for something on this disk, or may stand for something on the hub."""
     whole, _ = parted(name)
-    return Path(whole).exists() or (hub_sets.is_hub_name(whole) and not _is_file_name(whole))
+    return Path(whole).exists() or _may_be_on_hub(whole)
 
 
 def require_known(name: str) -> None:
@@ -122,7 +122,7 @@ def _one_of(name: str, wanted: tuple[str, ...]) -> str | None:
 def _splits(whole: str, split: str | None) -> dict[str, list[Path]]:
     if Path(whole).is_dir():
         return splits_of(Path(whole))
-    if hub_sets.is_hub_name(whole) and not _is_file_name(whole):
+    if _may_be_on_hub(whole):
         return splits_of(hub_sets.fetch(whole, split))
     raise _no_such_file(whole)
 
@@ -132,6 +132,15 @@ def _no_such_file(whole: str) -> DataError:
         f"There is no data file {whole}.",
         "Give a path, a built-in set (support_inbox or home_commands), or a hub id: owner/name.",
     )
+
+
+def _may_be_on_hub(whole: str) -> bool:
+    """Whether a name reads like a hub id.
+
+    `data/reviews`, where a folder `data` is here, is a path with a slip of the pen.
+    """
+    is_path = _is_file_name(whole) or Path(Path(whole).parts[0]).exists()
+    return hub_sets.is_hub_name(whole) and not is_path
 
 
 def _is_file_name(name: str) -> bool:

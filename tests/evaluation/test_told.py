@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from export.encoding import RowEncoder
 from export.preface import Example, Preface
 from export.template import Renderer, Template
-from ptune_tui.data import training_path
+from ptune_tui.data import data_path, training_path, validation_path
 from ptune_tui.errors import DataError
 from ptune_tui.evaluation.examples import choose_examples, default_num_examples, unscored
 from ptune_tui.evaluation.told import UntunedTask
@@ -139,3 +139,10 @@ def test_another_right_answer_of_a_scored_row_gives_it_away_too() -> None:
 def test_a_built_in_set_is_taken_for_its_training_rows() -> None:
     assert training_path("support_inbox").name == "train.jsonl"
     assert training_path("support_inbox").is_file()
+
+
+def test_a_built_in_set_can_be_what_is_validated_by() -> None:
+    path = validation_path("train.jsonl", "support_inbox")
+    assert path is not None
+    assert path == data_path("support_inbox")
+    assert path.is_file()

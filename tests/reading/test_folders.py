@@ -269,3 +269,14 @@ def test_packed_files_in_upper_case_belong_to_their_split(tmp_path: Path) -> Non
         (tmp_path / name).write_bytes(gzip.compress(content.encode()))
     assert prompts(f"{tmp_path}:train") == ["train.jsonl.GZ"]
     assert prompts(f"{tmp_path}:test") == ["test.jsonl.gz"]
+
+
+def test_a_mistyped_path_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    with pytest.raises(DataError, match="There is no data file data/reviews"):
+        files_of("data/reviews")
+    with pytest.raises(ResourceError, match="HF_HUB_OFFLINE"):  # set for all tests
+        files_of("somebody/reviews")
