@@ -162,7 +162,8 @@ class PTuneApp(App[None]):
         place = self._initial_screen
         if place is None:
             place = "runs" if await asyncio.to_thread(has_runs) else "setup"
-        self.switch_mode(place)
+        if self.current_mode == self.DEFAULT_MODE:  # else a key has led elsewhere already
+            self.switch_mode(place)
         self.set_interval(POLL_SECONDS, self._poll)
         for problem in self._problems:
             self.notify(problem, severity="warning", timeout=PROBLEM_SECONDS, markup=False)

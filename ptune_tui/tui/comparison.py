@@ -38,6 +38,7 @@ class Comparison:
         self.answers: Followed[AnswersState] | None = None
         self.texts: list[AskedText] = []
         self._answering: Lineup | None = None
+        self._is_taken = True  # whether the table has ended and was read
 
     @property
     def is_making_table(self) -> bool:
@@ -77,6 +78,7 @@ class Comparison:
         """
         self.stop_answers()  # two models in memory would slow each other down
         self.made, self.damage, self.lineup = None, "", task.lineup
+        self._is_taken = False
         self.table = Followed(jobs.start(jobs.new_task_folder("compare"), task), TableState())
 
     def follow_table(self, job: Job, task: CompareTask) -> None:
@@ -86,7 +88,7 @@ class Comparison:
             job (Job): Its worker.
             task (CompareTask): Whose table, on which rows.
         """
-        self.lineup = task.lineup
+        self.lineup, self._is_taken = task.lineup, False
         self.table = Followed(job, TableState())
 
     def cancel_table(self) -> None:
@@ -122,10 +124,11 @@ class Comparison:
     def poll(self) -> bool:
         """Take in all new events; says whether there is something new to show."""
         changed = False
-        if self.table is not None and self.is_making_table:
+        if self.table is not None and not self._is_taken:
             self.table.poll()
             changed = True
-            if not self.is_making_table:
+            if not self.is_making_table:  # its process may have gone since the last poll
+                self._is_taken = True
                 self._read_table(self.table)
         if self.answers is not None and self.answers.is_active:
             was_waiting = self.is_answering

@@ -71,6 +71,7 @@ class Leaving:
             self._waits_for_run = True
             self._app.notify("Leaving when the run has stopped; Quit again leaves at once.")
             self._app.refresh_place()
+            self.look()  # it may have ended under the question, and nothing is polled any more
 
     async def _end(self) -> None:
         """End the work: ask the run, wait, then end its process."""

@@ -33,7 +33,7 @@ def take_up(session: Session) -> None:
     if (export := _last(at_work, ExportTask)) is not None:
         job, asked = export
         is_anothers = asked.owner is not None and process_of(asked.owner) is not None
-        session.export = Followed(job, ExportState(asked, is_anothers=is_anothers))
+        session.follow_export(Followed(job, ExportState(asked, is_anothers=is_anothers)))
     if (table := _last(at_work, CompareTask)) is not None:
         session.comparison.follow_table(*table)
 

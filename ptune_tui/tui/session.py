@@ -60,7 +60,7 @@ class Session:
         self.trials = Trials()
         self.listing = RunListing()
         self.comparison = Comparison()
-        self._has_prompt = False
+        self._has_prompt = self._was_exporting = False
         self._activity: list[bool] = []
 
     @property
@@ -232,7 +232,15 @@ class Session:
         """Write a run as a bundle, or for another program."""
         self.comparison.stop_answers()
         folder = jobs.new_task_folder("export")
-        self.export = Followed(jobs.start(folder, task), ExportState(task))
+        self.follow_export(Followed(jobs.start(folder, task), ExportState(task)))
+
+    def follow_export(self, export: Followed[ExportState]) -> None:
+        """Show an export as it goes; its bundle is taken when it has ended.
+
+        Args:
+            export (Followed[ExportState]): Begun here, or by an earlier app.
+        """
+        self.export, self._was_exporting = export, True
 
     def cancel_export(self) -> None:
         """End an export that goes on; what it has written is taken away."""
@@ -247,7 +255,7 @@ class Session:
 
     def poll(self) -> bool:
         """Take in all new events; says whether there were any, or any job is or was active."""
-        changed, was_exporting = False, self.is_exporting
+        changed = False
         all_followed = (self.run, self.export, self.trials.preview, self.trials.rate)
         for followed in all_followed:
             if followed is not None and followed.is_active:
@@ -258,8 +266,10 @@ class Session:
         changed |= activity != self._activity
         changed |= self.comparison.poll()
         self._activity = activity
-        if self.export is not None and was_exporting and not self.is_exporting:
+        if self.export is not None and self._was_exporting and not self.is_exporting:
             self.talk.take_export(self.export.state)
+        # Of the end of a poll: a process may be gone between two of them.
+        self._was_exporting = self.is_exporting
         if changed:
             self._look_for_prompt()
         return changed

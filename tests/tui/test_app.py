@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from textual.css.query import NoMatches
 from textual.widgets import Input, Static
 from textual.widgets._footer import FooterKey
 
+from ptune_tui.tui import left_running, run_commands
 from ptune_tui.tui.app import InitialScreen, PTuneApp
 from ptune_tui.tui.bindings import ACTIONS
+from ptune_tui.tui.leaving import Leaving
 from ptune_tui.tui.screens.chat import ChatScreen
 from ptune_tui.tui.screens.compare import CompareScreen
 from ptune_tui.tui.screens.export import ExportScreen
@@ -20,6 +24,7 @@ from ptune_tui.tui.screens.questions import HelpScreen
 from ptune_tui.tui.screens.runs import RunsScreen
 from ptune_tui.tui.screens.setup import SetupScreen
 from ptune_tui.tui.screens.train import TrainScreen
+from ptune_tui.tui.session import Session
 from tests.tui import fakes
 from tests.tui.helpers import opened, wait_for
 
@@ -189,3 +194,35 @@ async def test_bar_that_is_laid_out_before_its_screen_has_its_class_knows_the_wi
         bar.on_resize()
         await pilot.pause()
         assert str(bar.render()).startswith("ptune  ")
+
+
+async def test_a_key_that_comes_before_the_first_place_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_go_on = threading.Event()
+    monkeypatch.setattr(left_running, "take_up", lambda _: may_go_on.wait(20))
+    app = PTuneApp("setup")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("1")
+        await wait_for(pilot, lambda: app.current_mode == "runs")
+        may_go_on.set()
+        await pilot.pause(0.3)
+        assert app.current_mode == "runs"
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+def test_stop_and_save_leaves_at_once_where_the_run_has_ended_under_the_question(
+    is_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_commands, "stop_run", lambda *_, **__: None)
+    session = Session()
+    monkeypatch.setattr(Session, "is_training", property(lambda _: not is_over))
+    left: list[int] = []
+    app = SimpleNamespace(
+        session=session,
+        notify=lambda *_: None,
+        refresh_place=lambda: None,
+        exit=lambda return_code: left.append(return_code),
+    )
+    Leaving(app)._answered("save")  # type: ignore[arg-type]
+    assert left == ([0] if is_over else [])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Static
 
+from ptune_tui import chats
 from ptune_tui.conversation import Piece
 from ptune_tui.tasks import ExportTask, write_task
 from ptune_tui.tui.app import PTuneApp
@@ -262,3 +264,19 @@ async def chat_with(pilot: Pilot[None], bundle: Path) -> ChatScreen:
     assert isinstance(screen, ChatScreen)
     await wait_for(pilot, lambda: screen.state == "ready" and screen._opened[0] == bundle)
     return screen
+
+
+async def test_a_bundle_whose_child_was_ended_while_it_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+    monkeypatch.setattr(chats, "chat_command", lambda *_: sleeper)
+    app = PTuneApp(bundle=fakes.write_bundle(tmp_path / "bundle"))
+    async with opened(app, size=(80, 24)) as pilot:
+        talk = app.session.talk
+        await wait_for(pilot, lambda: talk.child is not None)
+        first = talk.child
+        talk.end()  # as when another bundle is chosen, and then this one again
+        await wait_for(pilot, lambda: app.screen._opened == (None, 0))
+        app.refresh_place()
+        await wait_for(pilot, lambda: talk.child not in (None, first))

@@ -300,3 +300,29 @@ async def test_a_run_is_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPat
         assert app.session.run.state.task.is_over  # all of it is there at once
     assert threads
     assert threads[0] != threading.get_ident()
+
+
+@pytest.mark.usefixtures("some_runs")
+async def test_a_look_that_gives_way_to_another_is_made_up_for() -> None:
+    app = PTuneApp("runs", clock=lambda: NOW)
+    async with opened(app, size=(80, 24)) as pilot:
+        screen = await read(app, pilot)
+        assert screen.highlighted is not None
+        path, look = screen.highlighted.path, screen._looks.look
+        asked: list[list[Path]] = []
+        may_go_on = threading.Event()
+
+        def slow(paths: list[Path]) -> object:
+            asked.append(paths)
+            may_go_on.wait(20)
+            return look(paths)
+
+        screen._looks.look = slow  # type: ignore[method-assign, assignment]
+        screen._changed.add(path)  # as when it has ended
+        screen._look()
+        await wait_for(pilot, lambda: asked == [[path]])
+        screen._look()  # as when another run is marked
+        await wait_for(pilot, lambda: len(asked) > 1)
+        may_go_on.set()
+        await settled(pilot)
+        assert asked == [[path], [path]]

@@ -11,9 +11,10 @@ import pytest
 
 from ptune_tui import jobs
 from ptune_tui.config import RunConfig
-from ptune_tui.events import TaskFailed, TaskStarted, encode_line
+from ptune_tui.events import TaskFailed, TaskFinished, TaskStarted, encode_line
 from ptune_tui.lineup import Lineup
 from ptune_tui.locks import own_lock, write_lock
+from ptune_tui.results import EVALUATION_FILE, write_result
 from ptune_tui.tasks import EVENTS_FILE, CompareTask, ExportTask, Lock
 from ptune_tui.tui.export_state import ExportState
 from ptune_tui.tui.left_running import take_up
@@ -21,6 +22,7 @@ from ptune_tui.tui.opened_run import read_run
 from ptune_tui.tui.run_status import work_status
 from ptune_tui.tui.session import Session
 from ptune_tui.tui.talk import Talk
+from tests.report.results import evaluation
 from tests.tui import fakes
 from tests.tui.conftest import UseWorker
 
@@ -244,3 +246,37 @@ def test_what_another_terminal_exports_takes_no_bundle_away_that_one_talks_to(
     assert open_.opened == ((mine, 0) if is_anothers else (written, 1))
     assert none.opened == same.opened == (written, 1)
     assert (none.prompt, same.prompt) == ("new", "new")
+
+
+def test_what_ends_between_two_looks_is_taken_in_all_the_same(
+    run: Path, tmp_path: Path, use_worker: UseWorker
+) -> None:
+    """Its last event is read while its process still ends; the next look finds it gone."""
+    bundle = fakes.write_bundle(tmp_path / "bundle")
+    use_worker(fakes.exported(bundle), fakes.FOREVER)
+    earlier = Session()
+    export(earlier, run)
+    use_worker([*fakes.comparing(), TaskFinished(30.0)], fakes.FOREVER)
+    compare(earlier, run)
+    session = Session()
+    take_up(session)
+    assert session.export is not None
+    assert session.comparison.table is not None
+    both = [session.export, session.comparison.table]
+    deadline = time.monotonic() + 30
+    while not all(followed.state.task.is_over for followed in both):
+        assert time.monotonic() < deadline
+        session.poll()
+        time.sleep(0.02)
+    assert session.is_exporting
+    assert session.comparison.is_making_table
+    write_result(session.comparison.table.job.folder / EVALUATION_FILE, evaluation())
+    for followed in both:
+        followed.job.kill()
+    while session.is_exporting or session.comparison.is_making_table:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    session.poll()
+    assert session.bundle == bundle
+    assert session.comparison.made is not None
+    assert session.poll() is False

@@ -72,7 +72,8 @@ class BundlesScreen(ChoosingScreen):
         browse = self.ptune.keymap.name("bundles.browse")
         words = "No bundle is known here; " if not rows else ""
         heading = f"{words}{browse} looks for a folder of yours."
-        self.query_one("#choices-heading", Steady).show_text(heading)
+        for line in self.query("#choices-heading").results(Steady):  # none while the page goes away
+            line.show_text(heading)
         self.show_options(options, str(session.bundle))
 
     def action_browse(self) -> None:

@@ -100,7 +100,8 @@ class ChatScreen(PlaceScreen):
             return
         if await self._is_gone():
             return
-        event.input.clear()
+        if event.input.value == event.value:  # else more was written meanwhile
+            event.input.clear()
         await self.exchanges.begin(text, ready)
         self.status.show_waiting(SPEAKERS[0])
         await child.ask(text, list(SPEAKERS))
@@ -157,6 +158,8 @@ class ChatScreen(PlaceScreen):
     @on(ChatLine.Chosen)
     def _chosen(self, event: ChatLine.Chosen) -> None:
         """Open the bundle with another prompt or in another precision."""
+        if (event.target.bundle, event.target.version) != self._opened:
+            return  # another bundle is being opened, and the choices are still the old one's
         self._target = event.target
         self._talk(event.target)
         self.query_one("#ask").focus()
@@ -206,6 +209,8 @@ class ChatScreen(PlaceScreen):
         try:
             async for reply in child.replies():
                 self._take(reply)
+            if self.state == "opening":  # ended from elsewhere, before it was there
+                self._opened = (None, 0)
         finally:
             child.kill()
 

@@ -119,6 +119,8 @@ class ChoosingScreen(PlaceScreen):
             options (Sequence[Option | None]): None stands for a line.
             chosen (str): An option's id; the first is highlighted where there is none such.
         """
+        if not self.query("#choices"):  # the page went away while the entries were read
+            return
         found = self.query_one("#choices", OptionList)
         found.clear_options()
         found.add_options(options)
@@ -228,6 +230,8 @@ class ChoosingScreen(PlaceScreen):
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
         source = self._looked_at
+        if not source:  # a path is being written
+            return
         self._show_details([f"Looking at {source} ..."])
         lines = await asyncio.to_thread(self.choosing.describe, source)
         if source == self._looked_at:

@@ -138,7 +138,8 @@ class CompareScreen(CompareViews):
             self.ptune.tell_error(error)
             return
         self._asked = session.comparison.texts[-1]
-        event.input.clear()
+        if event.input.value == event.value:  # else more was written meanwhile
+            event.input.clear()
         self.refresh_place()
 
     def on_compare_form_changed(self) -> None:
@@ -152,6 +153,10 @@ class CompareScreen(CompareViews):
             words = command(form.lineup, form.rows, form.subject)
         self.query_one("#compare-command", Steady).show_text(f"$ {words}")
         self.refresh_place()
+
+    def _is_written_in(self) -> bool:
+        """Whether a box of the form has the focus: it must not go away under the keys."""
+        return isinstance(self.focused, Input)
 
     def on_compare_panel_changed(self) -> None:
         """Another table was chosen."""
@@ -276,7 +281,7 @@ class CompareScreen(CompareViews):
         elif comparison.made is not None and comparison.is_of(None, subject.bundle):
             tables = [(table_word(comparison.made, now, True), comparison.made)]
         self.panel.offer(tables)
-        if self._is_first_look and tables:
+        if self._is_first_look and tables and self.view == "choose" and not self._is_written_in():
             self.view = "table"  # what was found before is what one comes for
         self._is_first_look = False
         self.refresh_place()

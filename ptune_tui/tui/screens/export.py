@@ -195,7 +195,7 @@ class ExportScreen(PlaceScreen):
             shown = Path(session.export.state.asked.run)
         sources = await asyncio.to_thread(export_sources, session.listing, wanted or shown)
         names = [source.word for source in sources]
-        last = self._texts.get("run", "")
+        last = self._row("run").text
         are_others = list(self.sources) != names
         self.sources = dict(zip(names, sources, strict=True))
         if names and are_others:

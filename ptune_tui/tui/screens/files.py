@@ -140,13 +140,17 @@ class FilesScreen(ChoosingScreen):
 
     @work(exclusive=True, group="list")
     async def _open(self, folder: Path) -> None:
+        line = self.query_one("#written", Input)
+        written = line.value
         try:
             found = await asyncio.to_thread(entries_of, folder, self._is_offered, self._is_whole)
         except OSError as error:
             self.show_problem(explain(error).message)
             return
+        if not line.is_attached or line.value != written:  # the user writes another one
+            return
         self.show_problem("")
-        self.query_one("#written", Input).value = f"{path_text(folder).rstrip('/')}/"
+        line.value = f"{path_text(folder).rstrip('/')}/"
         self._show_entries(folder, found)
         self.query_one("#choices").focus()
 

@@ -161,7 +161,8 @@ class DeleteScreen(ModalScreen[bool]):
     @work
     async def _read(self) -> None:
         what = await asyncio.to_thread(self._what)
-        self.query_one("#belongings", Static).update(what)
+        for text in self.query("#belongings").results(Static):  # none while the question goes away
+            text.update(what)
 
     def action_answer(self, is_yes: bool) -> None:
         """Answer."""

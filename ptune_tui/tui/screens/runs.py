@@ -110,12 +110,15 @@ class RunsScreen(PlaceScreen):
     @work(exclusive=True, group="open")
     async def _open(self, run: Path) -> None:
         session = self.ptune.session
+        before = session.run
         if not session.shows(run) or session.is_behind(run):
             try:
                 opened = await asyncio.to_thread(read_run, run)
             except (PTuneError, OSError) as error:
                 self.ptune.tell_error(error)
                 return
+            if session.run is not before or session.has_own_export or not self.is_current:
+                return  # the user has gone on while it was read
             session.show_run(opened)
         self.ptune.action_show_place("train")
 
@@ -278,7 +281,11 @@ class RunsScreen(PlaceScreen):
         wanted = self._wanted()
         old = [path for path in wanted if path in self._changed or path not in self._seen]
         self._changed.difference_update(old)
-        looks = await asyncio.to_thread(self._looks.look, old)
+        try:
+            looks = await asyncio.to_thread(self._looks.look, old)
+        except asyncio.CancelledError:  # by a look at others
+            self._changed.update(old)
+            raise
         known = {path: self._seen[path] for path in wanted if path in self._seen}
         self._seen = {**known, **looks}
         self._show_details()

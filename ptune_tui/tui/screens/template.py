@@ -250,6 +250,8 @@ class TemplateScreen(PlaceScreen):
             self.data, template=None, prompt_field=None, response_field=None
         )
         look = await asyncio.to_thread(look_at, plain)
+        if not self.query("#template-columns"):  # the page went away meanwhile
+            return
         for name, found in ((PROMPT_FIELD, look.inputs), (RESPONSE_FIELD, look.answers)):
             choice = self.query_one(f"#{_choice_id(name)}", Choice)
             chosen = str(choice.value)

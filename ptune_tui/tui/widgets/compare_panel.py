@@ -110,16 +110,30 @@ class ComparePanel(Vertical):
         titles = [line.title for line in self.evaluation.contenders]
         if self.view != "rows":
             return titles
+        if not self.evaluation.flips_to:  # a table without the base
+            return []
         if not self.evaluation.answered:
             return [self.evaluation.flips_from] if self.evaluation.flips_from else []
         return [title for title in titles if title != self.evaluation.flips_to]
 
     def next_line(self) -> None:
         """Show the parts of the next line."""
-        titles = self.line_titles
-        if titles:
-            box = self.query_one("#shown-line", Choice)
-            box.value = titles[(titles.index(str(box.value)) + 1) % len(titles)]
+        titles, shown = self.line_titles, self._shown_line
+        if len(titles) > 1:
+            self._show_line(titles[(titles.index(shown) + 1) % len(titles)])
+
+    @property
+    def _shown_line(self) -> str:
+        """The line that the shown part is of; a title that the table has, where it has any."""
+        titles, shown = self.line_titles, self._before if self.view == "rows" else self._line
+        return shown if shown in titles else titles[0] if titles else ""
+
+    def _show_line(self, title: str) -> None:
+        if self.view == "rows":
+            self._before = title
+        else:
+            self._line = title
+        self.draw()
 
     def show_flips(self, kind: FlipKind) -> None:
         """Show a kind of the rows that flipped.
@@ -145,18 +159,18 @@ class ComparePanel(Vertical):
     @on(Select.Changed, "#shown-table")
     def _table_chosen(self, event: Select.Changed) -> None:
         event.stop()
-        if event.value in self.tables:
-            self._take(self.tables[str(event.value)])
+        # What it holds now: an event may be older than the tables that were offered since.
+        table = self.tables.get(str(self.query_one("#shown-table", Choice).value))
+        if table is not None and table is not self.evaluation:
+            self._take(table)
             self.post_message(self.Changed())
 
     @on(Select.Changed, "#shown-line")
     def _line_chosen(self, event: Select.Changed) -> None:
         event.stop()
-        if self.view == "rows":
-            self._before = str(event.value)
-        else:
-            self._line = str(event.value)
-        self.draw()
+        title = str(self.query_one("#shown-line", Choice).value)  # an event may be older
+        if title in self.line_titles:
+            self._show_line(title)
 
     def on_resize(self) -> None:
         """The table takes the width that there is."""
@@ -201,7 +215,7 @@ class ComparePanel(Vertical):
     def _offer_lines(self) -> None:
         titles, box = self.line_titles, self.query_one("#shown-line", Choice)
         box.display = self.view in OF_A_LINE or (self.view == "rows" and len(titles) > 1)
-        shown = self._before if self.view == "rows" else self._line
+        shown = self._shown_line
         # Only where it changed: a box that is open would close.
         if box.display and titles and (titles, shown) != self._offered:
             self._offered = (titles, shown)

@@ -81,6 +81,7 @@ class FieldRow(Vertical):
     def on_mount(self) -> None:
         """Show the default."""
         self._is_composed = True
+        self.text = self._text  # it may have been set since the box was made
         self._show_default()
         self._show_problem()
 

@@ -113,7 +113,7 @@ def _kinds(evaluation: Evaluation | None, before: str, shown: FlipKind) -> Conte
     if evaluation is None:
         return Content("")
     if not before:
-        return Content("The table has one line alone: nothing to flip from.")
+        return Content("This table has no line to flip from.")
     parts = []
     for kind in FLIP_KINDS:
         words = f"{kind} {len(chosen_flips(evaluation, before, kind))}"
