@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich.cells import cell_len
@@ -20,10 +21,10 @@ def seconds_text(seconds: float) -> str:
 
 
 def bytes_text(num_bytes: float) -> str:
-    """A size in binary units: `85 MiB`, `1.2 GiB`."""
-    if num_bytes < 1 << 30:
-        return f"{num_bytes / (1 << 20):.0f} MiB"
-    return f"{num_bytes / (1 << 30):.1f} GiB"
+    """A size in the units of the command line: `12 kB`, `85 MB`, `1.2 GB`."""
+    if num_bytes < 999.5e3:
+        return f"{math.ceil(num_bytes / 1e3)} kB"
+    return f"{num_bytes / 1e6:.0f} MB" if num_bytes < 999.5e6 else f"{num_bytes / 1e9:.1f} GB"
 
 
 def share_text(share: float) -> str:

@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own, a machine that is always the same, and no default model."""
     monkeypatch.setenv("PTUNE_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    line = FitLine("fits", "fits: 2.4 GiB of 16.0 GiB free (cached, 32 x 110 tokens)")
+    line = FitLine("fits", "fits: 2.4 GB of 16.0 GB free (cached, 32 x 110 tokens)")
     monkeypatch.setattr(setup, "fit_line", lambda _: line)
     assert fitting.fit_line is not setup.fit_line
     return tmp_path / "home"

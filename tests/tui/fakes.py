@@ -82,7 +82,7 @@ PLAN = PlanMade(
     bucket_width=8,
     reasons=[
         "int8: 0.71 s a step in the probe, where cached took 1.64 s",
-        "16 rows at a time: 32 would need 3.1 GiB of the 2.6 GiB that are free",
+        "16 rows at a time: 32 would need 3.1 GB of the 2.6 GB that are free",
         "no recomputing: what a micro-batch keeps fits into memory",
         "widths in steps of 8: 3 % padding",
     ],

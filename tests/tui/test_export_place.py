@@ -100,7 +100,7 @@ async def test_folder_for_another_program_has_no_precision_and_no_chat(
         )
         assert screen.choice.task().precision == "auto"
         await pilot.click("#export-start")
-        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        await wait_for(pilot, lambda: "136 MB" in written(screen, "#checks"))
         assert screen.check_action("chat", ()) is None
         assert app.session.bundle is None
 
@@ -115,7 +115,7 @@ async def test_what_a_bundle_answers_in_is_seen_however_much_is_said_of_it(
         screen = await ready(pilot)
         await pilot.click("#export-start")
         line = screen.query_one("#export-ending", Steady)
-        await wait_for(pilot, lambda: line.plain.startswith("✓ answers in fast · 130 MiB"))
+        await wait_for(pilot, lambda: line.plain.startswith("✓ answers in fast · 136 MB"))
         await settled(pilot)
         assert screen.query_one("#checks-box").max_scroll_y > 0
         assert screen.query_one("#checks-box").region.contains_region(line.region)
@@ -131,7 +131,7 @@ async def test_only_notices_that_are_more_than_a_choice_are_pinned(
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         await pilot.click("#export-start")
-        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        await wait_for(pilot, lambda: "136 MB" in written(screen, "#checks"))
         pinned = written(screen, "#notices")
         assert pinned.startswith("! `throughput` is at KL 0.0123")
         assert "computes on" not in pinned
@@ -148,7 +148,7 @@ async def test_what_was_just_exported_is_no_fault_of_the_form(
         row(screen, "make").text = "GGUF folder"
         await settled(pilot)
         await pilot.click("#export-start")
-        await wait_for(pilot, lambda: "130 MiB" in written(screen, "#checks"))
+        await wait_for(pilot, lambda: "136 MB" in written(screen, "#checks"))
         Path(row(screen, "to").text).mkdir(parents=True)
         await screen._look()
         assert not row(screen, "taken").display
@@ -255,10 +255,10 @@ async def test_room_is_checked_for_what_is_made(monkeypatch: pytest.MonkeyPatch)
     async with opened(app, size=(80, 24)) as pilot:
         screen = await ready(pilot)
         # 1.15 of the quantised bytes, and for `auto` of one byte a parameter as well
-        assert "255 MiB" in written(screen, "#export-space")
+        assert "268 MB" in written(screen, "#export-space")
         row(screen, "make").text = "transformers folder"
         await settled(pilot)
-        assert "590 MiB" in written(screen, "#export-space")
+        assert "619 MB" in written(screen, "#export-space")
         assert "too little" in written(screen, "#export-space")
 
 
@@ -286,7 +286,7 @@ async def test_folder_for_transformers_has_a_type_and_other_weights_can_be_force
         row(screen, "weights").text = "export all the same"
         await settled(pilot)
         assert row(screen, "dtype").display
-        assert "295 MiB" in written(screen, "#export-space")  # half of that in float32
+        assert "309 MB" in written(screen, "#export-space")  # half of that in float32
         folder = runs / "one" / "transformers"
         assert screen.choice is not None
         assert screen.choice.command() == (

@@ -166,7 +166,7 @@ def test_fit_takes_the_kernel_that_fits_then_fewer_rows_and_looks_at_the_card() 
     assert (little.fit, "1 row at a time" in little.text) == ("does not fit", True)
     assert little.advice == "close other programs"
     assert not fewer.advice
-    assert "of 24.0 GiB free" in line(1 << 30, card=Accelerator("Card", 24 << 30, 24 << 30)).text
+    assert "of 25.8 GB free" in line(1 << 30, card=Accelerator("Card", 24 << 30, 24 << 30)).text
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_rolled_back_and_resumed_run_forgets_the_steps_that_are_done_again() -> 
 
 def test_plan_is_said_in_a_line() -> None:
     assert plan_text(fakes.PLAN) == (
-        "int8, float32 on cpu · 0.7 s a step · 16 rows at a time · widths in steps of 8 · 1.9 GiB"
+        "int8, float32 on cpu · 0.7 s a step · 16 rows at a time · widths in steps of 8 · 2.0 GB"
     )
     frugal = msgspec.structs.replace(fakes.PLAN, checkpointing=True, seconds_per_step=None)
     assert "layers recomputed" in plan_text(frugal)
@@ -390,7 +390,7 @@ def test_numbers_read_well() -> None:
     assert [seconds_text(value) for value in (0.42, 12.4, 59.9, 185, 7800)] == [
         "0.4 s", "12 s", "1 min 00 s", "3 min 05 s", "2 h 10 min",
     ]  # fmt: skip
-    assert [bytes_text(value) for value in (85 << 20, 3 << 29)] == ["85 MiB", "1.5 GiB"]
+    assert [bytes_text(value) for value in (85 << 20, 3 << 29)] == ["89 MB", "1.6 GB"]
 
 
 def test_a_run_that_went_back_forgets_the_steps_it_does_again() -> None:

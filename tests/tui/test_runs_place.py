@@ -142,7 +142,7 @@ async def test_question_says_what_goes_with_a_run_that_was_not_read_yet(
         await pilot.press("end", "d")
         assert isinstance(app.screen, DeleteScreen)
         text = app.screen.query_one("#belongings", Static)
-        await wait_for(pilot, lambda: "All its files go with it, 6 KiB" in str(text.render()))
+        await wait_for(pilot, lambda: "All its files go with it, 6 kB" in str(text.render()))
 
 
 async def test_folders_vanish_grow_and_come_while_they_are_listed(
@@ -196,7 +196,7 @@ def test_failed_run_tells_what_happened_and_what_to_do(some_runs: Path) -> None:
         finished["settings"] == "train /data/ag_news/train.jsonl · name prefix · learning_rate 0.02"
     )
     assert finished["accuracy"].startswith("base 61.4 %, best 89.4 % at step 300, macro-F1 88.4 %")
-    assert "adapter 39 KiB" in finished["files"]
+    assert "adapter 40 kB" in finished["files"]
     assert finished["notice"].startswith("3 rows were too long")
     assert Looks().look([Path("gone")])[Path("gone")].curve == []
 

@@ -131,7 +131,7 @@ def test_setup_with_every_field(snap_compare: Compare, size: tuple[int, int]) ->
 def test_setup_that_does_not_fit(
     snap_compare: Compare, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = "does not fit: 3.3 GiB of 1.0 GiB free (cached, 32 x 110 tokens, 1 row at a time)"
+    words = "does not fit: 3.3 GB of 1.0 GB free (cached, 32 x 110 tokens, 1 row at a time)"
     line = FitLine("does not fit", words, "set kernel to stream")
     monkeypatch.setattr(setup, "fit_line", lambda _: line)
 

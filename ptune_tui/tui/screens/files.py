@@ -210,6 +210,4 @@ def entry_text(entry: FolderEntry) -> Content:
     if entry.is_folder:
         kind = "  ◂ to take" if entry.is_whole else ""
         return Content.assemble((f"{name}/", "bold"), (kind, "$text-success"))
-    num_bytes = entry.num_bytes
-    size = bytes_text(num_bytes) if num_bytes >= 1 << 20 else f"{-(-num_bytes // 1024)} KiB"
-    return Content.assemble(f"{name}  ", (size, "dim"))
+    return Content.assemble(f"{name}  ", (bytes_text(entry.num_bytes), "dim"))

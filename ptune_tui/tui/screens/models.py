@@ -25,6 +25,7 @@ from ptune_tui.tui.model_choice import (
 from ptune_tui.tui.path_completion import is_model_file
 from ptune_tui.tui.screens.choosing import Choosing, ChoosingScreen, Take
 from ptune_tui.tui.screens.files import FilesScreen
+from ptune_tui.tui.wording import bytes_text
 
 NAME_WIDTH = 35
 HEADING = f"{'':{NAME_WIDTH}}weights   size {'licence':12} here"
@@ -122,7 +123,7 @@ def row_text(row: ModelRow) -> Content:
     name = row.name if len(row.name) <= NAME_WIDTH else f"{row.name[: NAME_WIDTH - 1]}…"
     licence = (row.licence or "not stated") + ("*" if row.is_gated else "")
     return Content.assemble(
-        f"{name:{NAME_WIDTH}} {_weights(row.num_parameters):>6} {_size(row.num_bytes):>6} ",
+        f"{name:{NAME_WIDTH}} {_weights(row.num_parameters):>6} {bytes_text(row.num_bytes):>6} ",
         (f"{licence:12.12} ", "dim"),
         (fit_word(row.fit.fit), _FIT_STYLES.get(row.fit.fit or "", "")),
     )
@@ -132,7 +133,3 @@ def _weights(number: int | None) -> str:
     if number is None:
         return ""
     return f"{number / 1e9:.1f} B" if number >= 995e6 else f"{number / 1e6:.0f} M"
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 995e6 else f"{num_bytes / 1e6:.0f} MB"

@@ -24,9 +24,6 @@ from ptune_tui.tui.fields import (
     MODEL,
     NO_PRESET,
     PRESET,
-    PROMPT_FIELD,
-    RESPONSE_FIELD,
-    TEMPLATE,
     VALIDATION,
     as_text,
     form_fields,
@@ -35,10 +32,10 @@ from ptune_tui.tui.fitting import FitLine, fit_line
 from ptune_tui.tui.form_values import write_form
 from ptune_tui.tui.model_choice import FIT_MARKS
 from ptune_tui.tui.preset_form import PRESET_FIELDS, changes, preset_texts
-from ptune_tui.tui.screens.place import PlaceScreen
+from ptune_tui.tui.screens.setup_pages import SetupPages
 from ptune_tui.tui.start_refusal import refusal, unreadable_rows, wrong_form
 from ptune_tui.tui.widgets.command_line import CommandLine
-from ptune_tui.tui.widgets.field_row import UP_AND_DOWN, FieldRow
+from ptune_tui.tui.widgets.field_row import UP_AND_DOWN
 from ptune_tui.tui.widgets.preview_pane import PreviewPane
 from ptune_tui.tui.widgets.setup_form import SetupForm
 
@@ -46,7 +43,7 @@ _ABOVE = {MODEL, DATA, VALIDATION}  # what has to be right before a template can
 SETTLE_SECONDS = 0.4  # after the last key, before the machine and the data are looked at
 
 
-class SetupScreen(PlaceScreen):
+class SetupScreen(SetupPages):
     """The form of a run."""
 
     PLACE: ClassVar[str] = "setup"
@@ -88,11 +85,6 @@ class SetupScreen(PlaceScreen):
         self.query_one(CommandLine).show_command(train_command(config) if config else None)
         self.refresh_place()
         self._settle()
-
-    @property
-    def form(self) -> SetupForm:
-        """The form."""
-        return self.query_one(SetupForm)
 
     @property
     def config(self) -> RunConfig | None:
@@ -162,62 +154,6 @@ class SetupScreen(PlaceScreen):
     def action_all_fields(self) -> None:
         """Show every field, or only those that most runs set."""
         self.form.fold_all()
-
-    @on(FieldRow.ChooseAsked)
-    def _choose(self, event: FieldRow.ChooseAsked) -> None:
-        """Open the page that a field's value is chosen on."""
-        match event.row.field.chooser:
-            case "model":
-                self.action_choose_model()
-            case "data":
-                self.action_choose_data()
-            case "validation":
-                self._choose_data(VALIDATION)
-            case "template":
-                self.action_edit_template()
-            case _:
-                self._choose_prompt(event.row)
-
-    def action_choose_model(self) -> None:
-        """Choose the model from a list."""
-        from ptune_tui.tui.screens.models import ModelsScreen
-
-        self.ptune.push_screen(
-            ModelsScreen(self.form.known, lambda text: self.form.write({MODEL: text}))
-        )
-
-    def action_choose_data(self) -> None:
-        """Choose the data from a list."""
-        self._choose_data(DATA)
-
-    def _choose_data(self, name: str) -> None:
-        from ptune_tui.tui.screens.data_sets import DataSetsScreen
-
-        self.ptune.push_screen(
-            DataSetsScreen(
-                self.form.known.data,
-                lambda text: self.form.write({name: text}),
-                is_validation=name == VALIDATION,
-            )
-        )
-
-    def action_edit_template(self) -> None:
-        """Choose columns and write the template."""
-        if self.check_action("edit_template", ()) is None:
-            self.notify("Mend the fields above it first.", severity="warning")
-            return
-        from ptune_tui.tui.screens.template import TemplateScreen
-
-        known = self.form.known
-        texts = {name: self.form.texts[name] for name in (TEMPLATE, PROMPT_FIELD, RESPONSE_FIELD)}
-        self.ptune.push_screen(TemplateScreen(known.model, known.data, texts, self.form.write))
-
-    def _choose_prompt(self, row: FieldRow) -> None:
-        from ptune_tui.tui.screens.earlier_prompt import prompt_folders
-
-        self.ptune.push_screen(
-            prompt_folders(row.text, lambda text: self.form.write({row.field.name: text}))
-        )
 
     def _take_rate(self, rate: float) -> None:
         self.form.write({"training.learning_rate": as_text(float(f"{rate:.3g}"))})

@@ -201,8 +201,8 @@ def _settings(summary: RunSummary, look: Look) -> Iterator[Line]:
 
 
 def _files(look: Look) -> Iterator[Line]:
-    parts = [f"{name} {size_text(size)}" for name, size in look.part_bytes]
-    yield Line("files", " · ".join([*parts, f"all {size_text(look.num_bytes)}"]))
+    parts = [f"{name} {bytes_text(size)}" for name, size in look.part_bytes]
+    yield Line("files", " · ".join([*parts, f"all {bytes_text(look.num_bytes)}"]))
 
 
 def belongings(look: Look | None) -> str:
@@ -214,7 +214,7 @@ def belongings(look: Look | None) -> str:
     if look is None:
         return "Its prompt, checkpoints and events go with it."
     run, files = look.run, look.files
-    size = size_text(files.num_bytes)
+    size = bytes_text(files.num_bytes)
     parts = {path.relative_to(run).parts[0] for path in files.paths if _is_in_folder(path, run)}
     names = ", ".join(sorted(parts)) or "its events"
     if not files.foreign:
@@ -225,8 +225,3 @@ def belongings(look: Look | None) -> str:
 
 def _is_in_folder(path: Path, run: Path) -> bool:
     return path.parent != run or path.is_dir()
-
-
-def size_text(num_bytes: int) -> str:
-    """A size of files that may be small: `12 KiB`, `85 MiB`."""
-    return bytes_text(num_bytes) if num_bytes >= 1 << 20 else f"{num_bytes / 1024:.0f} KiB"
