@@ -33,8 +33,9 @@ def requests_in(source: Path, prompt_field: str | None, answerer: Answerer) -> l
     Raises:
         DataError: It cannot be read; names file and line.
     """
-    source = data_path(str(source))
-    if not is_known(str(source)):
+    if not source.exists():  # a file of that name goes before a built-in set
+        source = data_path(source.as_posix())
+    if not is_known(source.as_posix()):
         raise DataError(
             f"There is no file {source}.", "Give a file with a text a line, or a data set."
         )
@@ -50,6 +51,6 @@ def requests_in(source: Path, prompt_field: str | None, answerer: Answerer) -> l
     question = recognise_question(first, config)
     if not (columns or prompt_field or question.columns == ("prompt",)):
         names = " and ".join(f"`{name}`" for name in question.columns)
-        say(f"note: {parted(str(source))[0]}: the texts are read from {names}.")
+        say(f"note: {parted(source.as_posix())[0]}: the texts are read from {names}.")
     is_chat = answerer.encoder.renderer.is_chat
     return [request_of(*question.of(record), is_chat) for record in (first, *records)]

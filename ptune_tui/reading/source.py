@@ -88,8 +88,7 @@ def absolute(name: str) -> str:
 
 def is_known(name: str) -> bool:
     """Whether a name stands for something on this disk, or may stand for something on the hub."""
-    whole, _ = parted(name)
-    return Path(whole).exists() or _may_be_on_hub(whole)
+    return is_here(name) or _may_be_on_hub(parted(name)[0])
 
 
 def require_known(name: str) -> None:
@@ -122,7 +121,7 @@ def _one_of(name: str, wanted: tuple[str, ...]) -> str | None:
 def _splits(whole: str, split: str | None) -> dict[str, list[Path]]:
     if Path(whole).is_dir():
         return splits_of(Path(whole))
-    if _may_be_on_hub(whole):
+    if hub_sets.cached(whole, split) is not None or _may_be_on_hub(whole):
         return splits_of(hub_sets.fetch(whole, split))
     raise _no_such_file(whole)
 

@@ -78,8 +78,8 @@ class Comparison:
         """
         self.stop_answers()  # two models in memory would slow each other down
         self.made, self.damage, self.lineup = None, "", task.lineup
-        self._is_taken = False
         self.table = Followed(jobs.start(jobs.new_task_folder("compare"), task), TableState())
+        self._is_taken = False  # not before there is one: the last table would be read again
 
     def follow_table(self, job: Job, task: CompareTask) -> None:
         """Follow a table that another program has begun.

@@ -266,10 +266,10 @@ class Session:
         changed |= activity != self._activity
         changed |= self.comparison.poll()
         self._activity = activity
-        if self.export is not None and self._was_exporting and not self.is_exporting:
+        is_exporting = self.is_exporting  # asked once: its process may be gone at any moment
+        if self.export is not None and self._was_exporting and not is_exporting:
             self.talk.take_export(self.export.state)
-        # Of the end of a poll: a process may be gone between two of them.
-        self._was_exporting = self.is_exporting
+        self._was_exporting = is_exporting
         if changed:
             self._look_for_prompt()
         return changed

@@ -22,7 +22,7 @@ def seconds_text(seconds: float) -> str:
 
 def bytes_text(num_bytes: float) -> str:
     """A size in the units of the command line: `12 kB`, `85 MB`, `1.2 GB`."""
-    if num_bytes < 999.5e3:
+    if num_bytes <= 999e3:
         return f"{math.ceil(num_bytes / 1e3)} kB"
     return f"{num_bytes / 1e6:.0f} MB" if num_bytes < 999.5e6 else f"{num_bytes / 1e9:.1f} GB"
 

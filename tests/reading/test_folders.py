@@ -14,8 +14,9 @@ import pytest
 from ptune_tui.config import DataConfig
 from ptune_tui.data import load_data
 from ptune_tui.errors import DataError, ResourceError, UsageError
+from ptune_tui.reading import hub_sets
 from ptune_tui.reading.records import iter_records
-from ptune_tui.reading.source import absolute, files_of, parted
+from ptune_tui.reading.source import absolute, files_of, is_known, parted
 from ptune_tui.rows import read_rows
 
 LINE = '{"prompt": "PROMPT", "response": "a"}\n'
@@ -280,3 +281,17 @@ def test_a_mistyped_path_is_not_looked_for_on_the_hub(
         files_of("data/reviews")
     with pytest.raises(ResourceError, match="HF_HUB_OFFLINE"):  # set for all tests
         files_of("somebody/reviews")
+
+
+def test_a_downloaded_set_is_read_whatever_lies_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "somebody").mkdir()
+    rows = tmp_path / "cache"
+    rows.mkdir()
+    (rows / "train.jsonl").write_text('{"prompt": "a", "response": "b"}\n')
+    monkeypatch.setattr(hub_sets, "cached", lambda name, _: rows if "reviews" in name else None)
+    assert files_of("somebody/reviews") == [rows / "train.jsonl"]
+    assert is_known("somebody/reviews")
+    assert not is_known("somebody/others")

@@ -23,12 +23,13 @@ def picture_of(pilot: Pilot[None]) -> str:
 
 
 async def wait_for_picture(pilot: Pilot[None], expected: str) -> str:
-    """Wait until the picture is drawn; gives the last one that was seen."""
+    """Wait until the picture is drawn and stays; gives the last one that was seen."""
     deadline = time.monotonic() + MAX_SECONDS
-    seen = picture_of(pilot)
-    while seen != expected and time.monotonic() < deadline:
+    num_alike, seen = 0, ""
+    while num_alike < 2 and time.monotonic() < deadline:
         await pilot.pause(0.1)
         seen = picture_of(pilot)
+        num_alike = num_alike + 1 if seen == expected else 0
     return seen
 
 
@@ -44,6 +45,8 @@ def picture_lines(picture: str) -> list[str]:
 
 def differences(expected: str, seen: str) -> str:
     """Where two pictures differ, in words; where only surfaces do, that."""
+    if seen == expected:
+        return "it was drawn, and then something else"
     lines = difflib.unified_diff(
         picture_lines(expected), picture_lines(seen), "stored", "drawn", n=0, lineterm=""
     )

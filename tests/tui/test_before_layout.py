@@ -104,3 +104,18 @@ async def test_a_line_is_chosen_for_the_part_that_was_shown() -> None:
         panel.show_view("classes")  # before the box of the rows has said anything
         await pilot.pause()
         assert panel.line is line
+
+
+async def test_a_line_of_another_table_is_not_taken_along_where_nothing_flips() -> None:
+    app = PanelApp()
+    async with app.run_test(size=(80, 30)) as pilot:
+        panel, made = app.query_one(ComparePanel), evaluation()
+        without_base = replace(made, flips_from="", flips_to="", made_at=made.made_at - 1)
+        panel.offer([("today", made), ("before", without_base)])
+        panel.add_class("-shown")
+        panel.show_view("rows")
+        panel.next_line()
+        panel.next_table()
+        await pilot.pause()
+        assert panel.evaluation is without_base
+        assert "no line to flip from" in app.query_one("#flip-counts", Steady).plain

@@ -280,3 +280,29 @@ def test_what_ends_between_two_looks_is_taken_in_all_the_same(
     assert session.bundle == bundle
     assert session.comparison.made is not None
     assert session.poll() is False
+
+
+def test_a_table_that_cannot_be_begun_does_not_show_the_last_one_as_its_own(
+    run: Path, use_worker: UseWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_worker([*fakes.comparing(), TaskFinished(30.0)])
+    session = Session()
+    compare(session, run)
+    table = session.comparison.table
+    assert table is not None
+    write_result(table.job.folder / EVALUATION_FILE, evaluation())
+    deadline = time.monotonic() + 30
+    while session.comparison.made is None:
+        assert time.monotonic() < deadline
+        session.poll()
+        time.sleep(0.02)
+
+    def full(*_: object) -> None:
+        raise OSError("no room")
+
+    monkeypatch.setattr(jobs, "start", full)
+    with pytest.raises(OSError, match="no room"):
+        session.comparison.start_table(CompareTask(Lineup(bundle="b"), None, "ptune eval b"))
+    session.poll()
+    assert session.comparison.made is None
+    assert session.comparison.num_made == 1

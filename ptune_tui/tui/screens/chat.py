@@ -68,7 +68,7 @@ class ChatScreen(PlaceScreen):
         talk = self.ptune.session.talk
         bundle, wanted = talk.bundle, talk.opened
         was_ended = talk.child is None and self.state in ("ready", "waiting")
-        if bundle is None and self._opened[0] is not None:
+        if bundle is None and self.state != "no bundle":
             self._close()
         elif bundle is not None and (wanted != self._opened or was_ended):
             self._opened = wanted

@@ -201,7 +201,7 @@ class ComparePanel(Vertical):
             if self.size.width:
                 self._show("table", list(score_lines(evaluation, max(40, self.size.width - 3))))
         elif view == "rows":
-            self.query_one(FlipView).show(evaluation, self._before, self.flip_kind)
+            self.query_one(FlipView).show(evaluation, self._shown_line, self.flip_kind)
         elif view == "confusion":
             self.query_one(MatrixView).show(self.line)
         elif view == "classes":
