@@ -112,6 +112,7 @@ def test_the_command_makes_the_same_configuration(
 ) -> None:
     config, made = override(RunConfig(), changes), []
     monkeypatch.setattr(train_module, "_train", lambda _, task, __: made.append(task))
+    monkeypatch.setattr(train_module, "require_sources", lambda _: None)  # the names are made up
     words = shlex.split(train_command(config))
     arguments = [*words[1:], "--out", str(tmp_path / "run")]
     done = typer.testing.CliRunner().invoke(app, arguments, catch_exceptions=False)

@@ -8,18 +8,15 @@ from typing import Any
 import typer
 
 from ptune_tui import config as configuration
-from ptune_tui import models
 from ptune_tui.cli import train_options as option
 from ptune_tui.cli.display import minutes
 from ptune_tui.cli.talk import say
 from ptune_tui.cli.work import make_display, work
 from ptune_tui.config import RunConfig
-from ptune_tui.data import builtin_names
 from ptune_tui.errors import EXIT_CODES, UsageError
 from ptune_tui.events import EvaluationDone, Event, TaskFinished
 from ptune_tui.paths import runs_folder
 from ptune_tui.presets import DataSize, PresetName, preset_sentence, preset_values
-from ptune_tui.reading.source import require_known
 from ptune_tui.run_files import some_names
 from ptune_tui.runs import find_run, resumable_config, summarise
 from ptune_tui.tasks import TASK_FILE, TrainTask, new_folder, with_absolute_paths
@@ -114,6 +111,10 @@ def require_sources(config: RunConfig) -> None:
         DataError: There is no such data set.
         ModelError: There is no such model.
     """
+    from ptune_tui import models
+    from ptune_tui.data import builtin_names
+    from ptune_tui.reading.source import require_known
+
     for name in (config.data.train, config.data.validation):
         if name and name not in builtin_names():
             require_known(name)
