@@ -101,6 +101,15 @@ def test_what_a_worker_imports_is_a_stage_where_it_is_torch(
     assert done.seconds >= 0.05
 
 
+def exit_code_of(run: Path) -> int:
+    """The worker's, which takes signals over; they are given back."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        return main.run_folder(run)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_worker_whose_folder_was_deleted_ends_and_makes_no_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,11 +124,7 @@ def test_a_worker_whose_folder_was_deleted_ends_and_makes_no_new_one(
             yield Notice("code", "words")
 
     monkeypatch.setattr(main, "events_of", work)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert main.run_folder(run) == 6
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert exit_code_of(run) == 6
     assert said == [0]
     assert f"The folder {run} was deleted" in capfd.readouterr().err
     assert not run.exists()
@@ -137,11 +142,7 @@ def test_a_worker_whose_folder_was_moved_says_so_where_it_is_now(
         (run / "adapter").mkdir()
 
     monkeypatch.setattr(main, "events_of", work)
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert main.run_folder(run) == 6
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert exit_code_of(run) == 6
     last = [decode_event(line) for line in LineFollower(now / EVENTS_FILE).new_lines()][-1]
     assert isinstance(last, TaskFailed)
     assert last.message == f"The folder {run} was deleted or moved."
